@@ -1,0 +1,224 @@
+/**
+ * The engine's operations one by one, on typed arrays: for microbenchmarks and tests.
+ *
+ * Everything is packed rows `[rows, width]` in row-major order; sequences of different lengths lie one
+ * behind the other and an offsets array (`count + 1` entries, first 0, last the number of rows) says
+ * where each begins. There is no padding and no mask. Calls are synchronous.
+ */
+import { native } from './native.js';
+
+export interface KernelOptions {
+  /** Default `'cpu'`. */
+  device?: 'cpu';
+  /** Default: the best one this machine has. A set it does not have is `ERR_DEVICE`. */
+  instructionSet?: 'avx512' | 'avx2' | 'portable';
+  /** Threads to use, 1 … 256. Default 1. Results do not depend on it. */
+  threads?: number;
+}
+
+/** A weight matrix `[rows, columns]` in the layout the kernels read. Made by {@link packWeight}. */
+export interface PackedWeight {
+  readonly rows: number;
+  readonly columns: number;
+  readonly type: 'fp32' | 'fp16' | 'bf16';
+  /** Bytes it occupies. */
+  readonly bytes: number;
+}
+
+/**
+ * Packs a weight matrix `[rows, columns]` (`[out, in]` for {@link linear}) into panels of 16 rows.
+ * `values` is a `Float32Array` for `'fp32'` and a `Uint16Array` of bit patterns for the 16-bit types;
+ * the stored precision is kept.
+ */
+export function packWeight(
+  values: Float32Array | Uint16Array,
+  type: PackedWeight['type'],
+  rows: number,
+  columns: number,
+): PackedWeight {
+  return native.kernels.packWeight(values, type, rows, columns) as PackedWeight;
+}
+
+export interface LinearArguments {
+  /** `[rows, weight.columns]` */
+  input: Float32Array;
+  weight: PackedWeight;
+  /** `[weight.rows]` */
+  bias?: Float32Array;
+  /** `'gelu'` is the exact erf form, after the bias. */
+  activation?: 'gelu';
+  /** `[rows, weight.rows]`, added last. */
+  residual?: Float32Array;
+  /** Where the result goes, `[rows, weight.rows]`; a new array if left out. */
+  output?: Float32Array;
+}
+
+/** `activation(input · weightᵀ + bias) + residual`, `[rows, weight.rows]`. */
+export function linear(args: LinearArguments, options: KernelOptions = {}): Float32Array {
+  return native.kernels.linear(args, options);
+}
+
+export interface MixedAttentionArguments {
+  heads: number;
+  /** `[query rows, width]`, width = heads × head size. */
+  query: Float32Array;
+  /** `[own rows, width]`: keys and values of the sequences themselves. */
+  key: Float32Array;
+  value: Float32Array;
+  /** `[source rows, width]`: keys and values of the cached sources; needed where a `sourceIndex` is not -1. */
+  sourceKey?: Float32Array;
+  sourceValue?: Float32Array;
+  /** Rows of each sequence in `query`, `[sequences + 1]`. */
+  queryOffsets: Int32Array;
+  /** Rows of each sequence in `key` and `value`, `[sequences + 1]`. */
+  ownOffsets: Int32Array;
+  /** Rows of each source in `sourceKey` and `sourceValue`, `[sources + 1]`. */
+  sourceOffsets?: Int32Array;
+  /** The source each sequence sees besides itself, -1 for none; default: none. */
+  sourceIndex?: Int32Array;
+}
+
+/**
+ * Dynamic mixed attention (eq. 7): every query row attends to all rows of its source and all rows of
+ * its own sequence, in one softmax over both, scores scaled by `1/sqrt(head size)`. `[query rows, width]`.
+ */
+export function mixedAttention(
+  args: MixedAttentionArguments,
+  options: KernelOptions = {},
+): Float32Array {
+  return native.kernels.mixedAttention(args, options);
+}
+
+export interface EmbedArguments {
+  /** `[rows]`, each below `words.rows`. */
+  ids: Int32Array;
+  /** `[rows]`, rows of `positionTable`. */
+  positions: Int32Array;
+  /** `[vocabulary, width]` */
+  words: PackedWeight;
+  /** `[positions, width]` */
+  positionTable: Float32Array;
+}
+
+/** `words[id] + positionTable[position]`, `[rows, width]`. (Token type 0 is part of `positionTable`.) */
+export function embed(args: EmbedArguments, options: KernelOptions = {}): Float32Array {
+  return native.kernels.embed(args, options);
+}
+
+export interface LayerNormArguments {
+  /** `[rows, width]`, width = scale.length. */
+  input: Float32Array;
+  scale: Float32Array;
+  shift: Float32Array;
+  epsilon: number;
+}
+
+/** `(x - mean) / sqrt(variance + epsilon) · scale + shift` per row, population variance. */
+export function layerNorm(args: LayerNormArguments, options: KernelOptions = {}): Float32Array {
+  return native.kernels.layerNorm(args, options);
+}
+
+/** The mean of each sequence's rows: `[sequences, width]`. */
+export function meanRows(
+  args: { input: Float32Array; offsets: Int32Array; width: number },
+  options: KernelOptions = {},
+): Float32Array {
+  return native.kernels.meanRows(args, options);
+}
+
+/** The rows of `input` that `index` names, in its order: `[index.length, width]`. */
+export function gatherRows(
+  args: { input: Float32Array; index: Int32Array; width: number },
+  options: KernelOptions = {},
+): Float32Array {
+  return native.kernels.gatherRows(args, options);
+}
+
+export interface LmHeadArguments {
+  /** `[rows, width]`: states after the head's dense layer, GELU and LayerNorm. */
+  states: Float32Array;
+  /** `[vocabulary, width]` */
+  weight: PackedWeight;
+  /** `[vocabulary]` */
+  bias: Float32Array;
+  /** Real ids are 0 … maskTokenId; later rows of `weight` take no part in anything. */
+  maskTokenId: number;
+}
+
+/**
+ * The best allowed id of every row, its log-probability, and the log-sum-exp over all real ids. `<s>`,
+ * `<pad>`, `</s>` and `<mask>` are never the answer but stay in the sum; a tie goes to the lower id.
+ * Logits are never stored.
+ */
+export function lmHeadArgmax(
+  args: LmHeadArguments,
+  options: KernelOptions = {},
+): { ids: Int32Array; logProbs: Float32Array; logSumExp: Float32Array } {
+  return native.kernels.lmHeadArgmax(args, options);
+}
+
+/** The logit of `ids[i]` in row `rows[i]` of `states`: `[ids.length]`. */
+export function logitsAt(
+  args: {
+    states: Float32Array;
+    weight: PackedWeight;
+    bias: Float32Array;
+    rows: Int32Array;
+    ids: Int32Array;
+  },
+  options: KernelOptions = {},
+): Float32Array {
+  return native.kernels.logitsAt(args, options);
+}
+
+export interface RemaskArguments {
+  /** `[rows]`, not changed. */
+  tokens: Int32Array;
+  scores: Float32Array;
+  /** `[rows]`, 1 where a position may be masked again. */
+  maskable: Uint8Array;
+  /** Rows of each sequence, `[sequences + 1]`. */
+  offsets: Int32Array;
+  /** How many positions of each sequence to mask, at most its maskable ones: `[sequences]`. */
+  counts: Int32Array;
+  maskTokenId: number;
+}
+
+/**
+ * Masks again the `counts[i]` maskable positions of sequence `i` with the lowest scores; a tie goes to
+ * the lower position. Their scores become 0. Returns copies, and which positions were chosen.
+ */
+export function remask(
+  args: RemaskArguments,
+  options: KernelOptions = {},
+): { tokens: Int32Array; scores: Float32Array; masked: Uint8Array } {
+  return native.kernels.remask(args, options);
+}
+
+export interface SampleArguments {
+  /** `[rows, vocabulary]` raw logits. */
+  logits: Float32Array;
+  vocabulary: number;
+  maskTokenId: number;
+  /** Above 0; logits are divided by it. */
+  temperature: number;
+  /** The smallest set of allowed ids with at least this probability is kept, 0 < nucleus ≤ 1. */
+  nucleus: number;
+  seed: bigint;
+  /** Counters of the generator: which sequence and position each row is, and the iteration. */
+  sequences: Int32Array;
+  positions: Int32Array;
+  iteration: number;
+}
+
+/**
+ * Draws one allowed id per row: temperature, then nucleus (ties to the lower id), then Philox4x32-10
+ * keyed by seed with the counter (sequence, position, iteration). `logProbs` are without temperature,
+ * over all real ids.
+ */
+export function sample(
+  args: SampleArguments,
+  options: KernelOptions = {},
+): { ids: Int32Array; logProbs: Float32Array } {
+  return native.kernels.sample(args, options);
+}

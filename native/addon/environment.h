@@ -1,0 +1,41 @@
+// What the addon keeps per JavaScript environment (main thread or worker): the class of its errors and its own
+// classes' constructors. Nothing is kept per process.
+#pragma once
+
+#include <napi.h>
+
+#include <exception>
+#include <string>
+
+#include "engine/error.h"
+
+namespace mask_predict {
+
+struct Environment {
+  Napi::FunctionReference error_class;
+  Napi::FunctionReference source_class;
+  Napi::FunctionReference target_class;
+
+  static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
+};
+
+const char* code_name(ErrorCode code);
+
+// A MaskPredictError; a plain Error with the code before initialize() was called.
+Napi::Error make_error(Napi::Env env, const char* code, const std::string& message);
+
+// Runs `body` and turns the native code's errors into JavaScript's.
+template <class Body>
+auto guarded(Napi::Env env, const Body& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const Error& error) {
+    throw make_error(env, code_name(error.code), error.what());
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (const std::bad_alloc&) {
+    throw make_error(env, "ERR_OUT_OF_MEMORY", "the system refused memory for this call");
+  }
+}
+
+}  // namespace mask_predict

@@ -1,0 +1,76 @@
+// The thread an engine's calls run on, one after the other, and their way back to JavaScript.
+//
+// Not libuv's pool: a long call there would hold up the host's file and network work, and could be stopped by
+// nothing. Everything but the work itself happens on the JavaScript thread.
+#pragma once
+
+#include <napi.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+namespace mask_predict {
+
+class Executor {
+ public:
+  // What a call does on the executor's thread, and what it then answers on the JavaScript thread.
+  using Answer = std::function<Napi::Value(Napi::Env)>;
+  using Work = std::function<Answer(const std::atomic<bool>& cancelled)>;
+
+  // `idle` is called on the JavaScript thread when the first call begins (false) and when the last ends (true).
+  Executor(Napi::Env env, std::function<void(bool)> idle);
+  ~Executor();
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
+  struct Call {
+    Napi::Promise promise;
+    uint32_t id;
+  };
+  Call submit(Napi::Env env, Work work);
+
+  // Calls `message` on the JavaScript thread. From the executor's thread only.
+  void post(std::function<void(Napi::Env)> message);
+
+  // Stops one call: a waiting one rejects at once, a running one between two layers. Unknown ids are ignored.
+  void cancel(Napi::Env env, uint32_t id);
+
+  // Rejects all calls with ERR_DISPOSED, runs `last` on the thread, and ends it. The promise resolves after that.
+  Napi::Promise close(Napi::Env env, std::function<void()> last);
+
+ private:
+  struct Job;
+  struct Message;
+  static void receive(Napi::Env env, Napi::Function, Executor* executor, Message* message);
+  using Channel = Napi::TypedThreadSafeFunction<Executor, Message, receive>;
+
+  void run();
+  void settle(Napi::Env env, Job& job);
+  void reject(Napi::Env env, Job& job, const char* code, const std::string& text);
+  void stop();
+  static void environment_ends(void* executor);
+
+  const napi_env env_;
+  const std::function<void(bool)> idle_;
+  Channel channel_;
+  std::thread thread_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Job>> queue_;
+  std::shared_ptr<Job> running_;
+  std::function<void()> last_;
+  bool stopping_ = false;
+  bool stopped_ = false;           // JavaScript thread only
+  std::optional<Napi::Promise::Deferred> closing_;
+  uint32_t pending_ = 0;           // JavaScript thread only
+  uint32_t next_id_ = 1;
+};
+
+}  // namespace mask_predict

@@ -1,0 +1,224 @@
+#include "addon/sequence_objects.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "addon/arguments.h"
+#include "addon/environment.h"
+
+namespace mask_predict {
+namespace {
+
+constexpr napi_type_tag source_tag = {0x6d61736b2d707265, 0x646963742d737263};
+constexpr napi_type_tag target_tag = {0x6d61736b2d707265, 0x646963742d746774};
+
+// A target of `length` ids, all inner positions masked.
+std::shared_ptr<Target> masked_target(int64_t length, const ModelConfig& config) {
+  if (length < 3 || length > config.max_ids())
+    invalid("a target's length must be 3 to " + std::to_string(config.max_ids()) + " ids, <s> and </s> included, not " +
+            std::to_string(length));
+  auto target = std::make_shared<Target>();
+  const size_t size = static_cast<size_t>(length);
+  target->tokens.assign(size, static_cast<int32_t>(config.mask_token_id));
+  target->tokens.front() = 0;
+  target->tokens.back() = 2;
+  return target;
+}
+
+// A target from given ids, of which those that are <mask> are to be predicted.
+std::shared_ptr<Target> given_target(const View<int32_t>& ids, const ModelConfig& config) {
+  if (ids.size < 3 || ids.size > config.max_ids())
+    invalid("a target must have 3 to " + std::to_string(config.max_ids()) + " ids, <s> and </s> included, not " +
+            std::to_string(ids.size));
+  if (ids.data[0] != 0 || ids.data[ids.size - 1] != 2) invalid("a target begins with <s> (id 0) and ends with </s> (id 2)");
+  for (int64_t i = 1; i + 1 < ids.size; i++)
+    if (ids.data[i] < 0 || ids.data[i] > config.mask_token_id || ids.data[i] == 1)
+      invalid("target id " + std::to_string(ids.data[i]) + " at position " + std::to_string(i) +
+              " is not one of 0 to " + std::to_string(config.mask_token_id) + " (1, padding, has no place in a target)");
+  auto target = std::make_shared<Target>();
+  target->tokens = copy(ids);
+  return target;
+}
+
+void finish(Target& target, const ModelConfig& config) {
+  target.scores.assign(target.tokens.size(), 0.0f);
+  target.masked.assign(target.tokens.size(), 0);
+  for (size_t i = 1; i + 1 < target.tokens.size(); i++) {
+    target.masked[i] = target.tokens[i] == config.mask_token_id;
+    target.masked_count += target.masked[i];
+  }
+  target.maskable = target.masked;
+  target.maskable_count = target.masked_count;
+}
+
+}  // namespace
+
+Napi::Function SourceObject::define(Napi::Env env) {
+  return DefineClass(env, "Source",
+                     {InstanceAccessor<&SourceObject::length>("length"),
+                      InstanceAccessor<&SourceObject::length_logits>("lengthLogits"),
+                      InstanceMethod<&SourceObject::states>("states"),
+                      InstanceMethod<&SourceObject::predict_lengths>("predictLengths"),
+                      InstanceMethod<&SourceObject::target>("target"),
+                      InstanceMethod<&SourceObject::dispose>("dispose")});
+}
+
+SourceObject::SourceObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  if (info.Length() != 1 || !info[0].IsExternal())
+    throw make_error(info.Env(), "ERR_INVALID_ARGUMENT", "sources come from engine.encode()");
+  handle_ = *info[0].As<Napi::External<std::shared_ptr<SourceHandle>>>().Data();
+  length_ = handle_->source->length();
+  external_bytes_ = static_cast<int64_t>(handle_->source->keys_values.bytes() + handle_->source->states.bytes());
+  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), external_bytes_);
+  info.This().As<Napi::Object>().TypeTag(&source_tag);
+}
+
+SourceObject::~SourceObject() {
+  if (handle_) handle_->source = nullptr;
+  if (external_bytes_ > 0) Napi::MemoryManagement::AdjustExternalMemory(Env(), -external_bytes_);
+}
+
+Napi::Object SourceObject::make(Napi::Env env, std::shared_ptr<SourceHandle> handle) {
+  return Environment::of(env).source_class.Value().New(
+      {Napi::External<std::shared_ptr<SourceHandle>>::New(env, &handle)});
+}
+
+const Source& SourceObject::source(Napi::Env) const {
+  if (!handle_->source) throw Error(ErrorCode::Disposed, "this source was disposed of");
+  return *handle_->source;
+}
+
+Napi::Value SourceObject::length(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(length_)); }
+
+Napi::Value SourceObject::length_logits(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const std::vector<float>& logits = source(info.Env()).length_logits;
+    if (logits.empty()) return info.Env().Null();
+    return new_floats(info.Env(), logits.data(), logits.size());
+  });
+}
+
+Napi::Value SourceObject::states(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const Buffer& states = source(info.Env()).states;
+    return new_floats(info.Env(), states.as<float>(), states.bytes() / sizeof(float));
+  });
+}
+
+Napi::Value SourceObject::predict_lengths(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const std::vector<float>& logits = source(info.Env()).length_logits;
+    if (logits.empty())
+      throw Error(ErrorCode::InvalidArgument, "this model has no length predictor (tensor embed_length.weight); give the length");
+    const int64_t most = std::min(static_cast<int64_t>(logits.size()) - 1, handle_->config->max_ids());
+    const int64_t count = read_integer(info[0], "the number of lengths", 1, most - 2);
+    // Log-probabilities over all classes; the classes that may be chosen are 3 ... most.
+    const double largest = static_cast<double>(*std::max_element(logits.begin(), logits.end()));
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - largest);
+    std::vector<int64_t> lengths;
+    for (int64_t n = 3; n <= most; n++) lengths.push_back(n);
+    std::stable_sort(lengths.begin(), lengths.end(), [&](int64_t a, int64_t b) {
+      return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
+    });
+    Napi::Array best = Napi::Array::New(info.Env(), static_cast<size_t>(count));
+    for (uint32_t i = 0; i < static_cast<uint32_t>(count); i++) {
+      Napi::Object entry = Napi::Object::New(info.Env());
+      entry.Set("length", Napi::Number::New(info.Env(), static_cast<double>(lengths[i])));
+      const double logit = static_cast<double>(logits[static_cast<size_t>(lengths[i])]);
+      entry.Set("logProb", Napi::Number::New(info.Env(), logit - largest - std::log(sum)));
+      best.Set(i, entry);
+    }
+    return best;
+  });
+}
+
+Napi::Value SourceObject::target(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const Source& owner = source(info.Env());
+    const ModelConfig& config = *handle_->config;
+    const int64_t sequence = read_integer(info[1], "sequence", 0, UINT32_MAX);
+    std::shared_ptr<Target> target =
+        info[0].IsNumber() ? masked_target(read_integer(info[0], "a target's length", INT32_MIN, INT32_MAX), config)
+                           : given_target(read_integers(info[0], "a target, where it is no length,"), config);
+    finish(*target, config);
+    target->source = handle_->source;
+    target->sequence = static_cast<uint32_t>(sequence);
+    const Napi::Object object = Environment::of(info.Env()).target_class.Value().New(
+        {Napi::External<std::shared_ptr<Target>>::New(info.Env(), &target)});
+    TargetObject::Unwrap(object)->engine_ = owner.engine;
+    return object;
+  });
+}
+
+Napi::Value SourceObject::dispose(const Napi::CallbackInfo& info) {
+  handle_->source = nullptr;
+  if (external_bytes_ > 0) Napi::MemoryManagement::AdjustExternalMemory(info.Env(), -external_bytes_);
+  external_bytes_ = 0;
+  return info.Env().Undefined();
+}
+
+Napi::Function TargetObject::define(Napi::Env env) {
+  return DefineClass(env, "Target",
+                     {InstanceAccessor<&TargetObject::length>("length"),
+                      InstanceAccessor<&TargetObject::maskable>("maskable"),
+                      InstanceAccessor<&TargetObject::tokens>("tokens"),
+                      InstanceAccessor<&TargetObject::scores>("scores"),
+                      InstanceAccessor<&TargetObject::masked>("masked"),
+                      InstanceMethod<&TargetObject::dispose>("dispose")});
+}
+
+TargetObject::TargetObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  if (info.Length() != 1 || !info[0].IsExternal())
+    throw make_error(info.Env(), "ERR_INVALID_ARGUMENT", "targets come from source.target()");
+  target_ = *info[0].As<Napi::External<std::shared_ptr<Target>>>().Data();
+  info.This().As<Napi::Object>().TypeTag(&target_tag);
+}
+
+const Target& TargetObject::target() const {
+  if (!target_) throw Error(ErrorCode::Disposed, "this target was disposed of");
+  return *target_;
+}
+
+ActiveTarget TargetObject::active(Napi::Env, const Napi::Value& value, uint64_t engine, const std::string& name) {
+  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&target_tag)) invalid(name + " is not a target");
+  const TargetObject& object = *Unwrap(value.As<Napi::Object>());
+  object.target();
+  if (object.engine_ != engine) invalid(name + " belongs to another engine");
+  ActiveTarget active{object.target_, object.target_->source.lock()};
+  if (!active.source) throw Error(ErrorCode::Disposed, name + "'s source was disposed of");
+  return active;
+}
+
+Napi::Value TargetObject::length(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(target().length())); });
+}
+Napi::Value TargetObject::maskable(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(target().maskable_count)); });
+}
+Napi::Value TargetObject::tokens(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const std::lock_guard<std::mutex> lock(target().mutex);
+    return new_integers(info.Env(), target().tokens.data(), target().tokens.size());
+  });
+}
+Napi::Value TargetObject::scores(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const std::lock_guard<std::mutex> lock(target().mutex);
+    return new_floats(info.Env(), target().scores.data(), target().scores.size());
+  });
+}
+Napi::Value TargetObject::masked(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const std::lock_guard<std::mutex> lock(target().mutex);
+    return new_bytes(info.Env(), target().masked.data(), target().masked.size());
+  });
+}
+
+Napi::Value TargetObject::dispose(const Napi::CallbackInfo& info) {
+  target_ = nullptr;
+  return info.Env().Undefined();
+}
+
+}  // namespace mask_predict

@@ -1,0 +1,164 @@
+/// <reference types="node" />
+// The surface of the native addon: what native/addon/*.cpp exports. lib/ is its only caller.
+
+/** A started native call: its result, and the number that `cancel` takes. */
+interface Call<T> {
+  promise: Promise<T>;
+  id: number;
+}
+
+interface SamplingParameters {
+  /** Seed of the counter-based generator, any 64-bit value. */
+  seed: bigint;
+  /** Iterations in all and the one this pass is (1 … iterations): they set the temperature. */
+  iterations: number;
+  iteration: number;
+}
+
+interface NativeConfig {
+  modelType: string;
+  layers: number;
+  hidden: number;
+  heads: number;
+  feedForward: number;
+  vocabulary: number;
+  maxPositions: number;
+  lengths: number;
+  maskTokenId: number;
+  norm: 'pre' | 'post';
+  layerNormEpsilon: number;
+  parameters: number;
+}
+
+interface NativeMemory {
+  weights: number;
+  /** Caches of sources and working memory. */
+  working: number;
+  limit: number;
+}
+
+interface NativeTarget {
+  readonly length: number;
+  readonly tokens: Int32Array<ArrayBuffer>;
+  readonly scores: Float32Array<ArrayBuffer>;
+  /** 1 at positions that are `<mask>` now. */
+  readonly masked: Uint8Array<ArrayBuffer>;
+  /** Number of positions that were masked at the start. */
+  readonly maskable: number;
+  dispose(): void;
+}
+
+interface NativeSource {
+  readonly length: number;
+  readonly lengthLogits: Float32Array<ArrayBuffer> | null;
+  states(): Float32Array<ArrayBuffer>;
+  /** The `count` best lengths in ids, best first. */
+  predictLengths(count: number): { length: number; logProb: number }[];
+  target(specification: number | Int32Array, sequence: number): NativeTarget;
+  dispose(): void;
+}
+
+interface LoadOptions {
+  device: string;
+  precision: string;
+  /** 0: as many as the process may use. */
+  threads: number;
+  /** Bytes; 0: what the machine has free. */
+  memoryLimit: number;
+  /** -1: from config.json. */
+  maskTokenId: number;
+}
+
+interface RandomArchitecture {
+  layers: number;
+  hidden: number;
+  heads: number;
+  feedForward: number;
+  vocabulary: number;
+  maxPositions: number;
+  lengths: number;
+  maskTokenId: number;
+  norm: 'pre' | 'post';
+  seed: bigint;
+}
+
+declare class NativeEngine {
+  /** Starts loading on the engine's own thread; `ready` settles when it is done. */
+  constructor(
+    model: string | RandomArchitecture,
+    options: LoadOptions,
+    onProgress: ((fraction: number) => void) | null,
+  );
+  readonly ready: Promise<void>;
+  readonly config: NativeConfig;
+  readonly device: string;
+  readonly precision: string;
+  readonly instructionSet: string;
+  readonly threads: number;
+  memory(): NativeMemory;
+  encode(ids: Int32Array[]): Call<NativeSource[]>;
+  predict(targets: NativeTarget[], sampling: SamplingParameters | null): Call<void>;
+  remask(targets: NativeTarget[], counts: number[]): Call<void>;
+  /** Resolves to the number of passes each target took. */
+  decode(
+    targets: NativeTarget[],
+    iterations: number,
+    sampling: SamplingParameters | null,
+  ): Call<Int32Array>;
+  logits(targets: NativeTarget[]): Call<Float32Array<ArrayBuffer>[]>;
+  states(targets: NativeTarget[]): Call<Float32Array<ArrayBuffer>[]>;
+  logProbs(targets: NativeTarget[], candidates: Int32Array[][]): Call<Float32Array<ArrayBuffer>[][]>;
+  cancel(id: number): void;
+  close(): Promise<void>;
+}
+
+declare namespace binding {
+  export {
+    Call,
+    SamplingParameters,
+    NativeConfig,
+    NativeMemory,
+    NativeTarget,
+    NativeSource,
+    NativeEngine,
+    LoadOptions,
+    RandomArchitecture,
+  };
+  /** Gives the addon the class its errors are made of; called once per environment. */
+  export function initialize(errorClass: new (code: never, message: string) => Error): void;
+  /** Instruction sets this machine can run, best first, and the one in use. */
+  export function instructionSets(): string[];
+  /** The single operations of native/ops, synchronous; arguments are checked by lib/kernels.ts and again natively. */
+  export const kernels: {
+    packWeight(values: Float32Array | Uint16Array, type: string, rows: number, columns: number): object;
+    linear(args: object, context: object): Float32Array<ArrayBuffer>;
+    mixedAttention(args: object, context: object): Float32Array<ArrayBuffer>;
+    embed(args: object, context: object): Float32Array<ArrayBuffer>;
+    layerNorm(args: object, context: object): Float32Array<ArrayBuffer>;
+    meanRows(args: object, context: object): Float32Array<ArrayBuffer>;
+    gatherRows(args: object, context: object): Float32Array<ArrayBuffer>;
+    lmHeadArgmax(
+      args: object,
+      context: object,
+    ): {
+      ids: Int32Array<ArrayBuffer>;
+      logProbs: Float32Array<ArrayBuffer>;
+      logSumExp: Float32Array<ArrayBuffer>;
+    };
+    logitsAt(args: object, context: object): Float32Array<ArrayBuffer>;
+    remask(
+      args: object,
+      context: object,
+    ): {
+      tokens: Int32Array<ArrayBuffer>;
+      scores: Float32Array<ArrayBuffer>;
+      masked: Uint8Array<ArrayBuffer>;
+    };
+    sample(
+      args: object,
+      context: object,
+    ): { ids: Int32Array<ArrayBuffer>; logProbs: Float32Array<ArrayBuffer> };
+  };
+}
+
+export = binding;

@@ -1,0 +1,90 @@
+// The inner loops of the CPU operations, one set per instruction set (kernels_avx512.cpp, kernels_avx2.cpp,
+// kernels_portable.cpp compile the same sources over another vector type). Plain data and function pointers
+// only: these files are compiled with instructions the machine may not have, so nothing here may pull in
+// library templates that the linker could share with the rest of the program.
+//
+// Every result of one row depends on that row alone: the order of additions over the inner dimension, the
+// keys or the vocabulary is the same however many rows there are and however the work is cut.
+#pragma once
+
+#include <cstdint>
+
+namespace mask_predict::cpu {
+
+enum class WeightType : uint8_t { F32, F16, BF16 };
+
+inline constexpr int panel_columns = 16;                 // columns of B that belong together in memory
+inline constexpr int group_columns = 3 * panel_columns;  // columns of B that one pass over A computes
+
+// output[row][column] (+)= sum over k of input[row][k] * group[k][column]
+struct MultiplyTask {
+  const float* input;      // [rows, inner], row stride input_stride
+  int64_t input_stride;
+  int64_t rows;
+  const void* group;       // [inner][columns], packed
+  WeightType type;
+  int64_t inner;
+  int columns;             // 16, 32 or 48
+  float* output;           // [rows][columns], row stride output_stride
+  int64_t output_stride;
+  bool accumulate;         // go on from what output holds
+  const char* prefetch;    // memory needed next, or nullptr
+  int64_t prefetch_bytes;
+};
+
+// output = activation(scratch + bias) + residual
+struct EpilogueTask {
+  const float* scratch;  // [rows][group_columns]
+  int64_t rows;
+  int columns;           // 1 ... 48
+  const float* bias;     // [columns rounded up to 16], or nullptr
+  bool gelu;
+  const float* residual;  // or nullptr; may be the output
+  int64_t residual_stride;
+  float* output;
+  int64_t output_stride;
+};
+
+// What one row has seen of the vocabulary so far (kernels_lm_head.h).
+struct HeadState {
+  float largest;       // largest logit of all real ids seen
+  float best_logit;    // largest logit of the allowed ids seen
+  int32_t best_id;     // its id, the lowest one of equals; -1 before any
+  float sums[16];      // exp(logit - largest), added up lane by lane
+};
+
+struct HeadTask {
+  const float* scratch;  // [rows][group_columns]: logits before the bias
+  int64_t rows;
+  int32_t first_id;      // of column 0
+  int columns;           // real ids among the columns, 1 ... 48
+  const float* bias;     // of column 0 on, padded to 16
+  int32_t mask_token_id;
+  HeadState* states;     // [rows]
+};
+
+struct Kernels {
+  const char* name;
+  void (*multiply)(const MultiplyTask&);
+  void (*epilogue)(const EpilogueTask&);
+  void (*head_update)(const HeadTask&);
+  // Rows of scores [keys] become probabilities: exp(scale * (score - largest)) / their sum.
+  void (*softmax)(float* scores, int64_t rows, int64_t stride, int64_t keys, float scale);
+  // output[row] = (x - mean) / sqrt(variance + epsilon) * gain + shift; output may be input.
+  void (*layer_norm)(const float* input, int64_t rows, int64_t width, const float* gain, const float* shift,
+                     float epsilon, float* output);
+  // sum[column] += row[column]
+  void (*add)(float* sum, const float* row, int64_t width);
+  // exp((x - largest) * inverse_temperature), in place.
+  void (*exponentials)(float* values, int64_t count, float largest, float inverse_temperature);
+  // sum over k of input[k] * weights[k * stride], in the order of `multiply`.
+  float (*dot)(const float* input, const void* weights, WeightType type, int64_t stride, int64_t inner);
+};
+
+extern const Kernels kernels_portable;
+#if defined(__x86_64__) || defined(_M_X64)
+extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx512;
+#endif
+
+}  // namespace mask_predict::cpu

@@ -1,0 +1,50 @@
+// exp and erf on vectors. Included after one of vector_*.h.
+#pragma once
+
+namespace {
+
+// exp(x) for x <= 88, relative error below 2e-7; results below 2^-126 come out as about 2^-126. NaN stays NaN.
+// x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) by its Taylor polynomial of degree 7 (truncation 5e-9).
+inline Vector exponential(Vector x) {
+  x = larger(Vector::all(-87.0f), x);
+  const Vector n = nearest_integer(x * Vector::all(1.44269504f));
+  Vector r = multiply_add(n, Vector::all(-0.693359375f), x);  // ln 2 in two parts, the first exact in 9 bits
+  r = multiply_add(n, Vector::all(2.12194440e-4f), r);
+  Vector p = Vector::all(1.0f / 5040);
+  p = multiply_add(p, r, Vector::all(1.0f / 720));
+  p = multiply_add(p, r, Vector::all(1.0f / 120));
+  p = multiply_add(p, r, Vector::all(1.0f / 24));
+  p = multiply_add(p, r, Vector::all(1.0f / 6));
+  p = multiply_add(p, r, Vector::all(0.5f));
+  p = multiply_add(p, r, Vector::all(1.0f));
+  p = multiply_add(p, r, Vector::all(1.0f));
+  return p * power_of_two(n);
+}
+
+// erf(x), absolute error below 4e-7: a rational minimax approximation on [-4, 4], beyond which erf is 1 to
+// float precision. NaN stays NaN.
+inline Vector error_function(Vector x) {
+  x = larger(Vector::all(-4.0f), smaller(Vector::all(4.0f), x));
+  const Vector z = x * x;
+  Vector p = Vector::all(-2.72614225801306e-10f);
+  p = multiply_add(p, z, Vector::all(2.77068142495902e-08f));
+  p = multiply_add(p, z, Vector::all(-2.10102402082508e-06f));
+  p = multiply_add(p, z, Vector::all(-5.69250639462346e-05f));
+  p = multiply_add(p, z, Vector::all(-7.34990630326855e-04f));
+  p = multiply_add(p, z, Vector::all(-2.95459980854025e-03f));
+  p = multiply_add(p, z, Vector::all(-1.60960333262415e-02f));
+  Vector q = Vector::all(-1.45660718464996e-05f);
+  q = multiply_add(q, z, Vector::all(-2.13374055278905e-04f));
+  q = multiply_add(q, z, Vector::all(-1.68282697438203e-03f));
+  q = multiply_add(q, z, Vector::all(-7.37332916720468e-03f));
+  q = multiply_add(q, z, Vector::all(-1.42647390514189e-02f));
+  return x * p / q;
+}
+
+// x/2 (1 + erf(x / sqrt 2)): the exact form, not the tanh approximation.
+inline Vector gelu(Vector x) {
+  const Vector half = Vector::all(0.5f) * x;
+  return multiply_add(half, error_function(x * Vector::all(0.707106781f)), half);
+}
+
+}  // namespace

@@ -1,0 +1,101 @@
+#include "cpu/thread_pool.h"
+
+#include <fstream>
+#include <string>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace mask_predict::cpu {
+namespace {
+
+// Between two loops of one pass lie microseconds, so a short spin saves the wake-up; afterwards the thread sleeps.
+constexpr int spins = 4000;
+
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+template <class T>
+void wait_while_equal(const std::atomic<T>& value, T old) {
+  for (int i = 0; i < spins; i++) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    relax();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+}  // namespace
+
+int available_processors() {
+  int count = static_cast<int>(std::thread::hardware_concurrency());
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
+  // "max 100000" or "150000 100000": microseconds of processor time per period.
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (file >> quota >> period && quota != "max" && period > 0) {
+    const int limit = static_cast<int>(std::stod(quota) / period + 0.5);
+    if (limit < count) count = limit;
+  }
+#endif
+  return count < 1 ? 1 : count;
+}
+
+ThreadPool::ThreadPool(int threads) {
+  scratch_.resize(static_cast<size_t>(threads));
+  workers_.reserve(static_cast<size_t>(threads) - 1);
+  for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::reserve_scratch(uint64_t bytes) {
+  for (Buffer& buffer : scratch_)
+    if (buffer.bytes() < bytes) buffer = Buffer(bytes, nullptr, "a thread's working memory");
+}
+
+void ThreadPool::take_ranges(const Loop& loop, int thread) {
+  for (;;) {
+    const int64_t begin = next_.fetch_add(loop.grain, std::memory_order_relaxed);
+    if (begin >= loop.count) return;
+    const int64_t end = begin + loop.grain < loop.count ? begin + loop.grain : loop.count;
+    loop.call(loop.body, begin, end, thread);
+  }
+}
+
+void ThreadPool::run(const Loop& loop) {
+  loop_ = loop;
+  next_.store(0, std::memory_order_relaxed);
+  busy_.store(static_cast<int32_t>(workers_.size()), std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  take_ranges(loop, 0);
+  for (int32_t left = busy_.load(std::memory_order_acquire); left != 0; left = busy_.load(std::memory_order_acquire))
+    wait_while_equal(busy_, left);
+}
+
+void ThreadPool::work(int thread) {
+  uint32_t seen = 0;
+  for (;;) {
+    wait_while_equal(generation_, seen);
+    seen++;
+    if (stop_.load()) return;
+    take_ranges(loop_, thread);
+    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_all();
+  }
+}
+
+}  // namespace mask_predict::cpu

@@ -1,0 +1,72 @@
+// The threads that share one engine's loops. The calling thread works too: a pool of one has no other.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+#include "engine/buffer.h"
+
+namespace mask_predict::cpu {
+
+// Processors this process may use: its affinity mask and its control group's quota, at least 1.
+int available_processors();
+
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls body(begin, end, thread) on disjoint ranges of at most `grain` that cover 0 ... count; `thread` is
+  // 0 ... size() - 1. Which thread gets which range is open: a body's results must not depend on it. The body
+  // must not throw. One caller at a time.
+  template <class Body>
+  void parallel_for(int64_t count, int64_t grain, const Body& body) {
+    if (count <= 0) return;
+    if (count <= grain || workers_.empty()) {
+      for (int64_t begin = 0; begin < count; begin += grain)
+        body(begin, begin + grain < count ? begin + grain : count, 0);
+      return;
+    }
+    run({[](const void* b, int64_t begin, int64_t end, int thread) {
+           (*static_cast<const Body*>(b))(begin, end, thread);
+         },
+         &body, count, grain});
+  }
+
+  // `bytes` of memory of this thread's own, kept until it asks for more. Call before parallel_for, not in it.
+  void reserve_scratch(uint64_t bytes);
+  template <class T>
+  T* scratch(int thread) const {
+    return scratch_[static_cast<size_t>(thread)].as<T>();
+  }
+
+ private:
+  struct Loop {
+    void (*call)(const void*, int64_t, int64_t, int) = nullptr;
+    const void* body = nullptr;
+    int64_t count = 0;
+    int64_t grain = 1;
+  };
+  void run(const Loop& loop);
+  void take_ranges(const Loop& loop, int thread);
+  void work(int thread);
+
+  std::vector<std::thread> workers_;
+  std::vector<Buffer> scratch_;
+  Loop loop_;
+  // Apart, so that threads waiting for a loop do not disturb those taking ranges.
+  alignas(64) std::atomic<uint32_t> generation_{0};
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<int32_t> busy_{0};
+  std::atomic<bool> stop_{false};
+};
+
+}  // namespace mask_predict::cpu

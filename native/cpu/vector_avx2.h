@@ -1,0 +1,65 @@
+// Eight floats in a 256-bit register.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace {
+
+struct Vector {
+  static constexpr int lanes = 8;
+  static constexpr int tile_rows = 6;    // 6 x 2 accumulators, 2 of B and one of A: 15 of 16 registers
+  static constexpr int tile_panels = 1;
+  __m256 v;
+
+  static Vector zero() { return {_mm256_setzero_ps()}; }
+  static Vector all(float x) { return {_mm256_set1_ps(x)}; }
+  static Vector load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static Vector load(const float* p, int count) { return {_mm256_maskload_ps(p, mask(count))}; }
+  static Vector load_bf16(const uint16_t* p) {
+    const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(wide, 16))};
+  }
+  static Vector load_fp16(const uint16_t* p) {
+    return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+  }
+  void store(float* p) const { _mm256_storeu_ps(p, v); }
+  void store(float* p, int count) const { _mm256_maskstore_ps(p, mask(count), v); }
+
+  static __m256i mask(int count) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+
+  float sum() const {
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+  }
+  float largest() const {
+    __m128 x = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
+  }
+};
+
+inline Vector operator+(Vector a, Vector b) { return {_mm256_add_ps(a.v, b.v)}; }
+inline Vector operator-(Vector a, Vector b) { return {_mm256_sub_ps(a.v, b.v)}; }
+inline Vector operator*(Vector a, Vector b) { return {_mm256_mul_ps(a.v, b.v)}; }
+inline Vector operator/(Vector a, Vector b) { return {_mm256_div_ps(a.v, b.v)}; }
+inline Vector multiply_add(Vector a, Vector b, Vector c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+// Where one is not a number: the second.
+inline Vector larger(Vector a, Vector b) { return {_mm256_max_ps(a.v, b.v)}; }
+inline Vector smaller(Vector a, Vector b) { return {_mm256_min_ps(a.v, b.v)}; }
+inline Vector nearest_integer(Vector a) {
+  return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+// 2 to the power of an integral value in -126 ... 127.
+inline Vector power_of_two(Vector n) {
+  const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23))};
+}
+inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+inline float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
+
+}  // namespace

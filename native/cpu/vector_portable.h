@@ -1,0 +1,89 @@
+// Four floats in the vector type of GCC and Clang, which becomes whatever the baseline of the machine has.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace {
+
+inline float bits_to_float(uint32_t bits) {
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+// IEEE half precision: shifting exponent and mantissa into place and multiplying by 2^112 is exact, subnormal
+// halves included; only infinity and NaN need their exponent set.
+inline float half_to_float(uint16_t h) {
+  const uint32_t magnitude = h & 0x7fffu;
+  const float scaled = bits_to_float(magnitude << 13) * bits_to_float((127u + 112u) << 23);
+  uint32_t bits;
+  std::memcpy(&bits, &scaled, sizeof bits);
+  if (magnitude >= 0x7c00u) bits = 0x7f800000u | (magnitude << 13);
+  return bits_to_float(bits | (static_cast<uint32_t>(h & 0x8000u) << 16));
+}
+
+struct Vector {
+  static constexpr int lanes = 4;
+  static constexpr int tile_rows = 2;  // 2 x 4 accumulators, 4 of B and one of A: 13 of 16 registers
+  static constexpr int tile_panels = 1;
+  using Lanes = float __attribute__((vector_size(16)));
+  Lanes v;
+
+  static Vector zero() { return {Lanes{0, 0, 0, 0}}; }
+  static Vector all(float x) { return {Lanes{x, x, x, x}}; }
+  static Vector load(const float* p) {
+    Vector r;
+    std::memcpy(&r.v, p, sizeof r.v);
+    return r;
+  }
+  static Vector load(const float* p, int count) {
+    Vector r = zero();
+    for (int i = 0; i < count && i < lanes; i++) r.v[i] = p[i];
+    return r;
+  }
+  static Vector load_bf16(const uint16_t* p) {
+    Vector r;
+    for (int i = 0; i < lanes; i++) r.v[i] = bits_to_float(static_cast<uint32_t>(p[i]) << 16);
+    return r;
+  }
+  static Vector load_fp16(const uint16_t* p) {
+    Vector r;
+    for (int i = 0; i < lanes; i++) r.v[i] = half_to_float(p[i]);
+    return r;
+  }
+  void store(float* p) const { std::memcpy(p, &v, sizeof v); }
+  void store(float* p, int count) const {
+    for (int i = 0; i < count && i < lanes; i++) p[i] = v[i];
+  }
+  float sum() const { return (v[0] + v[1]) + (v[2] + v[3]); }
+  float largest() const {
+    float m = v[0];
+    for (int i = 1; i < lanes; i++) m = v[i] > m ? v[i] : m;
+    return m;
+  }
+};
+
+inline Vector operator+(Vector a, Vector b) { return {a.v + b.v}; }
+inline Vector operator-(Vector a, Vector b) { return {a.v - b.v}; }
+inline Vector operator*(Vector a, Vector b) { return {a.v * b.v}; }
+inline Vector operator/(Vector a, Vector b) { return {a.v / b.v}; }
+inline Vector multiply_add(Vector a, Vector b, Vector c) { return {a.v * b.v + c.v}; }
+// Where one is not a number: the second.
+inline Vector larger(Vector a, Vector b) { return {a.v > b.v ? a.v : b.v}; }
+inline Vector smaller(Vector a, Vector b) { return {a.v < b.v ? a.v : b.v}; }
+// Adding 1.5 * 2^23 leaves the nearest integer in the low bits; good below 2^22.
+inline Vector nearest_integer(Vector a) {
+  const Vector shift = Vector::all(12582912.0f);
+  return (a + shift) - shift;
+}
+// 2 to the power of an integral value in -126 ... 127.
+inline Vector power_of_two(Vector n) {
+  Vector r;
+  for (int i = 0; i < Vector::lanes; i++)
+    r.v[i] = bits_to_float(static_cast<uint32_t>(static_cast<int32_t>(n.v[i]) + 127) << 23);
+  return r;
+}
+inline float multiply_add(float a, float b, float c) { return a * b + c; }
+
+}  // namespace

@@ -1,0 +1,121 @@
+#include "engine/buffer.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <new>
+#include <utility>
+
+#if defined(__linux__) || defined(__APPLE__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
+#include "engine/error.h"
+
+namespace mask_predict {
+namespace {
+
+constexpr uint64_t huge_page = 2 << 20;
+
+std::string megabytes(uint64_t bytes) {
+  const uint64_t tenths = (bytes * 10 + (1 << 19)) >> 20;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " MiB";
+}
+
+uint64_t read_number(const char* path) {
+  std::ifstream file(path);
+  uint64_t value = 0;
+  return file >> value ? value : UINT64_MAX;  // "max" does not parse: no limit
+}
+
+}  // namespace
+
+void MemoryBudget::reserve(uint64_t bytes, const std::string& purpose) {
+  uint64_t used = used_.load();
+  do {
+    if (bytes > limit_ || used > limit_ - bytes)
+      throw Error(ErrorCode::OutOfMemory,
+                  purpose + " needs " + megabytes(bytes) + ", but " + megabytes(used) + " of the limit of " +
+                      megabytes(limit_) + " are in use; raise memoryLimit, choose a narrower precision, or ask for less at once");
+  } while (!used_.compare_exchange_weak(used, used + bytes));
+}
+
+uint64_t available_memory() {
+  uint64_t available = UINT64_MAX;
+#if defined(__linux__)
+  std::ifstream meminfo("/proc/meminfo");
+  std::string key, rest;
+  uint64_t kilobytes = 0;
+  while (meminfo >> key >> kilobytes) {
+    if (key == "MemAvailable:") available = kilobytes << 10;
+    std::getline(meminfo, rest);
+  }
+  const uint64_t group_limit = read_number("/sys/fs/cgroup/memory.max");
+  if (group_limit != UINT64_MAX) {
+    const uint64_t group_used = read_number("/sys/fs/cgroup/memory.current");
+    const uint64_t left = group_used < group_limit ? group_limit - group_used : 0;
+    if (left < available) available = left;
+  }
+#elif defined(__APPLE__)
+  available = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+#endif
+  return available;
+}
+
+Buffer::Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose) {
+  if (bytes == 0) return;
+  if (budget) budget->reserve(bytes, purpose);
+  void* data = nullptr;
+#if defined(__linux__) || defined(__APPLE__)
+  if (bytes >= huge_page) {
+    // A mapping of its own goes back to the system when it is freed; the start is moved to a huge page's border.
+    const uint64_t mapped = bytes + huge_page;
+    char* base = static_cast<char*>(mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (base != MAP_FAILED) {
+      const uint64_t skip = (huge_page - reinterpret_cast<uintptr_t>(base) % huge_page) % huge_page;
+      const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+      const uint64_t kept = (bytes + page - 1) / page * page;
+      if (skip > 0) munmap(base, skip);
+      if (mapped - skip > kept) munmap(base + skip + kept, mapped - skip - kept);
+      data = base + skip;
+#if defined(__linux__)
+      madvise(data, kept, MADV_HUGEPAGE);
+#endif
+    }
+  } else
+#endif
+  {
+    data = ::operator new(bytes, std::align_val_t{64}, std::nothrow);
+    if (data != nullptr) std::memset(data, 0, bytes);
+  }
+  if (data == nullptr) {
+    if (budget) budget->release(bytes);
+    throw Error(ErrorCode::OutOfMemory, purpose + " needs " + megabytes(bytes) + ", which the system refused");
+  }
+  data_ = data;
+  bytes_ = bytes;
+  budget_ = std::move(budget);
+}
+
+Buffer::~Buffer() {
+  if (data_ == nullptr) return;
+#if defined(__linux__) || defined(__APPLE__)
+  if (bytes_ >= huge_page) {
+    const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+    munmap(data_, (bytes_ + page - 1) / page * page);
+  } else
+#endif
+  {
+    ::operator delete(data_, std::align_val_t{64});
+  }
+  if (budget_) budget_->release(bytes_);
+}
+
+void Buffer::swap(Buffer& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  std::swap(budget_, other.budget_);
+}
+
+}  // namespace mask_predict

@@ -1,0 +1,59 @@
+// Aligned memory that is counted against a limit before it is taken and given back to the system at once.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace mask_predict {
+
+// How many bytes may be taken in all, and how many are. Shared by everything one engine allocates.
+class MemoryBudget {
+ public:
+  explicit MemoryBudget(uint64_t limit) : limit_(limit) {}
+
+  // Throws Error(OutOfMemory) that names `purpose`, the size and the limit; nothing is counted then.
+  void reserve(uint64_t bytes, const std::string& purpose);
+  void release(uint64_t bytes) { used_.fetch_sub(bytes); }
+  uint64_t used() const { return used_.load(); }
+  uint64_t limit() const { return limit_; }
+
+ private:
+  const uint64_t limit_;
+  std::atomic<uint64_t> used_{0};
+};
+
+// Bytes this process may still take: the machine's available memory or what its control group leaves.
+uint64_t available_memory();
+
+// A block aligned to 64 bytes (2 MiB and on huge pages where it is large), zeroed.
+class Buffer {
+ public:
+  Buffer() = default;
+  // Throws Error(OutOfMemory) that names `purpose`. A null budget counts nothing.
+  Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose);
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~Buffer();
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+  uint64_t bytes() const { return bytes_; }
+  explicit operator bool() const { return data_ != nullptr; }
+
+ private:
+  void swap(Buffer& other) noexcept;
+
+  void* data_ = nullptr;
+  uint64_t bytes_ = 0;
+  std::shared_ptr<MemoryBudget> budget_;
+};
+
+}  // namespace mask_predict

@@ -1,0 +1,53 @@
+// The tensors of a model directory: model.safetensors, or the shards of model.safetensors.index.json,
+// memory-mapped, every offset checked before it is used.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace mask_predict {
+
+class MappedFile;
+
+enum class TensorType { F32, F16, BF16, I64, Other };
+
+struct Tensor {
+  std::string name;
+  TensorType type = TensorType::Other;
+  std::string type_name;          // as written in the file, for messages
+  std::vector<int64_t> shape;
+  const uint8_t* data = nullptr;  // inside the mapping; not necessarily aligned
+  uint64_t bytes = 0;
+  const MappedFile* file = nullptr;
+};
+
+class Checkpoint {
+ public:
+  // Throws Error(ModelFormat): no such directory or file, or anything in the files that is not as it must be.
+  static Checkpoint open(const std::string& directory);
+
+  // The tensor, with or without the "roberta." prefix in the file, or nullptr. Names removed as aliases of
+  // another tensor (__metadata__ of the file) are found under that tensor.
+  const Tensor* find(const std::string& name) const;
+
+  // Tells the system that the tensor's pages are no longer needed (they are read again if touched).
+  void release(const Tensor& tensor) const;
+
+  const std::vector<std::string>& files() const { return paths_; }
+
+ private:
+  // Maps one file and adds its tensors and aliases; the names its tensors have in the file.
+  std::set<std::string> add_file(const std::string& path);
+
+  std::vector<std::shared_ptr<MappedFile>> mappings_;
+  std::vector<std::string> paths_;
+  // Both by the one spelling of a name: without "roberta.", LayerNorm's gamma and beta as weight and bias.
+  std::map<std::string, Tensor> tensors_;
+  std::map<std::string, std::string> aliases_;  // removed name -> kept name
+};
+
+}  // namespace mask_predict

@@ -1,0 +1,140 @@
+// Weights from a checkpoint: every tensor's shape and type is checked against the config before it is read, and
+// its pages are given back once packed.
+#include <cstring>
+
+#include "engine/checkpoint.h"
+#include "engine/error.h"
+#include "engine/tensor_source.h"
+#include "engine/weights.h"
+
+namespace mask_predict {
+namespace {
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); i++) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+class CheckpointSource : public TensorSource {
+ public:
+  CheckpointSource(const Checkpoint& checkpoint, const Context& context, bool stored, WeightType type)
+      : checkpoint_(checkpoint), context_(context), stored_(stored), type_(type) {}
+
+  bool has(const std::string& name) const override { return checkpoint_.find(name) != nullptr; }
+
+  bool same(const std::string& name, const std::string& other) const override {
+    return find(name).data == find(other).data;
+  }
+
+  WeightType type(const std::string& name) const override { return stored_ ? type_of(find(name)) : type_; }
+
+  // Rows of the length predictor [classes, hidden], 0 if there is none.
+  int64_t length_classes(const std::string& name, int64_t hidden) const {
+    const Tensor* tensor = checkpoint_.find(name);
+    if (tensor == nullptr) return 0;
+    if (tensor->shape.size() != 2 || tensor->shape[1] != hidden || tensor->shape[0] < 4 || tensor->shape[0] > (1 << 20))
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has shape " + shape_text(tensor->shape) +
+                                              "; a length predictor has 4 to 2^20 rows of " + std::to_string(hidden));
+    return tensor->shape[0];
+  }
+
+  void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const override {
+    const Tensor& tensor = find(name, {count, matrix.inputs});
+    pack_rows(context_, tensor.data, type_of(tensor), first, count, matrix);
+    checkpoint_.release(tensor);
+  }
+
+  void read(const std::string& name, int64_t rows, int64_t columns, float* values) const override {
+    const Tensor& tensor = rows == 0 ? find(name, {columns}) : find(name, {rows, columns});
+    const int64_t count = rows == 0 ? columns : rows * columns;
+    const WeightType type = type_of(tensor);
+    for (int64_t i = 0; i < count; i++) {
+      if (type == WeightType::F32) {
+        std::memcpy(values + i, tensor.data + i * 4, 4);
+      } else {
+        uint16_t bits;
+        std::memcpy(&bits, tensor.data + i * 2, 2);
+        values[i] = type == WeightType::F16 ? half_to_float(bits) : bf16_to_float(bits);
+      }
+    }
+    checkpoint_.release(tensor);
+  }
+
+ private:
+  const Tensor& find(const std::string& name) const {
+    const Tensor* tensor = checkpoint_.find(name);
+    if (tensor == nullptr)
+      throw Error(ErrorCode::ModelFormat,
+                  checkpoint_.files().front() + ": there is no tensor \"" + name +
+                      "\"; a masked-LM checkpoint (XLMRobertaForMaskedLM or XLMRobertaXLForMaskedLM) has it");
+    return *tensor;
+  }
+
+  const Tensor& find(const std::string& name, const std::vector<int64_t>& shape) const {
+    const Tensor& tensor = find(name);
+    if (tensor.shape != shape)
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has shape " + shape_text(tensor.shape) +
+                                              ", but config.json asks for " + shape_text(shape));
+    return tensor;
+  }
+
+  static WeightType type_of(const Tensor& tensor) {
+    switch (tensor.type) {
+      case TensorType::F32: return WeightType::F32;
+      case TensorType::F16: return WeightType::F16;
+      case TensorType::BF16: return WeightType::BF16;
+      default:
+        throw Error(ErrorCode::ModelFormat, "tensor \"" + tensor.name + "\" is " + tensor.type_name +
+                                                "; weights must be F32, F16 or BF16");
+    }
+  }
+
+  const Checkpoint& checkpoint_;
+  const Context& context_;
+  const bool stored_;
+  const WeightType type_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Weights> load_weights(const std::string& directory, bool stored, WeightType type,
+                                            int64_t mask_token_id, const LoadContext& context) {
+  ModelConfig config = read_config(directory);
+  if (config.mask_token_id < 0) {
+    if (mask_token_id < 0)
+      throw Error(ErrorCode::ModelFormat, directory + "/config.json has no mask_token_id; name it in the option "
+                                                      "maskTokenId (the SentencePiece model's size + 1)");
+    if (mask_token_id < 4 || mask_token_id >= config.vocabulary)
+      throw Error(ErrorCode::InvalidArgument, "maskTokenId is " + std::to_string(mask_token_id) +
+                                                  ", but the model has ids 4 ... " +
+                                                  std::to_string(config.vocabulary - 1) + " for it");
+    config.mask_token_id = mask_token_id;
+  } else if (mask_token_id >= 0 && mask_token_id != config.mask_token_id) {
+    throw Error(ErrorCode::InvalidArgument, "maskTokenId is " + std::to_string(mask_token_id) +
+                                                ", but config.json says mask_token_id: " +
+                                                std::to_string(config.mask_token_id));
+  }
+
+  const Checkpoint checkpoint = Checkpoint::open(directory);
+  const CheckpointSource source(checkpoint, context.operations, stored, type);
+  const std::string words = "roberta.embeddings.word_embeddings.weight", lengths = "embed_length.weight";
+  const std::string beyond = "roberta.encoder.layer." + std::to_string(config.layers) + ".attention.self.query.weight";
+  if (source.has(beyond))
+    throw Error(ErrorCode::ModelFormat, "config.json says num_hidden_layers: " + std::to_string(config.layers) +
+                                            ", but there is a tensor \"" + beyond + "\"");
+  const int64_t length_rows = source.length_classes(lengths, config.hidden);
+  if (config.lengths > 0 && config.lengths != length_rows)
+    throw Error(ErrorCode::ModelFormat, "config.json says length_vocab_size: " + std::to_string(config.lengths) +
+                                            ", but tensor \"" + lengths + "\" has " + std::to_string(length_rows) +
+                                            " rows");
+  config.lengths = length_rows;
+
+  // Everything at once, so that a model that does not fit is refused before any of it is read.
+  const uint64_t bytes = packed_bytes(config, source.type(words));
+  context.budget->reserve(bytes, "the model in " + directory);
+  context.budget->release(bytes);
+  return WeightsBuilder(source, context).build(config);
+}
+
+}  // namespace mask_predict

@@ -1,0 +1,84 @@
+// One model on one device: encodes sources, and moves targets through Mask-Predict (section 3.3).
+//
+// An engine is used by one thread at a time. Every call takes any ragged set of sequences; large sets are cut into
+// passes of a bounded number of rows, which changes no bit of any result. A call that throws leaves every target
+// as it was after its last complete pass.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cpu/thread_pool.h"
+#include "engine/layer_stack.h"
+#include "engine/sequence.h"
+#include "engine/weights.h"
+#include "ops/lm_head.h"
+
+namespace mask_predict {
+
+class Engine {
+ public:
+  // `limit`: bytes for weights, caches and working memory together.
+  Engine(std::shared_ptr<const Weights> weights, std::shared_ptr<cpu::ThreadPool> pool, const cpu::Kernels& kernels,
+         uint64_t limit);
+
+  const ModelConfig& config() const { return weights_->config; }
+  const Weights& weights() const { return *weights_; }
+  // What caches and working memory take of their share of the limit. May be asked from any thread.
+  const MemoryBudget& budget() const { return *budget_; }
+  uint64_t number() const { return number_; }
+
+  // Ids per source: 2 ... max_ids(), each a real id. Checked by the caller.
+  std::vector<std::shared_ptr<Source>> encode(const std::vector<std::vector<int32_t>>& ids,
+                                              const std::atomic<bool>& cancelled);
+
+  // Fills every masked position with its best allowed token, or a drawn one.
+  void predict(const Targets& targets, const std::optional<Sampling>& sampling, const std::atomic<bool>& cancelled);
+
+  // Masks again the counts[i] lowest-scored maskable positions of target i, none of whose positions is masked.
+  void remask(const Targets& targets, const std::vector<int64_t>& counts);
+
+  // T iterations of predict and remask with n = floor(N (T - t) / T). A target whose n reaches 0 is done: further
+  // passes would change nothing. Returns the passes each target took.
+  std::vector<int32_t> decode(const Targets& targets, int64_t iterations, std::optional<Sampling> sampling,
+                              const std::atomic<bool>& cancelled);
+
+  // Final states [length, hidden] and raw logits [length, vocabulary] of each target.
+  std::vector<std::vector<float>> states(const Targets& targets, const std::atomic<bool>& cancelled);
+  std::vector<std::vector<float>> logits(const Targets& targets, const std::atomic<bool>& cancelled);
+
+  // For each target and each of its candidates (ids [length]): the log-probability of the candidate's id at every
+  // masked position, 0 at the others.
+  std::vector<std::vector<std::vector<float>>> log_probs(
+      const Targets& targets, const std::vector<std::vector<std::vector<int32_t>>>& candidates,
+      const std::atomic<bool>& cancelled);
+
+ private:
+  struct Head;
+  // Calls body(first, end) on consecutive ranges of targets of bounded rows.
+  template <class Body>
+  void in_passes(const Targets& targets, const Body& body);
+  // Runs targets first ... end - 1; `rows` as run_stack's `wanted`.
+  void forward(const Targets& targets, size_t first, size_t end, const std::vector<int32_t>* rows,
+               const std::atomic<bool>& cancelled);
+  // Masked positions of targets first ... end - 1 as rows of their pass.
+  static std::vector<int32_t> masked_rows(const Targets& targets, size_t first, size_t end);
+  // The head's dense layer, GELU and LayerNorm on the first `rows` states, in place.
+  void transform_states(int64_t rows);
+  Head best_ids(int64_t rows);
+  Head drawn_ids(const Targets& targets, size_t first, size_t end, int64_t rows, const Sampling& sampling);
+  void reserve_head(int64_t floats);
+
+  std::shared_ptr<const Weights> weights_;
+  std::shared_ptr<cpu::ThreadPool> pool_;
+  Context context_;
+  std::shared_ptr<MemoryBudget> budget_;
+  StackWorkspace workspace_;
+  Buffer head_memory_;
+  const uint64_t number_;
+};
+
+}  // namespace mask_predict

@@ -1,0 +1,39 @@
+// A file mapped into memory, read-only, as long as the object lives. Pages come from the system's page cache,
+// so every process and engine that maps the same file shares them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace mask_predict {
+
+class MappedFile {
+ public:
+  // Throws Error(ModelFormat) that names the path and the reason: not there, not readable, not a regular
+  // file.
+  explicit MappedFile(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const uint8_t* data() const { return data_; }  // never nullptr, also for an empty file
+  uint64_t size() const { return size_; }
+  const std::string& path() const { return path_; }
+
+  // Tells the system that the whole pages inside [offset, offset + length) are not needed for now; touching
+  // them reads them again. What reaches beyond the file is ignored.
+  void release(uint64_t offset, uint64_t length) const;
+
+ private:
+  std::string path_;
+  const uint8_t* data_ = nullptr;
+  uint64_t size_ = 0;
+};
+
+// Throws Error(ModelFormat) if there is no directory of that name.
+void check_directory(const std::string& path);
+
+// Whether a directory entry of that name exists, be it a link that leads nowhere: opening it then says so.
+bool entry_exists(const std::string& path);
+
+}  // namespace mask_predict

@@ -1,0 +1,120 @@
+#include "engine/model_loader.h"
+
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+#include "cpu/instruction_set.h"
+#include "engine/error.h"
+
+namespace mask_predict {
+namespace {
+
+// Weights by what they were made from. Entries do not keep weights alive; the lock of an entry is held while its
+// weights are being made, so that two engines that start together read a model once.
+struct SharedWeights {
+  std::timed_mutex loading;
+  std::weak_ptr<const Weights> weights;
+};
+
+std::shared_ptr<SharedWeights> shared_entry(const std::string& key) {
+  // Never destroyed: engines of other threads may still be running when the process exits.
+  static auto* mutex = new std::mutex;
+  static auto* entries = new std::map<std::string, std::shared_ptr<SharedWeights>>;
+  const std::lock_guard<std::mutex> lock(*mutex);
+  for (auto i = entries->begin(); i != entries->end();) {
+    const bool unused = i->second.use_count() == 1 && i->second->weights.expired();
+    i = unused ? entries->erase(i) : std::next(i);
+  }
+  auto& entry = (*entries)[key];
+  if (!entry) entry = std::make_shared<SharedWeights>();
+  return entry;
+}
+
+// A directory's files by name, size and time: a changed file is another model.
+std::string identity_of(const std::string& directory) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path path = fs::canonical(directory, error);
+  if (error) return directory;
+  std::map<std::string, std::string> files;
+  for (fs::directory_iterator i(path, error), end; !error && i != end; i.increment(error)) {
+    std::error_code ignored;
+    const std::string extension = i->path().extension().string();
+    if (extension != ".safetensors" && extension != ".json") continue;
+    files[i->path().filename().string()] =
+        std::to_string(i->file_size(ignored)) + "@" +
+        std::to_string(i->last_write_time(ignored).time_since_epoch().count());
+  }
+  std::string identity = path.string();
+  for (const auto& [name, stamp] : files) identity += "\n" + name + " " + stamp;
+  return identity;
+}
+
+const char* name_of(WeightType type) {
+  switch (type) {
+    case WeightType::F32: return "fp32";
+    case WeightType::F16: return "fp16";
+    case WeightType::BF16: return "bf16";
+  }
+  return "";
+}
+
+}  // namespace
+
+void check_options(const LoadOptions& options) {
+  if (options.device.rfind("cuda", 0) == 0)
+    throw Error(ErrorCode::Device, "device \"" + options.device + "\" is not available: this build has no CUDA kernels; use 'cpu' or 'auto'");
+  if (options.device != "auto" && options.device != "cpu")
+    throw Error(ErrorCode::InvalidArgument, "device must be 'auto' or 'cpu', not '" + options.device + "'");
+  const std::string& p = options.precision;
+  if (p == "int8") throw Error(ErrorCode::Device, "precision 'int8' is not available on the CPU; use 'auto', 'fp32', 'fp16' or 'bf16'");
+  if (p != "auto" && p != "fp32" && p != "fp16" && p != "bf16")
+    throw Error(ErrorCode::InvalidArgument, "precision must be 'auto', 'fp32', 'fp16' or 'bf16', not '" + p + "'");
+}
+
+LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
+                       const std::function<void(double)>& progress, const std::atomic<bool>& cancelled) {
+  check_options(options);
+  LoadedModel model;
+  model.device = "cpu";
+  const cpu::Kernels& kernels = cpu::kernels_for("");
+  model.instruction_set = kernels.name;
+  model.threads = options.threads > 0 ? options.threads : cpu::available_processors();
+  model.memory_limit = options.memory_limit > 0 ? options.memory_limit : available_memory();
+  auto pool = std::make_shared<cpu::ThreadPool>(model.threads);
+
+  const bool stored = options.precision == "auto" || options.precision == "fp32";
+  const WeightType type = options.precision == "bf16"   ? WeightType::BF16
+                          : options.precision == "fp16" ? WeightType::F16
+                                                        : WeightType::F32;
+  const LoadContext context{{&kernels, pool.get()}, std::make_shared<MemoryBudget>(model.memory_limit), progress, &cancelled};
+  std::shared_ptr<const Weights> weights;
+  if (request.random) {
+    weights = random_weights(*request.random, type, request.seed, context);
+  } else {
+    const std::string key = identity_of(request.directory) + "\n" + (stored ? "stored" : name_of(type)) + " " +
+                            std::to_string(options.mask_token_id);
+    const auto entry = shared_entry(key);
+    while (!entry->loading.try_lock_for(std::chrono::milliseconds(20)))
+      if (cancelled.load()) throw Cancelled();
+    const std::lock_guard<std::timed_mutex> lock(entry->loading, std::adopt_lock);
+    weights = entry->weights.lock();
+    if (!weights) {
+      weights = load_weights(request.directory, stored, type, options.mask_token_id, context);
+      entry->weights = weights;
+    } else {
+      const uint64_t bytes = weights->budget->used();  // shared, but this engine's limit covers them too
+      context.budget->reserve(bytes, "the model in " + request.directory);
+      progress(1);
+    }
+  }
+  model.precision = name_of(weights->words.type);
+  model.engine = std::make_unique<Engine>(std::move(weights), std::move(pool), kernels, model.memory_limit);
+  return model;
+}
+
+}  // namespace mask_predict

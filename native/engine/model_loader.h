@@ -1,0 +1,45 @@
+// From what a caller asks for to an engine: device, precision, threads, memory, and weights that engines of one
+// process share.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "engine/engine.h"
+
+namespace mask_predict {
+
+struct LoadOptions {
+  std::string device = "auto";     // "auto", "cpu"
+  std::string precision = "auto";  // "auto" and "fp32": as stored; "bf16", "fp16": matrices narrowed to it
+  int threads = 0;                 // 0: as many processors as the process may use
+  uint64_t memory_limit = 0;       // 0: what the machine has available
+  int64_t mask_token_id = -1;      // -1: from config.json
+};
+
+struct ModelRequest {
+  std::string directory;                // or
+  std::optional<ModelConfig> random;    // an architecture, its weights drawn from `seed`
+  uint64_t seed = 0;
+};
+
+struct LoadedModel {
+  std::unique_ptr<Engine> engine;
+  std::string device;
+  std::string precision;  // of the matrices: "fp32", "fp16" or "bf16"
+  std::string instruction_set;
+  int threads = 1;
+  uint64_t memory_limit = 0;
+};
+
+// Throws Error of every code but Disposed, and Cancelled. `progress` goes from 0 to 1.
+LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
+                       const std::function<void(double)>& progress, const std::atomic<bool>& cancelled);
+
+// Throws Error(Device) or Error(InvalidArgument) if device or precision are not to be had; touches nothing.
+void check_options(const LoadOptions& options);
+
+}  // namespace mask_predict

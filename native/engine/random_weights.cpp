@@ -1,0 +1,90 @@
+// Weights from a seed: every value is a hash of (seed, tensor, index), so tensors can be drawn in any order and by
+// any number of threads.
+#include <cmath>
+#include <cstring>
+
+#include "cpu/thread_pool.h"
+#include "engine/error.h"
+#include "engine/tensor_source.h"
+#include "engine/weights.h"
+
+namespace mask_predict {
+namespace {
+
+// SplitMix64's output function (Steele, Lea, Flood 2014).
+uint64_t mix(uint64_t x) {
+  x += 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+class RandomSource : public TensorSource {
+ public:
+  RandomSource(uint64_t seed, WeightType type, const Context& context, const ModelConfig& config)
+      : seed_(seed), type_(type), context_(context), config_(config) {}
+
+  bool has(const std::string& name) const override {
+    return name != "roberta.embeddings.token_type_embeddings.weight" &&
+           (name != "lm_head.decoder.weight" || !config_.tie_word_embeddings);
+  }
+  bool same(const std::string&, const std::string&) const override { return false; }
+  WeightType type(const std::string&) const override { return type_; }
+
+  void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const override {
+    const uint64_t stream = stream_of(name);
+    const float range = range_of(matrix.inputs);
+    context_.pool->parallel_for(count, cpu::group_columns, [&](int64_t begin, int64_t end, int) {
+      for (int64_t k = 0; k < matrix.inputs; k++)
+        for (int64_t n = begin; n < end; n++)
+          store_packed(matrix, first + n, k, uniform(stream, static_cast<uint64_t>(n * matrix.inputs + k)) * range);
+    });
+  }
+
+  void read(const std::string& name, int64_t rows, int64_t columns, float* values) const override {
+    const bool norm = name.find("LayerNorm") != std::string::npos || name.find("layer_norm") != std::string::npos;
+    const int64_t count = rows == 0 ? columns : rows * columns;
+    const uint64_t stream = stream_of(name);
+    for (int64_t i = 0; i < count; i++) {
+      if (norm)
+        values[i] = ends_with(name, ".weight") ? 1.0f : 0.0f;
+      else
+        values[i] = uniform(stream, static_cast<uint64_t>(i)) * (rows == 0 ? 0.02f : range_of(columns));
+    }
+  }
+
+ private:
+  uint64_t stream_of(const std::string& name) const {
+    uint64_t stream = mix(seed_);
+    for (const char c : name) stream = mix(stream ^ static_cast<uint8_t>(c));
+    return stream;
+  }
+  // In [-1, 1).
+  static float uniform(uint64_t stream, uint64_t index) {
+    const int32_t bits = static_cast<int32_t>(mix(stream + index) >> 40) - (1 << 23);
+    return static_cast<float>(bits) * 0x1p-23f;
+  }
+  static float range_of(int64_t inputs) { return static_cast<float>(std::sqrt(3.0 / static_cast<double>(inputs))); }
+
+  const uint64_t seed_;
+  const WeightType type_;
+  const Context& context_;
+  const ModelConfig& config_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Weights> random_weights(const ModelConfig& config, WeightType type, uint64_t seed,
+                                              const LoadContext& context) {
+  const uint64_t bytes = packed_bytes(config, type);
+  context.budget->reserve(bytes, "a random " + config.model_type + " model of " +
+                                     std::to_string(config.parameters() / 1000000) + " million parameters");
+  context.budget->release(bytes);
+  return WeightsBuilder(RandomSource(seed, type, context.operations, config), context).build(config);
+}
+
+}  // namespace mask_predict

@@ -1,0 +1,27 @@
+// Where weights come from while they are packed: a checkpoint or a generator. Names are Hugging Face's.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/config.h"
+#include "ops/packed_matrix.h"
+
+namespace mask_predict {
+
+class TensorSource {
+ public:
+  virtual ~TensorSource() = default;
+
+  virtual bool has(const std::string& name) const = 0;
+  // Whether both names are the same bytes.
+  virtual bool same(const std::string& name, const std::string& other) const = 0;
+  // The type a matrix is best packed in.
+  virtual WeightType type(const std::string& name) const = 0;
+  // Packs tensor [count, matrix.inputs] as outputs first ... first + count - 1.
+  virtual void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const = 0;
+  // Reads a tensor of `rows` x `columns` (rows 0: a vector) as float32.
+  virtual void read(const std::string& name, int64_t rows, int64_t columns, float* values) const = 0;
+};
+
+}  // namespace mask_predict

@@ -1,0 +1,119 @@
+// The walk over an architecture: which tensor goes where. Checkpoints and generators differ only in TensorSource.
+#include "engine/weights.h"
+
+#include "engine/error.h"
+#include "engine/tensor_source.h"
+
+namespace mask_predict {
+namespace {
+
+int64_t padded(int64_t values) { return (values + cpu::panel_columns - 1) / cpu::panel_columns * cpu::panel_columns; }
+
+}  // namespace
+
+uint64_t packed_bytes(const ModelConfig& c, WeightType type) {
+  const int64_t d = c.hidden, f = c.feed_forward;
+  const auto matrix = [&](int64_t outputs, int64_t inputs) { return PackedMatrix::bytes(type, outputs, inputs); };
+  const int64_t layer = matrix(d, d) * 2 + matrix(2 * d, d) + matrix(f, d) + matrix(d, f) + 4 * (9 * d + f);
+  int64_t bytes = c.layers * layer + matrix(c.vocabulary, d) + matrix(d, d) + 4 * (c.max_positions * d + 5 * d);
+  bytes += 4 * padded(c.vocabulary);
+  if (!c.tie_word_embeddings) bytes += matrix(c.vocabulary, d);
+  if (c.lengths > 0) bytes += matrix(c.lengths, d);
+  return static_cast<uint64_t>(bytes);
+}
+
+WeightsBuilder::WeightsBuilder(const TensorSource& source, const LoadContext& context)
+    : source_(source), context_(context) {}
+
+void WeightsBuilder::step() {
+  if (context_.cancelled != nullptr && context_.cancelled->load()) throw Cancelled();
+  done_++;
+  if (context_.progress) context_.progress(static_cast<double>(done_) / static_cast<double>(steps_));
+}
+
+Buffer WeightsBuilder::vector(const std::string& name, int64_t size) {
+  Buffer buffer(static_cast<uint64_t>(padded(size)) * sizeof(float), context_.budget, name);
+  source_.read(name, 0, size, buffer.as<float>());
+  return buffer;
+}
+
+PackedMatrix WeightsBuilder::matrix(const std::string& name, int64_t outputs, int64_t inputs) {
+  PackedMatrix matrix(source_.type(name), outputs, inputs, context_.budget, name);
+  source_.pack(name, 0, outputs, matrix);
+  step();
+  return matrix;
+}
+
+LinearWeights WeightsBuilder::linear(const std::string& name, int64_t outputs, int64_t inputs) {
+  return {matrix(name + ".weight", outputs, inputs), vector(name + ".bias", outputs)};
+}
+
+NormWeights WeightsBuilder::norm(const std::string& name, int64_t width) {
+  return {vector(name + ".weight", width), vector(name + ".bias", width)};
+}
+
+LayerWeights WeightsBuilder::layer(int64_t index, const ModelConfig& c) {
+  const std::string prefix = "roberta.encoder.layer." + std::to_string(index) + ".";
+  const std::string attention = prefix + "attention.self.";
+  const bool pre = c.norm == NormPlacement::Pre;
+  const int64_t d = c.hidden;
+  LayerWeights layer;
+  layer.query = linear(attention + "query", d, d);
+  // One matrix has one type: where a file has two, the one that loses nothing.
+  const WeightType key = source_.type(attention + "key.weight"), value = source_.type(attention + "value.weight");
+  layer.key_value.matrix =
+      PackedMatrix(key == value ? key : WeightType::F32, 2 * d, d, context_.budget, attention + "key.weight");
+  layer.key_value.bias =
+      Buffer(static_cast<uint64_t>(padded(2 * d)) * sizeof(float), context_.budget, attention + "key.bias");
+  source_.pack(attention + "key.weight", 0, d, layer.key_value.matrix);
+  source_.pack(attention + "value.weight", d, d, layer.key_value.matrix);
+  source_.read(attention + "key.bias", 0, d, layer.key_value.bias.as<float>());
+  source_.read(attention + "value.bias", 0, d, layer.key_value.bias.as<float>() + d);
+  step();
+  layer.attention_output = linear(prefix + "attention.output.dense", d, d);
+  layer.attention_norm = norm(prefix + (pre ? "attention.self_attn_layer_norm" : "attention.output.LayerNorm"), d);
+  layer.feed_forward_in = linear(prefix + "intermediate.dense", c.feed_forward, d);
+  layer.feed_forward_out = linear(prefix + "output.dense", d, c.feed_forward);
+  layer.feed_forward_norm = norm(prefix + (pre ? "LayerNorm" : "output.LayerNorm"), d);
+  return layer;
+}
+
+std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) {
+  auto weights = std::make_shared<Weights>();
+  weights->config = config;
+  weights->budget = context_.budget;
+  ModelConfig& c = weights->config;
+  const int64_t d = c.hidden;
+  const std::string embeddings = "roberta.embeddings.", words = embeddings + "word_embeddings.weight";
+  const std::string types = embeddings + "token_type_embeddings.weight", decoder = "lm_head.decoder.weight";
+  steps_ = c.layers * 5 + 3;
+
+  weights->words = matrix(words, c.vocabulary, d);
+  weights->positions =
+      Buffer(static_cast<uint64_t>(c.max_positions * d) * sizeof(float), context_.budget, "position_embeddings");
+  float* positions = weights->positions.as<float>();
+  source_.read(embeddings + "position_embeddings.weight", c.max_positions, d, positions);
+  if (source_.has(types)) {
+    std::vector<float> rows(static_cast<size_t>(c.token_types * d));
+    source_.read(types, c.token_types, d, rows.data());
+    for (int64_t i = 0; i < c.max_positions * d; i++) positions[i] += rows[static_cast<size_t>(i % d)];
+  }
+  weights->outer_norm = norm(
+      c.norm == NormPlacement::Pre ? "roberta.encoder.LayerNorm" : embeddings + "LayerNorm", d);
+  for (int64_t i = 0; i < c.layers; i++) weights->layers.push_back(layer(i, c));
+
+  weights->head_dense = linear("lm_head.dense", d, d);
+  weights->head_norm = norm("lm_head.layer_norm", d);
+  weights->head_bias = vector(source_.has("lm_head.bias") ? "lm_head.bias" : "lm_head.decoder.bias", c.vocabulary);
+  if (!c.tie_word_embeddings) {
+    if (!source_.has(decoder))
+      throw Error(ErrorCode::ModelFormat,
+                  "config.json says tie_word_embeddings: false, but there is no tensor \"" + decoder + "\"");
+    if (!source_.same(decoder, words)) weights->separate_decoder = matrix(decoder, c.vocabulary, d);
+  }
+  if (c.lengths > 0) weights->lengths = matrix("embed_length.weight", c.lengths, d);
+  if (context_.progress) context_.progress(1);
+  return weights;
+}
+
+}  // namespace mask_predict

@@ -1,0 +1,53 @@
+// Each thread takes groups of 48 outputs; of one group a block of the inner dimension small enough to stay in the
+// second-level cache meets all rows before the next block is read, and the next block is fetched meanwhile.
+#include <algorithm>
+
+#include "cpu/thread_pool.h"
+#include "ops/linear.h"
+
+namespace mask_predict {
+namespace {
+
+constexpr int64_t inner_block = 1024;  // 192 KiB of float32 weights
+constexpr int64_t row_chunk = 256;     // rows whose sums (48 KiB) wait between two blocks
+
+}  // namespace
+
+void linear(const Context& context, const LinearArguments& a) {
+  const PackedMatrix& w = *a.weight;
+  const int64_t chunks = (a.rows + row_chunk - 1) / row_chunk, items = w.groups() * chunks;
+  context.pool->reserve_scratch(row_chunk * cpu::group_columns * sizeof(float));
+  const int64_t work = std::min(a.rows, row_chunk) * w.inputs * cpu::group_columns;
+
+  const auto body = [&](int64_t begin, int64_t end, int thread) {
+    float* scratch = context.pool->scratch<float>(thread);
+    for (int64_t item = begin; item < end; item++) {
+      const int64_t group = item / chunks, row = item % chunks * row_chunk;
+      const int64_t rows = std::min(row_chunk, a.rows - row);
+      const bool last_chunk = row + rows == a.rows;
+      for (int64_t k = 0; k < w.inputs; k += inner_block) {
+        const int64_t inner = std::min(inner_block, w.inputs - k);
+        const char* next = nullptr;
+        int64_t next_bytes = 0;
+        if (k + inner < w.inputs) {
+          next = w.at(group, k + inner);
+          next_bytes = std::min(inner_block, w.inputs - k - inner) * w.columns(group) * bytes_of(w.type);
+        } else if (last_chunk && group + 1 < w.groups()) {
+          next = w.at(group + 1, 0);
+          next_bytes = std::min(inner_block, w.inputs) * w.columns(group + 1) * bytes_of(w.type);
+        }
+        context.kernels->multiply({a.input + row * w.inputs + k, w.inputs, rows, w.at(group, k), w.type, inner,
+                                   w.columns(group), scratch, cpu::group_columns, k > 0, next, next_bytes});
+      }
+      const int64_t column = group * cpu::group_columns;
+      const int columns = static_cast<int>(std::min<int64_t>(cpu::group_columns, w.outputs - column));
+      const int64_t corner = row * w.outputs + column;
+      context.kernels->epilogue({scratch, rows, columns, a.bias ? a.bias + column : nullptr, a.gelu,
+                                 a.residual ? a.residual + corner : nullptr, w.outputs, a.output + corner,
+                                 w.outputs});
+    }
+  };
+  context.pool->parallel_for(items, grain_for(items, work, context.pool->size()), body);
+}
+
+}  // namespace mask_predict

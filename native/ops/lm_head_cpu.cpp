@@ -1,0 +1,100 @@
+// The vocabulary is cut into fixed ranges of whole groups. A range runs over up to 256 rows at a time with one
+// HeadState per row; ranges are then put together in order, so neither threads nor other rows change a bit.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "cpu/thread_pool.h"
+#include "ops/lm_head.h"
+
+namespace mask_predict {
+namespace {
+
+constexpr int64_t row_chunk = 256;
+
+int64_t groups_per_range(int64_t groups) { return std::max<int64_t>(1, groups / 128); }
+
+int64_t group_count(int64_t vocabulary) { return (vocabulary + cpu::group_columns - 1) / cpu::group_columns; }
+
+}  // namespace
+
+int64_t lm_head_ranges(int64_t vocabulary) {
+  const int64_t groups = group_count(vocabulary), each = groups_per_range(groups);
+  return (groups + each - 1) / each;
+}
+
+void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
+  const PackedMatrix& w = *a.weight;
+  const int64_t real_ids = a.mask_token_id + 1;
+  const int64_t groups = group_count(real_ids), each = groups_per_range(w.groups());
+  const int64_t ranges = (groups + each - 1) / each;
+  const int64_t chunks = (a.rows + row_chunk - 1) / row_chunk, items = ranges * chunks;
+  const int64_t tile_floats = row_chunk * cpu::group_columns;
+  context.pool->reserve_scratch(tile_floats * sizeof(float) + row_chunk * sizeof(cpu::HeadState));
+  constexpr float lowest = -std::numeric_limits<float>::infinity();
+
+  const auto body = [&](int64_t begin, int64_t end, int thread) {
+    float* logits = context.pool->scratch<float>(thread);
+    auto* states = reinterpret_cast<cpu::HeadState*>(logits + tile_floats);
+    for (int64_t item = begin; item < end; item++) {
+      const int64_t range = item / chunks, row = item % chunks * row_chunk;
+      const int64_t rows = std::min(row_chunk, a.rows - row);
+      std::fill(states, states + rows, cpu::HeadState{lowest, lowest, -1, {}});
+      for (int64_t group = range * each; group < std::min(groups, (range + 1) * each); group++) {
+        const char* next = group + 1 < groups ? w.at(group + 1, 0) : nullptr;
+        const int64_t next_bytes = next ? w.inputs * w.columns(group + 1) * bytes_of(w.type) : 0;
+        context.kernels->multiply({a.states + row * w.inputs, w.inputs, rows, w.at(group, 0), w.type, w.inputs,
+                                   w.columns(group), logits, cpu::group_columns, false, next, next_bytes});
+        const int64_t first = group * cpu::group_columns;
+        context.kernels->head_update({logits, rows, static_cast<int32_t>(first),
+                                      static_cast<int>(std::min<int64_t>(cpu::group_columns, real_ids - first)),
+                                      a.bias + first, a.mask_token_id, states});
+      }
+      for (int64_t r = 0; r < rows; r++) {
+        float sum = 0;
+        for (float lane : states[r].sums) sum += lane;
+        a.partials[range * a.rows + row + r] = {states[r].largest, sum, states[r].best_logit, states[r].best_id};
+      }
+    }
+  };
+  context.pool->parallel_for(
+      items, grain_for(items, each * cpu::group_columns * w.inputs * std::min(a.rows, row_chunk), context.pool->size()),
+      body);
+
+  for (int64_t r = 0; r < a.rows; r++) {
+    float largest = lowest, best = lowest;
+    int32_t id = -1;
+    for (int64_t range = 0; range < ranges; range++) {
+      const LmHeadPartial& p = a.partials[range * a.rows + r];
+      largest = std::max(largest, p.largest);
+      if (p.best_logit > best) {
+        best = p.best_logit;
+        id = p.best_id;
+      }
+    }
+    double sum = 0;
+    for (int64_t range = 0; range < ranges; range++) {
+      const LmHeadPartial& p = a.partials[range * a.rows + r];
+      sum += static_cast<double>(p.sum) * std::exp(static_cast<double>(p.largest) - static_cast<double>(largest));
+    }
+    const double log_sum = static_cast<double>(largest) + std::log(sum);
+    a.ids[r] = id;
+    a.log_probs[r] = static_cast<float>(static_cast<double>(best) - log_sum);
+    a.log_sums[r] = static_cast<float>(log_sum);
+  }
+}
+
+void logits_at(const Context& context, const LogitsAtArguments& a) {
+  const PackedMatrix& w = *a.weight;
+  const int64_t grain = grain_for(a.count, w.inputs * 4, context.pool->size());
+  context.pool->parallel_for(a.count, grain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t group = a.ids[i] / cpu::group_columns, column = a.ids[i] % cpu::group_columns;
+      const char* weights = w.at(group, 0) + column * bytes_of(w.type);
+      a.logits[i] = context.kernels->dot(a.states + a.rows[i] * w.inputs, weights, w.type, w.columns(group), w.inputs) +
+                    a.bias[a.ids[i]];
+    }
+  });
+}
+
+}  // namespace mask_predict

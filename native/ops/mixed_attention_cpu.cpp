@@ -1,0 +1,119 @@
+// One work item is one head of one sequence and at most 64 of its query rows. Keys are turned into columns and
+// values laid side by side once per item, and both products run on the same tiles as the dense layers; a row's
+// additions go over the head size, then over source keys and own keys in their order, whatever else is computed.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "cpu/kernels.h"
+#include "cpu/thread_pool.h"
+#include "ops/mixed_attention.h"
+
+namespace mask_predict {
+namespace {
+
+constexpr int64_t query_block = 64;
+
+struct Item {
+  int64_t sequence, head, first_query;
+};
+
+int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+// Where a group of columns begins in a matrix [inner][columns] cut into groups of 48, and how wide it is.
+struct Group {
+  int64_t offset;
+  int columns;
+};
+Group group_of(int64_t column, int64_t all_columns, int64_t inner) {
+  const int64_t left = all_columns - column;
+  return {column * inner,
+          left >= cpu::group_columns ? cpu::group_columns : static_cast<int>(round_up(left, cpu::panel_columns))};
+}
+
+}  // namespace
+
+void mixed_attention(const Context& context, const MixedAttentionArguments& a) {
+  const int64_t width = a.heads * a.head_size, head_columns = round_up(a.head_size, cpu::panel_columns);
+  std::vector<Item> items;
+  int64_t most_keys = 0, work = 0;
+  for (int64_t s = 0; s < a.sequence_count; s++) {
+    const AttentionSequence& sequence = a.sequences[s];
+    most_keys = std::max(most_keys, sequence.source_rows + sequence.own_rows);
+    for (int64_t head = 0; head < a.heads; head++)
+      for (int64_t q = 0; q < sequence.queries; q += query_block) items.push_back({s, head, q});
+    work += 2 * sequence.queries * (sequence.source_rows + sequence.own_rows) * width;
+  }
+  if (items.empty()) return;
+
+  const int64_t key_columns = round_up(most_keys, cpu::panel_columns);
+  const int64_t scratch_floats = key_columns * a.head_size + most_keys * head_columns + query_block * key_columns +
+                                 query_block * head_columns;
+  context.pool->reserve_scratch(static_cast<uint64_t>(scratch_floats) * sizeof(float));
+  const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a.head_size)));
+
+  const auto attend = [&](const Item& item, float* keys) {
+    const AttentionSequence& sequence = a.sequences[item.sequence];
+    const int64_t all_keys = sequence.source_rows + sequence.own_rows;
+    const int64_t columns = round_up(all_keys, cpu::panel_columns);
+    float* values = keys + columns * a.head_size;
+    float* scores = values + all_keys * head_columns;
+    float* sums = scores + query_block * columns;
+
+    const auto row_of = [&](int64_t key) {
+      const float* row = key < sequence.source_rows
+                             ? sequence.source + key * 2 * width
+                             : a.own + (sequence.first_own + key - sequence.source_rows) * 2 * width;
+      return row + item.head * a.head_size;
+    };
+    for (int64_t first = 0; first < columns; first += cpu::group_columns) {
+      const Group group = group_of(first, all_keys, a.head_size);
+      float* block = keys + group.offset;
+      for (int64_t c = 0; c < group.columns; c++) {
+        if (first + c < all_keys) {
+          const float* row = row_of(first + c);
+          for (int64_t i = 0; i < a.head_size; i++) block[i * group.columns + c] = row[i];
+        } else {
+          for (int64_t i = 0; i < a.head_size; i++) block[i * group.columns + c] = 0;
+        }
+      }
+    }
+    for (int64_t first = 0; first < a.head_size; first += cpu::group_columns) {
+      const Group group = group_of(first, a.head_size, all_keys);
+      const int64_t used = std::min<int64_t>(group.columns, a.head_size - first);
+      for (int64_t key = 0; key < all_keys; key++) {
+        float* block = values + group.offset + key * group.columns;
+        std::memcpy(block, row_of(key) + width + first, static_cast<size_t>(used) * sizeof(float));
+        for (int64_t i = used; i < group.columns; i++) block[i] = 0;
+      }
+    }
+
+    const int64_t queries = std::min(query_block, sequence.queries - item.first_query);
+    const int64_t first_row = sequence.first_query + item.first_query;
+    const float* query = a.query + first_row * width + item.head * a.head_size;
+    for (int64_t first = 0; first < all_keys; first += cpu::group_columns) {
+      const Group group = group_of(first, all_keys, a.head_size);
+      context.kernels->multiply({query, width, queries, keys + group.offset, cpu::WeightType::F32, a.head_size,
+                                 group.columns, scores + first, columns, false, nullptr, 0});
+    }
+    context.kernels->softmax(scores, queries, columns, all_keys, scale);
+    for (int64_t first = 0; first < a.head_size; first += cpu::group_columns) {
+      const Group group = group_of(first, a.head_size, all_keys);
+      context.kernels->multiply({scores, columns, queries, values + group.offset, cpu::WeightType::F32, all_keys,
+                                 group.columns, sums + first, head_columns, false, nullptr, 0});
+    }
+    for (int64_t q = 0; q < queries; q++)
+      std::memcpy(a.output + (first_row + q) * width + item.head * a.head_size, sums + q * head_columns,
+                  static_cast<size_t>(a.head_size) * sizeof(float));
+  };
+
+  const int64_t count = static_cast<int64_t>(items.size());
+  context.pool->parallel_for(count, grain_for(count, work / count, context.pool->size()),
+                             [&](int64_t begin, int64_t end, int thread) {
+                               float* scratch = context.pool->scratch<float>(thread);
+                               for (int64_t i = begin; i < end; i++) attend(items[static_cast<size_t>(i)], scratch);
+                             });
+}
+
+}  // namespace mask_predict

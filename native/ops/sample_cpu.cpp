@@ -1,0 +1,119 @@
+// The nucleus without sorting the vocabulary: weights are added up by their leading bits, from the largest down,
+// until the bucket where the share is reached; only that bucket is sorted.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "cpu/kernels.h"
+#include "cpu/thread_pool.h"
+#include "ops/sample.h"
+
+namespace mask_predict {
+namespace {
+
+constexpr int buckets = 1 << 13;  // of a positive float's exponent and first five bits
+
+uint32_t bits_of(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+bool allowed(int64_t id, int32_t mask_token_id) { return id > 2 && id != mask_token_id; }
+
+// The last id kept, in the order of falling weight and rising id.
+struct Cut {
+  float weight;
+  int64_t id;
+  bool keeps(float w, int64_t i) const { return w > weight || (w == weight && i <= id); }
+};
+
+Cut nucleus_cut(const float* weights, int64_t real_ids, int32_t mask_token_id, double nucleus) {
+  std::vector<double> shares(buckets, 0.0);
+  double total = 0;
+  for (int64_t i = 0; i < real_ids; i++) {
+    if (!allowed(i, mask_token_id)) continue;
+    shares[bits_of(weights[i]) >> 18] += static_cast<double>(weights[i]);
+    total += static_cast<double>(weights[i]);
+  }
+  const double wanted = nucleus * total;
+  double kept = 0;
+  int bucket = buckets - 1;
+  while (bucket > 0 && kept + shares[static_cast<size_t>(bucket)] < wanted) kept += shares[static_cast<size_t>(bucket--)];
+  std::vector<std::pair<float, int64_t>> border;
+  for (int64_t i = 0; i < real_ids; i++)
+    if (allowed(i, mask_token_id) && static_cast<int>(bits_of(weights[i]) >> 18) == bucket)
+      border.emplace_back(-weights[i], i);
+  std::sort(border.begin(), border.end());
+  Cut cut{0, real_ids};
+  for (const auto& [negative, id] : border) {
+    cut = {-negative, id};
+    kept += static_cast<double>(-negative);
+    if (kept >= wanted) break;
+  }
+  return cut;
+}
+
+}  // namespace
+
+double uniform_draw(uint64_t seed, uint32_t sequence, uint32_t position, uint32_t iteration) {
+  uint32_t c[4] = {sequence, position, iteration, 0};
+  uint32_t k[2] = {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
+  for (int round = 0; round < 10; round++) {
+    const uint64_t a = uint64_t{0xD2511F53} * c[0], b = uint64_t{0xCD9E8D57} * c[2];
+    const uint32_t next[4] = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ k[0], static_cast<uint32_t>(b),
+                              static_cast<uint32_t>(a >> 32) ^ c[3] ^ k[1], static_cast<uint32_t>(a)};
+    std::memcpy(c, next, sizeof c);
+    k[0] += 0x9E3779B9u;
+    k[1] += 0xBB67AE85u;
+  }
+  const uint64_t bits = (static_cast<uint64_t>(c[0]) << 32 | c[1]) >> 11;
+  return static_cast<double>(bits) * 0x1p-53;
+}
+
+void sample(const Context& context, const SampleArguments& a) {
+  const int64_t real_ids = a.mask_token_id + 1;
+  context.pool->reserve_scratch(static_cast<uint64_t>(real_ids) * sizeof(float));
+  const auto body = [&](int64_t begin, int64_t end, int thread) {
+    float* weights = context.pool->scratch<float>(thread);
+    for (int64_t r = begin; r < end; r++) {
+      const float* row = a.logits + r * a.vocabulary;
+      float largest = row[0], most = -INFINITY;  // of all real ids, of the allowed ones
+      for (int64_t i = 0; i < real_ids; i++) {
+        largest = row[i] > largest ? row[i] : largest;
+        if (allowed(i, a.mask_token_id) && row[i] > most) most = row[i];
+      }
+      double sum = 0;
+      bool numbers = true;
+      for (int64_t i = 0; i < real_ids; i++) {
+        sum += std::exp(static_cast<double>(row[i]) - static_cast<double>(largest));
+        numbers = numbers && !std::isnan(row[i]);
+      }
+      a.ids[r] = -1;
+      a.log_probs[r] = NAN;
+      if (!numbers || !std::isfinite(most)) continue;
+      const double log_sum = static_cast<double>(largest) + std::log(sum);
+
+      std::memcpy(weights, row, static_cast<size_t>(real_ids) * sizeof(float));
+      context.kernels->exponentials(weights, real_ids, most, 1.0f / a.temperature);
+      const Cut cut = nucleus_cut(weights, real_ids, a.mask_token_id, static_cast<double>(a.nucleus));
+      double kept = 0;
+      for (int64_t i = 0; i < real_ids; i++)
+        if (allowed(i, a.mask_token_id) && cut.keeps(weights[i], i)) kept += static_cast<double>(weights[i]);
+      const double draw = kept * uniform_draw(a.seed, static_cast<uint32_t>(a.sequences[r]),
+                                              static_cast<uint32_t>(a.positions[r]), static_cast<uint32_t>(a.iteration));
+      double passed = 0;
+      for (int64_t i = 0; i < real_ids; i++) {
+        if (!allowed(i, a.mask_token_id) || !cut.keeps(weights[i], i)) continue;
+        passed += static_cast<double>(weights[i]);
+        a.ids[r] = static_cast<int32_t>(i);
+        if (passed > draw) break;
+      }
+      a.log_probs[r] = static_cast<float>(static_cast<double>(row[a.ids[r]]) - log_sum);
+    }
+  };
+  context.pool->parallel_for(a.rows, 1, body);
+}
+
+}  // namespace mask_predict

@@ -1,0 +1,174 @@
+/**
+ * The engine on every checkpoint of test/fixtures: states, logits and lengths within a bound of fp32, every token of
+ * every iteration exactly, and the same bits in any batch, on any number of threads, by loop or by one call.
+ */
+import t from 'tap';
+import { Engine } from '../lib/engine.js';
+import { closeness, sameBits } from './reference/closeness.js';
+import { decodeIterations, fixtureNames, readFixture, type Fixture } from './reference/fixtures.js';
+import { predictRow, remaskCount } from './reference/prediction.js';
+
+type Source = Awaited<ReturnType<Engine['encode']>>[number];
+type Target = ReturnType<Source['target']>;
+
+interface Snapshot {
+  tokens: Int32Array;
+  scores: Float32Array;
+}
+
+const snapshot = ({ tokens, scores }: Target): Snapshot => ({ tokens, scores });
+
+/** The loop by hand: for every iteration, what each target holds after its predictions. */
+async function loop(engine: Engine, targets: Target[], iterations: number): Promise<Snapshot[][]> {
+  const steps: Snapshot[][] = [];
+  for (let t = 1; t <= iterations; t++) {
+    await engine.predict(targets);
+    steps.push(targets.map(snapshot));
+    if (t === iterations) break;
+    const counts = targets.map(({ length }) => remaskCount(length - 2, t, iterations));
+    await engine.remask(targets, counts);
+  }
+  return steps;
+}
+
+function same(a: Snapshot[], b: Snapshot[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every(
+      ({ tokens, scores }, i) => sameBits(tokens, b[i]!.tokens) && sameBits(scores, b[i]!.scores),
+    )
+  );
+}
+
+/**
+ * How far fp32 may be from double precision behind a whole network, relative to the root mean square of a row. Worst
+ * case bounds grow exponentially with depth, so this one is statistical: rounding errors are independent, a sum of K
+ * products is off by about √K·u relative to its terms (Higham and Mary 2019), and no dimension exceeds the feed-forward
+ * size F. Layers norm their inputs, so errors add up over the dense products, attentions and norms passed: 8 a layer
+ * and 4 around the stack. The far end of a normal distribution over all values of a fixture is 5 deviations.
+ */
+function relativeBound(layers: number, feedForward: number): number {
+  return 5 * Math.sqrt(8 * layers + 4) * Math.sqrt(feedForward) * 2 ** -24;
+}
+
+const rootMeanSquare = (x: Float64Array) =>
+  Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / x.length);
+
+for (const name of fixtureNames) {
+  t.test(name, async (t) => {
+    const fixture = readFixture(name);
+    const { cases } = fixture;
+    const engine = await Engine.load(fixture.directory, { threads: 2 });
+    const { layers, feedForward, maskTokenId, vocabulary } = engine.config;
+    const relative = relativeBound(layers, feedForward);
+    const near = (
+      actual: ArrayLike<number>,
+      expected: Float64Array,
+      scale: number,
+      what: string,
+    ) => {
+      const { worst, where } = closeness(actual, expected, relative * scale);
+      t.ok(worst <= 1, `${what}: ${worst.toFixed(3)} of the bound, ${where}`);
+    };
+
+    const sources = await engine.encode(cases.map(({ sourceIds }) => sourceIds));
+    const given = sources.map((source, i) => source.target(cases[i]!.targetIds));
+    const states = await engine.states(given);
+    const logits = await engine.logits(given);
+    await engine.predict(given);
+    cases.forEach((expected, i) => {
+      const source = sources[i]!;
+      const scale = rootMeanSquare(expected.targetLogits);
+      near(
+        source.states(),
+        expected.sourceStates,
+        rootMeanSquare(expected.sourceStates),
+        `source ${i}`,
+      );
+      near(states[i]!, expected.targetStates, rootMeanSquare(expected.targetStates), `target ${i}`);
+      near(logits[i]!, expected.targetLogits, scale, `logits ${i}`);
+      if (expected.lengthLogits)
+        near(
+          source.lengthLogits ?? [],
+          expected.lengthLogits,
+          rootMeanSquare(expected.lengthLogits),
+          `lengths ${i}`,
+        );
+      else t.equal(source.lengthLogits, null, `no lengths ${i}`);
+
+      // Filling in: masked positions take the best id, given ones stay and have score 0.
+      const { tokens, scores } = given[i]!;
+      const best = Array.from(expected.targetIds, (id, at) => {
+        if (id !== maskTokenId) return { id, logProb: 0 };
+        return predictRow(
+          expected.targetLogits.subarray(at * vocabulary, (at + 1) * vocabulary),
+          id,
+        );
+      });
+      t.same(
+        [...tokens],
+        best.map(({ id }) => id),
+        `filled in ${i}`,
+      );
+      near(
+        scores,
+        Float64Array.from(best, ({ logProb }) => logProb),
+        2 * scale,
+        `filled in ${i}: scores`,
+      );
+    });
+
+    const fresh = (of: Source[]) =>
+      of.map((source) => source.target(cases[sources.indexOf(source)]!.decodeLength));
+    const decoded = new Map<number, Snapshot[]>();
+    for (const iterations of decodeIterations) {
+      const steps = await loop(engine, fresh(sources), iterations);
+      steps.forEach((step, index) =>
+        step.forEach(({ tokens, scores }, i) => {
+          const what = `T = ${iterations}, t = ${index + 1}, ${i}`;
+          const expected = cases[i]!.decodes.get(iterations)![index]!;
+          t.same([...tokens], [...expected.tokens], `${what}: tokens`);
+          // A log-probability is the difference of a logit and a mean of logits.
+          const scale = 2 * rootMeanSquare(cases[i]!.targetLogits);
+          near(scores, expected.scores, scale, `${what}: scores`);
+        }),
+      );
+
+      decoded.set(iterations, steps.at(-1)!);
+      const atOnce = fresh(sources);
+      await engine.decode(atOnce, iterations);
+      t.ok(same(atOnce.map(snapshot), steps.at(-1)!), `T = ${iterations}: decode is the loop`);
+      for (const [i, source] of sources.entries()) {
+        const alone = await loop(engine, fresh([source]), iterations);
+        const batched = steps.map((step) => [step[i]!]);
+        t.ok(
+          alone.every((step, at) => same(step, batched[at]!)),
+          `T = ${iterations}: ${i} alone`,
+        );
+      }
+    }
+
+    await t.test('one thread, one source at a time', async (t) =>
+      oneByOne(t, fixture, sources, logits),
+    );
+    await engine.close();
+  });
+}
+
+async function oneByOne(
+  t: { ok(value: boolean, message: string): unknown },
+  { directory, cases }: Fixture,
+  batched: Source[],
+  logits: Float32Array[],
+): Promise<void> {
+  const engine = await Engine.load(directory, { threads: 1 });
+  for (const [i, { sourceIds, targetIds }] of cases.entries()) {
+    const [source] = await engine.encode([sourceIds]);
+    t.ok(sameBits(source!.states(), batched[i]!.states()), `source ${i}`);
+    const [lengths, others] = [source!.lengthLogits, batched[i]!.lengthLogits];
+    t.ok(lengths && others ? sameBits(lengths, others) : lengths === others, `lengths ${i}`);
+    const [own] = await engine.logits([source!.target(targetIds)]);
+    t.ok(sameBits(own!, logits[i]!), `logits ${i}`);
+  }
+  await engine.close();
+}

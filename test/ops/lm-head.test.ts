@@ -1,0 +1,272 @@
+/**
+ * lmHeadArgmax and logitsAt: the best allowed id and its log-probability over the real ids against the
+ * double-precision reference. An id may differ only where the reference has a tie within the fp32 bound.
+ */
+import t from 'tap';
+import { lmHeadArgmax, logitsAt, packWeight } from '../../lib/kernels.js';
+import { linearBound, logSumExpBound } from '../reference/bounds.js';
+import { closeness, sameBits } from '../reference/closeness.js';
+import { linear } from '../reference/ops.js';
+import { allowed, predictRow } from '../reference/prediction.js';
+import { Random } from '../reference/random.js';
+import { randomWeight, storeWeight, weightTypes, type StoredWeight } from '../reference/stored.js';
+import { badOptions, refuses } from './refusals.js';
+import { variants, type Variant } from './variants.js';
+
+const pack = (w: StoredWeight) => packWeight(w.stored, w.type, w.rows, w.columns);
+
+interface Head {
+  rows: number;
+  states: Float32Array;
+  weight: StoredWeight;
+  bias: Float32Array;
+  maskTokenId: number;
+}
+
+/** Logits and their bounds, row by row. */
+function reference({ rows, states, weight, bias, maskTokenId }: Head) {
+  const args = {
+    input: states,
+    weight: weight.exact,
+    rows,
+    inner: weight.columns,
+    outer: weight.rows,
+    bias,
+  };
+  const logits = linear(args);
+  const bounds = linearBound(args);
+  return Array.from({ length: rows }, (_, r) => {
+    const row = logits.subarray(r * weight.rows, (r + 1) * weight.rows);
+    const bound = bounds.subarray(r * weight.rows, (r + 1) * weight.rows);
+    const e = bound.subarray(0, maskTokenId + 1).reduce((most, x) => Math.max(most, x));
+    const sumBound = logSumExpBound(row, maskTokenId, e);
+    return { row, bound, e, sumBound, expected: predictRow(row, maskTokenId) };
+  });
+}
+
+function check(t: Test, head: Head, what: string): void {
+  const { states, weight, bias, maskTokenId } = head;
+  const packed = pack(weight);
+  const rows = reference(head);
+  for (const { name, options } of variants) {
+    const result = lmHeadArgmax({ states, weight: packed, bias, maskTokenId }, options);
+    rows.forEach(({ row, e, sumBound, expected }, r) => {
+      const id = result.ids[r]!;
+      const near = row[id]! >= row[expected.id]! - 2 * e;
+      const right =
+        id === expected.id || (expected.margin <= 2 * e && allowed(id, maskTokenId) && near);
+      if (!right) t.fail(`${name} ${what}, row ${r}: id ${id}, expected ${expected.id}`);
+      const sum = closeness([result.logSumExp[r]!], [expected.logSumExp], sumBound);
+      if (sum.worst > 1)
+        t.fail(`${name} ${what}, row ${r}: log-sum-exp ${sum.worst}, ${sum.where}`);
+      const logProb = row[id]! - expected.logSumExp;
+      const bound = e + sumBound + 2 ** -24 * (Math.abs(logProb) + e + sumBound);
+      const score = closeness([result.logProbs[r]!], [logProb], bound);
+      if (score.worst > 1)
+        t.fail(`${name} ${what}, row ${r}: log-prob ${score.worst}, ${score.where}`);
+    });
+  }
+  t.pass(what);
+}
+
+type Test = typeof t;
+
+function randomHead(
+  random: Random,
+  type: StoredWeight['type'],
+  rows: number,
+  width: number,
+  vocabulary: number,
+  maskTokenId: number,
+): Head {
+  const weight = randomWeight(random, type, vocabulary, width);
+  const bias = random.normals(vocabulary, 2);
+  return { rows, states: random.normals(rows * width, 2), weight, bias, maskTokenId };
+}
+
+for (const type of weightTypes) {
+  t.test(`${type}: within the fp32 bound`, async (t) => {
+    const random = new Random(1);
+    for (const [rows, width, vocabulary, maskTokenId] of [
+      [1, 16, 5, 4],
+      [1, 160, 509, 508],
+      [7, 37, 509, 508],
+      [40, 128, 528, 508],
+      [3, 768, 96, 95],
+      [5, 64, 4099, 4090],
+      [2, 8, 20011, 20010],
+    ] as const)
+      check(
+        t as Test,
+        randomHead(random, type, rows, width, vocabulary, maskTokenId),
+        `[${rows}, ${width}] × ${vocabulary}`,
+      );
+  });
+}
+
+t.test('ids that are never predicted stay in the sum', async (t) => {
+  for (const banned of [0, 1, 2, 508]) {
+    const head = randomHead(new Random(2), 'fp32', 9, 64, 509, 508);
+    head.bias[banned]! += 100;
+    check(t as Test, head, `${banned} by 100`);
+    const expected = reference(head);
+    t.ok(
+      expected.every(({ expected }) => expected.logProb < -50),
+      'all probability is on it',
+    );
+  }
+});
+
+t.test('padded vocabulary rows take no part', async (t) => {
+  const random = new Random(3);
+  const head = randomHead(random, 'fp32', 9, 64, 560, 508);
+  const args = () => ({ ...head, weight: pack(head.weight) });
+  const first = variants.map(({ options }) => lmHeadArgmax(args(), options));
+  for (const value of [1e4, Infinity, NaN]) {
+    head.bias.fill(value, 509);
+    head.weight = storeWeight(
+      head.weight.exact.map((x, i) => (i >= 509 * 64 ? 300 : x)),
+      'fp32',
+      560,
+      64,
+    );
+    variants.forEach(({ name, options }, i) => {
+      const { ids, logProbs, logSumExp } = lmHeadArgmax(args(), options);
+      t.same(ids, first[i]!.ids, `${name}, bias ${value}: ids`);
+      t.ok(sameBits(logProbs, first[i]!.logProbs), `${name}, bias ${value}: log-probs`);
+      t.ok(sameBits(logSumExp, first[i]!.logSumExp), `${name}, bias ${value}: log-sum-exp`);
+    });
+  }
+});
+
+t.test('a tie goes to the lower id', async (t) => {
+  const [width, vocabulary] = [24, 20011];
+  const random = new Random(4);
+  const states = random.normals(3 * width);
+  for (const lowest of [3, 10, 47, 48, 10_000]) {
+    const { exact } = randomWeight(random, 'fp32', vocabulary, width);
+    const bias = random.normals(vocabulary);
+    const twins = [lowest, lowest + 1, lowest + 50, 10_007, 20_001, 20_009];
+    for (const id of twins) {
+      exact.copyWithin(id * width, lowest * width, (lowest + 1) * width);
+      bias[id] = 60;
+    }
+    const weight = pack(storeWeight(exact, 'fp32', vocabulary, width));
+    for (const { name, options } of variants) {
+      const { ids } = lmHeadArgmax({ states, weight, bias, maskTokenId: 20_010 }, options);
+      t.same([...ids], [lowest, lowest, lowest], `${name}: ${lowest}`);
+    }
+  }
+  const nothing = pack(storeWeight(new Float32Array(509 * 16), 'fp32', 509, 16));
+  const none = { states: new Float32Array(32), weight: nothing, bias: new Float32Array(509) };
+  for (const { name, options } of variants) {
+    const { ids, logProbs } = lmHeadArgmax({ ...none, maskTokenId: 508 }, options);
+    t.same([...ids], [3, 3], `${name}: all equal`);
+    t.ok(
+      closeness(logProbs, [-Math.log(509), -Math.log(509)], 3e-5).worst <= 1,
+      `${name}: uniform`,
+    );
+  }
+});
+
+t.test('a row is the same bits in any batch, on any number of threads', async (t) => {
+  const random = new Random(5);
+  const width = 64;
+  const { states, weight, bias, maskTokenId } = randomHead(random, 'bf16', 190, width, 4099, 4098);
+  const packed = pack(weight);
+  const run = (from: number, to: number, options: Variant['options']) => {
+    const part = states.subarray(from * width, to * width);
+    return lmHeadArgmax({ states: part, weight: packed, bias, maskTokenId }, options);
+  };
+  for (const { name, options } of variants) {
+    const all = run(0, 190, { ...options, threads: 1 });
+    for (const [from, to] of [
+      [0, 190],
+      [0, 1],
+      [189, 190],
+      [5, 12],
+      [60, 124],
+      [100, 133],
+    ] as const) {
+      const part = run(from, to, options);
+      t.same(part.ids, all.ids.subarray(from, to), `${name}: ids ${from} to ${to}`);
+      t.ok(sameBits(part.logProbs, all.logProbs.subarray(from, to)), `${name}: log-probs`);
+      t.ok(sameBits(part.logSumExp, all.logSumExp.subarray(from, to)), `${name}: log-sum-exp`);
+    }
+  }
+});
+
+t.test('logitsAt', async (t) => {
+  const random = new Random(6);
+  for (const type of weightTypes) {
+    for (const [count, width, vocabulary] of [
+      [1, 16, 5],
+      [12, 37, 528],
+      [5, 768, 96],
+    ] as const) {
+      const head = randomHead(random, type, count, width, vocabulary, vocabulary - 1);
+      const { states, weight, bias, maskTokenId } = head;
+      const expected = reference(head);
+      const rows = random.integers(200, 0, count - 1);
+      const ids = random.integers(200, 0, vocabulary - 1);
+      const packed = pack(weight);
+      for (const { name, options } of variants) {
+        const logits = logitsAt({ states, weight: packed, bias, rows, ids }, options);
+        const exact = [...rows].map((r, i) => expected[r]!.row[ids[i]!]!);
+        const bound = [...rows].map((r, i) => expected[r]!.bound[ids[i]!]!);
+        const { worst, where } = closeness(logits, exact, bound);
+        t.ok(worst <= 1, `${name} ${type} [${count}, ${width}] × ${vocabulary}: ${where}`);
+        // lmHeadArgmax means the same logit: their difference to the log-sum-exp is rounded, nothing more.
+        const best = lmHeadArgmax({ states, weight: packed, bias, maskTokenId }, options);
+        const own = Int32Array.from(best.ids, (_, r) => r);
+        const chosen = logitsAt(
+          { states, weight: packed, bias, rows: own, ids: best.ids },
+          options,
+        );
+        const scores = Array.from(chosen, (logit, r) => logit - best.logSumExp[r]!);
+        const rounding = scores.map(
+          (x, r) => 2 ** -24 * (Math.abs(x) + Math.abs(best.logSumExp[r]!)),
+        );
+        const agreement = closeness(best.logProbs, scores, rounding);
+        t.ok(agreement.worst <= 1, `${name} ${type}: agrees with lmHeadArgmax, ${agreement.where}`);
+      }
+    }
+  }
+});
+
+t.test('wrong arguments', async (t) => {
+  const weight = pack(randomWeight(new Random(7), 'fp32', 9, 4));
+  const head = { states: new Float32Array(12), weight, bias: new Float32Array(9), maskTokenId: 8 };
+  const some = { ...head, rows: Int32Array.of(0, 2), ids: Int32Array.of(8, 0) };
+  t.equal(lmHeadArgmax({ ...head, states: new Float32Array(0) }).ids.length, 0, 'no rows');
+  const best = (args: object) => () => lmHeadArgmax({ ...head, ...args });
+  const at = (args: object) => () => logitsAt({ ...some, ...args });
+  for (const [name, call] of Object.entries({ lmHeadArgmax: best, logitsAt: at }))
+    refuses(t, {
+      [`${name}: states of no whole rows`]: call({ states: new Float32Array(13) }),
+      [`${name}: states of another type`]: call({ states: new Float64Array(12) }),
+      [`${name}: short bias`]: call({ bias: new Float32Array(8) }),
+      [`${name}: long bias`]: call({ bias: new Float32Array(10) }),
+      [`${name}: no bias`]: call({ bias: undefined }),
+      [`${name}: no weight`]: call({ weight: {} }),
+    });
+  refuses(t, {
+    'a mask id beyond the vocabulary': best({ maskTokenId: 9 }),
+    'a mask id that leaves no allowed id': best({ maskTokenId: 3 }),
+    'a mask id below 0': best({ maskTokenId: -1 }),
+    'half a mask id': best({ maskTokenId: 7.5 }),
+    'no mask id': best({ maskTokenId: undefined }),
+    'no arguments': () => lmHeadArgmax(undefined as never),
+    'a row that is not there': at({ rows: Int32Array.of(0, 3) }),
+    'a row below 0': at({ rows: Int32Array.of(0, -1) }),
+    'an id that is not there': at({ ids: Int32Array.of(9, 0) }),
+    'an id below 0': at({ ids: Int32Array.of(-1, 0) }),
+    'more rows than ids': at({ rows: Int32Array.of(0, 1, 2) }),
+    'rows of another type': at({ rows: [0, 1] }),
+  });
+  for (const [name, options] of Object.entries(badOptions))
+    refuses(t, {
+      [`lmHeadArgmax: ${name}`]: () => lmHeadArgmax(head, options),
+      [`logitsAt: ${name}`]: () => logitsAt(some, options),
+    });
+});

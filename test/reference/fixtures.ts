@@ -1,0 +1,86 @@
+/**
+ * The checkpoints of test/fixtures with what they must give: five sources with targets, and three decodes of the
+ * sources. Padding is gone; every array is one sequence.
+ */
+import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { Tensors } from './safetensors.js';
+
+export const fixtureNames = ['tiny-base', 'tiny-xl', 'tiny-xxl', 'tiny-odd'] as const;
+export const decodeIterations = [1, 4, 10] as const;
+
+export interface DecodeStep {
+  tokens: Int32Array;
+  scores: Float64Array;
+}
+
+export interface FixtureCase {
+  sourceIds: Int32Array;
+  targetIds: Int32Array;
+  sourceStates: Float64Array;
+  targetStates: Float64Array;
+  targetLogits: Float64Array;
+  lengthLogits: Float64Array | null;
+  decodeLength: number;
+  /** By number of iterations: tokens and scores after the predictions of each. */
+  decodes: Map<number, DecodeStep[]>;
+}
+
+export interface Fixture {
+  name: string;
+  directory: string;
+  cases: FixtureCase[];
+}
+
+const padding = 1;
+
+export function readFixture(name: string): Fixture {
+  const directory = fileURLToPath(new URL(join('../fixtures', name), import.meta.url));
+  const expected = Tensors.file(join(directory, 'expected.safetensors'));
+  const count = expected.integers('decode_lengths').shape[0]!;
+  const cases = Array.from({ length: count }, (_, i): FixtureCase => {
+    /** The first `rows` rows of case `i` of a `[…, cases, rows, width]` tensor. */
+    const cut = (name: string, rows: number): Float64Array => {
+      const { shape, values } = expected.get(name);
+      const width = shape[2]!;
+      const start = i * shape[1]! * width;
+      return values.slice(start, start + rows * width);
+    };
+    const ids = (name: string): Int32Array => {
+      const { shape, values } = expected.integers(name);
+      const row = values.slice(i * shape[1]!, (i + 1) * shape[1]!);
+      return row.slice(0, row.findLastIndex((id) => id !== padding) + 1);
+    };
+    const decodeLength = expected.integers('decode_lengths').values[i]!;
+    const decodes = new Map(
+      decodeIterations.map((iterations) => {
+        const tokens = expected.integers(`decode_T${iterations}_tokens`);
+        const scores = expected.get(`decode_T${iterations}_scores`);
+        const longest = tokens.shape[2]!;
+        const steps = Array.from({ length: iterations }, (_, t) => {
+          const start = (t * count + i) * longest;
+          return {
+            tokens: tokens.values.slice(start, start + decodeLength),
+            scores: scores.values.slice(start, start + decodeLength),
+          };
+        });
+        return [iterations, steps];
+      }),
+    );
+    const sourceIds = ids('source_ids');
+    const targetIds = ids('target_ids');
+    const lengths = expected.has('length_logits') ? expected.get('length_logits') : null;
+    return {
+      sourceIds,
+      targetIds,
+      sourceStates: cut('source_states', sourceIds.length),
+      targetStates: cut('target_states', targetIds.length),
+      targetLogits: cut('target_logits', targetIds.length),
+      lengthLogits:
+        lengths && lengths.values.slice(i * lengths.shape[1]!, (i + 1) * lengths.shape[1]!),
+      decodeLength,
+      decodes,
+    };
+  });
+  return { name, directory, cases };
+}
