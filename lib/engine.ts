@@ -238,7 +238,8 @@ export class Engine {
    */
   static async load(directory: string, options: EngineLoadOptions = {}): Promise<Engine> {
     checkOptions('Engine.load()', options, [...engineOptions, 'maskTokenId']);
-    if (typeof directory !== 'string') throw invalidArgument('the model directory must be a string');
+    if (typeof directory !== 'string')
+      throw invalidArgument('the model directory must be a string');
     const maskTokenId = integerOption('maskTokenId', options.maskTokenId, -1, 4, 2 ** 24);
     return Engine.#start(directory, options, maskTokenId);
   }
@@ -376,7 +377,11 @@ export class Engine {
    * All iterations in one call: `predict`, then `remask` with n = floor(N·(T-t)/T), T times; the same bits
    * as that loop. A target of which nothing is left to mask stops. Returns the passes each target took.
    */
-  async decode(targets: Target[], iterations: number, options: DecodeOptions = {}): Promise<number[]> {
+  async decode(
+    targets: Target[],
+    iterations: number,
+    options: DecodeOptions = {},
+  ): Promise<number[]> {
     const sampling = this.#sampling(
       options.sampling && { ...options.sampling, iterations, iteration: 1 },
     );

@@ -49,7 +49,7 @@ export interface LinearArguments {
   activation?: 'gelu';
   /** `[rows, weight.rows]`, added last. */
   residual?: Float32Array;
-  /** Where the result goes, `[rows, weight.rows]`; a new array if left out. */
+  /** Where the result goes, `[rows, weight.rows]`; not `input`, may be `residual`; a new array if left out. */
   output?: Float32Array;
 }
 
@@ -148,7 +148,7 @@ export interface LmHeadArguments {
 /**
  * The best allowed id of every row, its log-probability, and the log-sum-exp over all real ids. `<s>`,
  * `<pad>`, `</s>` and `<mask>` are never the answer but stay in the sum; a tie goes to the lower id.
- * Logits are never stored.
+ * Logits are never stored. A row in which no allowed logit is a number gets id -1.
  */
 export function lmHeadArgmax(
   args: LmHeadArguments,
@@ -212,9 +212,11 @@ export interface SampleArguments {
 }
 
 /**
- * Draws one allowed id per row: temperature, then nucleus (ties to the lower id), then Philox4x32-10
- * keyed by seed with the counter (sequence, position, iteration). `logProbs` are without temperature,
- * over all real ids.
+ * Draws one allowed id per row: temperature, then nucleus (ties to the lower id), then a uniform number
+ * u, the id being the first in rising order at which the kept probability passes u. u is the top 53 bits of
+ * words 0 and 1 of Philox4x32-10 with the seed's low 64 bits as key (low word first) and the counter
+ * (sequence, position, iteration, 0). `logProbs` are without temperature, over all real ids. A row that
+ * holds a NaN gets id -1.
  */
 export function sample(
   args: SampleArguments,

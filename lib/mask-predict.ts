@@ -88,7 +88,8 @@ export class MaskPredict {
     directory: string = embeddedModel,
     options: EngineLoadOptions = {},
   ): Promise<MaskPredict> {
-    if (typeof directory !== 'string') throw invalidArgument('the model directory must be a string');
+    if (typeof directory !== 'string')
+      throw invalidArgument('the model directory must be a string');
     const tokenizer = await Tokenizer.load(join(directory, 'sentencepiece.bpe.model'), {
       ...(options.maskTokenId !== undefined && { maskTokenId: options.maskTokenId }),
     });
@@ -122,7 +123,8 @@ export class MaskPredict {
     const { signal } = options;
     checkSignal(signal);
     const list = typeof prompts === 'string' ? [prompts] : prompts;
-    if (!Array.isArray(list)) throw invalidArgument('the prompt must be a string or an array of them');
+    if (!Array.isArray(list))
+      throw invalidArgument('the prompt must be a string or an array of them');
     const encodings = list.map((prompt, index) => this.#tokenize(prompt, options, index));
     const tokenized = performance.now();
 
@@ -184,7 +186,7 @@ export class MaskPredict {
       const [target] = targetsOf(source!, length) as [Target];
       let decoding = 0;
       let passes = 0;
-      for (let count = target.maskable; count > 0 || passes === 0; ) {
+      for (let count = target.maskable; count > 0 || passes === 0;) {
         const started = performance.now();
         passes++;
         await this.engine.predict([target], {

@@ -33,7 +33,8 @@ export function integerOption(
 /** A seed as the 64-bit value the generator takes. */
 export function seedOption(name: string, value: unknown): bigint {
   if (typeof value === 'bigint') return BigInt.asUintN(64, value);
-  if (typeof value === 'number' && Number.isSafeInteger(value)) return BigInt.asUintN(64, BigInt(value));
+  if (typeof value === 'number' && Number.isSafeInteger(value))
+    return BigInt.asUintN(64, BigInt(value));
   throw invalidArgument(`${name} must be an integer or a BigInt, not ${String(value)}`);
 }
 

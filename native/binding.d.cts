@@ -107,7 +107,10 @@ declare class NativeEngine {
   ): Call<Int32Array>;
   logits(targets: NativeTarget[]): Call<Float32Array<ArrayBuffer>[]>;
   states(targets: NativeTarget[]): Call<Float32Array<ArrayBuffer>[]>;
-  logProbs(targets: NativeTarget[], candidates: Int32Array[][]): Call<Float32Array<ArrayBuffer>[][]>;
+  logProbs(
+    targets: NativeTarget[],
+    candidates: Int32Array[][],
+  ): Call<Float32Array<ArrayBuffer>[][]>;
   cancel(id: number): void;
   close(): Promise<void>;
 }
@@ -130,7 +133,12 @@ declare namespace binding {
   export function instructionSets(): string[];
   /** The single operations of native/ops, synchronous; arguments are checked by lib/kernels.ts and again natively. */
   export const kernels: {
-    packWeight(values: Float32Array | Uint16Array, type: string, rows: number, columns: number): object;
+    packWeight(
+      values: Float32Array | Uint16Array,
+      type: string,
+      rows: number,
+      columns: number,
+    ): object;
     linear(args: object, context: object): Float32Array<ArrayBuffer>;
     mixedAttention(args: object, context: object): Float32Array<ArrayBuffer>;
     embed(args: object, context: object): Float32Array<ArrayBuffer>;

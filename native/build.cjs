@@ -15,7 +15,8 @@ const root = path.join(__dirname, '..');
 const flags = new Set(process.argv.slice(2));
 const say = (message) => console.error(`mask-predict: ${message}`);
 const works = (command) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
-const run = (command, args) => spawnSync(command, args, { stdio: 'inherit', cwd: root }).status === 0;
+const run = (command, args) =>
+  spawnSync(command, args, { stdio: 'inherit', cwd: root }).status === 0;
 
 function cmake(folder, strict) {
   const on = (value) => (value ? 'ON' : 'OFF');
@@ -42,10 +43,18 @@ function gyp() {
 }
 
 function prebuild() {
-  const libc = process.platform === 'linux' ? (process.report.getReport().header.glibcVersionRuntime ? '.glibc' : '.musl') : '';
+  const libc =
+    process.platform === 'linux'
+      ? process.report.getReport().header.glibcVersionRuntime
+        ? '.glibc'
+        : '.musl'
+      : '';
   const folder = path.join(root, 'prebuilds', `${process.platform}-${process.arch}`);
   fs.mkdirSync(folder, { recursive: true });
-  fs.copyFileSync(path.join(root, 'build/Release/mask_predict.node'), path.join(folder, `mask-predict${libc}.node`));
+  fs.copyFileSync(
+    path.join(root, 'build/Release/mask_predict.node'),
+    path.join(folder, `mask-predict${libc}.node`),
+  );
 }
 
 function loads() {
@@ -59,7 +68,10 @@ function main() {
   const forced = process.env.npm_config_build_from_source === 'true';
   if (flags.has('--if-needed') && !forced && loads()) return true;
   const built = (!flags.has('--gyp') && works('cmake') && cmake('cmake', false)) || gyp();
-  if (!built) say('build failed; a C++20 compiler and CMake 3.24 or later are needed (without CMake: Python 3 and make)');
+  if (!built)
+    say(
+      'build failed; a C++20 compiler and CMake 3.24 or later are needed (without CMake: Python 3 and make)',
+    );
   if (built && flags.has('--prebuild')) prebuild();
   return built;
 }

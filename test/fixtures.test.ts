@@ -5,8 +5,15 @@
 import t from 'tap';
 import { Engine } from '../lib/engine.js';
 import { closeness, sameBits } from './reference/closeness.js';
-import { decodeIterations, fixtureNames, readFixture, type Fixture } from './reference/fixtures.js';
+import {
+  decodeIterations,
+  fixtureNames,
+  readFixture,
+  type Fixture,
+  type FixtureCase,
+} from './reference/fixtures.js';
 import { predictRow, remaskCount } from './reference/prediction.js';
+import { nucleusOf, pick, ranked, uniformDraw } from './reference/sampling.js';
 
 type Source = Awaited<ReturnType<Engine['encode']>>[number];
 type Target = ReturnType<Source['target']>;
@@ -41,7 +48,7 @@ function same(a: Snapshot[], b: Snapshot[]): boolean {
 }
 
 /**
- * How far fp32 may be from double precision behind a whole network, relative to the root mean square of a row. Worst
+ * How far fp32 may be from double precision behind a whole network, relative to the root mean square of a tensor. Worst
  * case bounds grow exponentially with depth, so this one is statistical: rounding errors are independent, a sum of K
  * products is off by about √K·u relative to its terms (Higham and Mary 2019), and no dimension exceeds the feed-forward
  * size F. Layers norm their inputs, so errors add up over the dense products, attentions and norms passed: 8 a layer
@@ -54,6 +61,9 @@ function relativeBound(layers: number, feedForward: number): number {
 const rootMeanSquare = (x: Float64Array) =>
   Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / x.length);
 
+/** A log-probability is the difference of a logit and a mean of logits. */
+const scoreScale = ({ targetLogits }: FixtureCase) => 2 * rootMeanSquare(targetLogits);
+
 for (const name of fixtureNames) {
   t.test(name, async (t) => {
     const fixture = readFixture(name);
@@ -64,8 +74,8 @@ for (const name of fixtureNames) {
     const near = (
       actual: ArrayLike<number>,
       expected: Float64Array,
-      scale: number,
       what: string,
+      scale = rootMeanSquare(expected),
     ) => {
       const { worst, where } = closeness(actual, expected, relative * scale);
       t.ok(worst <= 1, `${what}: ${worst.toFixed(3)} of the bound, ${where}`);
@@ -78,22 +88,11 @@ for (const name of fixtureNames) {
     await engine.predict(given);
     cases.forEach((expected, i) => {
       const source = sources[i]!;
-      const scale = rootMeanSquare(expected.targetLogits);
-      near(
-        source.states(),
-        expected.sourceStates,
-        rootMeanSquare(expected.sourceStates),
-        `source ${i}`,
-      );
-      near(states[i]!, expected.targetStates, rootMeanSquare(expected.targetStates), `target ${i}`);
-      near(logits[i]!, expected.targetLogits, scale, `logits ${i}`);
+      near(source.states(), expected.sourceStates, `source ${i}`);
+      near(states[i]!, expected.targetStates, `target ${i}`);
+      near(logits[i]!, expected.targetLogits, `logits ${i}`);
       if (expected.lengthLogits)
-        near(
-          source.lengthLogits ?? [],
-          expected.lengthLogits,
-          rootMeanSquare(expected.lengthLogits),
-          `lengths ${i}`,
-        );
+        near(source.lengthLogits ?? [], expected.lengthLogits, `lengths ${i}`);
       else t.equal(source.lengthLogits, null, `no lengths ${i}`);
 
       // Filling in: masked positions take the best id, given ones stay and have score 0.
@@ -110,12 +109,8 @@ for (const name of fixtureNames) {
         best.map(({ id }) => id),
         `filled in ${i}`,
       );
-      near(
-        scores,
-        Float64Array.from(best, ({ logProb }) => logProb),
-        2 * scale,
-        `filled in ${i}: scores`,
-      );
+      const logProbs = Float64Array.from(best, ({ logProb }) => logProb);
+      near(scores, logProbs, `filled in ${i}: scores`, scoreScale(expected));
     });
 
     const fresh = (of: Source[]) =>
@@ -128,9 +123,7 @@ for (const name of fixtureNames) {
           const what = `T = ${iterations}, t = ${index + 1}, ${i}`;
           const expected = cases[i]!.decodes.get(iterations)![index]!;
           t.same([...tokens], [...expected.tokens], `${what}: tokens`);
-          // A log-probability is the difference of a logit and a mean of logits.
-          const scale = 2 * rootMeanSquare(cases[i]!.targetLogits);
-          near(scores, expected.scores, scale, `${what}: scores`);
+          near(scores, expected.scores, `${what}: scores`, scoreScale(cases[i]!));
         }),
       );
 
@@ -148,8 +141,9 @@ for (const name of fixtureNames) {
       }
     }
 
+    await t.test('sampling', async (t) => sampled(t, engine, fixture, sources));
     await t.test('one thread, one source at a time', async (t) =>
-      oneByOne(t, fixture, sources, logits),
+      oneByOne(t, fixture, sources, logits, decoded),
     );
     await engine.close();
   });
@@ -160,15 +154,71 @@ async function oneByOne(
   { directory, cases }: Fixture,
   batched: Source[],
   logits: Float32Array[],
+  decoded: Map<number, Snapshot[]>,
 ): Promise<void> {
   const engine = await Engine.load(directory, { threads: 1 });
-  for (const [i, { sourceIds, targetIds }] of cases.entries()) {
+  for (const [i, { sourceIds, targetIds, decodeLength }] of cases.entries()) {
     const [source] = await engine.encode([sourceIds]);
     t.ok(sameBits(source!.states(), batched[i]!.states()), `source ${i}`);
     const [lengths, others] = [source!.lengthLogits, batched[i]!.lengthLogits];
     t.ok(lengths && others ? sameBits(lengths, others) : lengths === others, `lengths ${i}`);
     const [own] = await engine.logits([source!.target(targetIds)]);
     t.ok(sameBits(own!, logits[i]!), `logits ${i}`);
+    for (const [iterations, targets] of decoded) {
+      const target = source!.target(decodeLength);
+      await engine.decode([target], iterations);
+      t.ok(same([snapshot(target)], [targets[i]!]), `T = ${iterations}: ${i}`);
+    }
   }
   await engine.close();
+}
+
+/**
+ * Iteration t of T draws from the engine's own logits: temperature 2·(1 - (t - 1)/T), nucleus 0.9, the counter
+ * (sequence, position, t). Draws nearer than 1e-5 to another choice are left out.
+ */
+async function sampled(
+  t: {
+    ok(value: boolean, message: string): unknown;
+    equal(a: unknown, b: unknown, m: string): unknown;
+  },
+  engine: Engine,
+  { cases }: Fixture,
+  sources: Source[],
+): Promise<void> {
+  const { maskTokenId, vocabulary } = engine.config;
+  const seed = 2n ** 40n + 7n;
+  const iterations = 3;
+  const begin = () =>
+    sources.map((source, i) => source.target(cases[i]!.decodeLength, { sequence: 3 * i }));
+  const targets = begin();
+  let left = 0;
+  for (let iteration = 1; iteration <= iterations; iteration++) {
+    const logits = await engine.logits(targets);
+    const masked = targets.map((target) => target.masked);
+    await engine.predict(targets, { sampling: { seed, iterations, iteration } });
+    targets.forEach(({ tokens }, i) =>
+      tokens.forEach((id, at) => {
+        if (!masked[i]![at]) return;
+        const row = logits[i]!.subarray(at * vocabulary, (at + 1) * vocabulary);
+        const candidates = ranked(row, maskTokenId, 2 * (1 - (iteration - 1) / iterations));
+        const expected = pick(nucleusOf(candidates, 0.9), uniformDraw(seed, 3 * i, at, iteration));
+        const cutNear = candidates.some(({ cumulative }) => Math.abs(cumulative - 0.9) < 1e-5);
+        if (cutNear || expected.margin < 1e-5) left++;
+        else t.equal(id, expected.id, `t = ${iteration}, ${i}, position ${at}`);
+      }),
+    );
+    if (iteration === iterations) break;
+    await engine.remask(
+      targets,
+      targets.map(({ length }) => remaskCount(length - 2, iteration, iterations)),
+    );
+  }
+  t.ok(left < 10, `${left} draws are decided by rounding`);
+  const atOnce = begin();
+  await engine.decode(atOnce, iterations, { sampling: { seed } });
+  t.ok(same(atOnce.map(snapshot), targets.map(snapshot)), 'decode is the loop');
+  const alone = begin().slice(2, 3);
+  await engine.decode(alone, iterations, { sampling: { seed } });
+  t.ok(same(alone.map(snapshot), targets.slice(2, 3).map(snapshot)), 'one alone');
 }

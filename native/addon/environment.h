@@ -1,12 +1,14 @@
 // What the addon keeps per JavaScript environment (main thread or worker): the class of its errors and its own
-// classes' constructors. Nothing is kept per process.
+// classes' constructors. Nothing of JavaScript's is kept per process.
 #pragma once
 
 #include <napi.h>
 
-#include <exception>
+#include <map>
+#include <memory>
 #include <string>
 
+#include "cpu/thread_pool.h"
 #include "engine/error.h"
 
 namespace mask_predict {
@@ -15,6 +17,8 @@ struct Environment {
   Napi::FunctionReference error_class;
   Napi::FunctionReference source_class;
   Napi::FunctionReference target_class;
+  // Threads for the synchronous operations, by their number; kept so that a call does not start any.
+  std::map<int, std::unique_ptr<cpu::ThreadPool>> pools;
 
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 };

@@ -1,7 +1,10 @@
 #include "addon/kernels.h"
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -28,32 +31,42 @@ class Call {
  public:
   explicit Call(const Napi::CallbackInfo& info) : env(info.Env()) {
     if (!info[0].IsObject()) invalid("the arguments must be an object");
-    arguments_ = info[0].As<Napi::Object>();
-    Napi::Object options = info[1].IsObject() ? info[1].As<Napi::Object>() : Napi::Object::New(env);
+    // Each property once and all of them first: a getter is JavaScript, which could detach what was read before.
+    const Napi::Object arguments = info[0].As<Napi::Object>();
+    const Napi::Array names = arguments.GetPropertyNames();
+    for (uint32_t i = 0; i < names.Length(); i++) {
+      const Napi::Value name = names.Get(i);
+      arguments_[name.ToString().Utf8Value()] = arguments.Get(name);
+    }
+    const Napi::Object options = info[1].IsObject() ? info[1].As<Napi::Object>() : Napi::Object::New(env);
     const Napi::Value device = options.Get("device"), set = options.Get("instructionSet"), threads = options.Get("threads");
     if (!device.IsUndefined() && read_string(device, "device") != "cpu") invalid("device must be 'cpu'");
     context.kernels = &cpu::kernels_for(set.IsUndefined() ? "" : read_string(set, "instructionSet"));
-    pool_ = std::make_unique<cpu::ThreadPool>(
-        threads.IsUndefined() ? 1 : static_cast<int>(read_integer(threads, "threads", 1, 256)));
-    context.pool = pool_.get();
+    const int size = threads.IsUndefined() ? 1 : static_cast<int>(read_integer(threads, "threads", 1, 256));
+    auto& pool = Environment::of(env).pools[size];
+    if (!pool) pool = std::make_unique<cpu::ThreadPool>(size);
+    context.pool = pool.get();
   }
 
-  Napi::Value argument(const char* name) const { return arguments_.Get(name); }
-  bool has(const char* name) const { return !arguments_.Get(name).IsUndefined(); }
-  View<float> floats(const char* name) const { return read_floats(arguments_.Get(name), name); }
-  View<float> floats(const char* name, int64_t size) const { return sized(floats(name), name, size); }
-  View<int32_t> integers(const char* name) const { return read_integers(arguments_.Get(name), name); }
-  View<int32_t> integers(const char* name, int64_t size) const { return sized(integers(name), name, size); }
-  View<uint8_t> bytes(const char* name, int64_t size) const { return sized(read_bytes(arguments_.Get(name), name), name, size); }
-  int64_t integer(const char* name, int64_t least, int64_t most) const {
-    return read_integer(arguments_.Get(name), name, least, most);
+  Napi::Value argument(const char* name) const {
+    const auto found = arguments_.find(name);
+    return found == arguments_.end() ? env.Undefined() : found->second;
   }
-  double number(const char* name) const { return read_number(arguments_.Get(name), name); }
-  uint64_t seed(const char* name) const { return read_seed(arguments_.Get(name), name); }
-  std::string string(const char* name) const { return read_string(arguments_.Get(name), name); }
+  bool has(const char* name) const { return !argument(name).IsUndefined(); }
+  View<float> floats(const char* name) const { return read_floats(argument(name), name); }
+  View<float> floats(const char* name, int64_t size) const { return sized(floats(name), name, size); }
+  View<int32_t> integers(const char* name) const { return read_integers(argument(name), name); }
+  View<int32_t> integers(const char* name, int64_t size) const { return sized(integers(name), name, size); }
+  View<uint8_t> bytes(const char* name, int64_t size) const { return sized(read_bytes(argument(name), name), name, size); }
+  int64_t integer(const char* name, int64_t least, int64_t most) const {
+    return read_integer(argument(name), name, least, most);
+  }
+  double number(const char* name) const { return read_number(argument(name), name); }
+  uint64_t seed(const char* name) const { return read_seed(argument(name), name); }
+  std::string string(const char* name) const { return read_string(argument(name), name); }
 
   const PackedMatrix& weight(const char* name) const {
-    const Napi::Value value = arguments_.Get(name);
+    const Napi::Value value = argument(name);
     if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&weight_tag))
       invalid(std::string(name) + " must come from packWeight()");
     void* matrix = nullptr;
@@ -110,8 +123,7 @@ class Call {
     return view;
   }
 
-  Napi::Object arguments_;
-  std::unique_ptr<cpu::ThreadPool> pool_;
+  std::map<std::string, Napi::Value> arguments_;
 };
 
 Napi::Value pack_weight(const Napi::CallbackInfo& info) {
@@ -163,7 +175,10 @@ Napi::Value call_linear(const Call& call) {
   if (call.has("activation") && call.string("activation") != "gelu") invalid("activation must be 'gelu'");
   Napi::Float32Array output;
   if (call.has("output")) {
-    call.floats("output", rows * weight.outputs);
+    const View<float> given = call.floats("output", rows * weight.outputs);
+    const std::less<const float*> before;
+    if (before(given.data, input.data + input.size) && before(input.data, given.data + given.size))
+      invalid("output must not share memory with input");
     output = call.argument("output").As<Napi::Float32Array>();
   } else {
     output = Napi::Float32Array::New(call.env, static_cast<size_t>(rows * weight.outputs));
@@ -214,7 +229,7 @@ Napi::Value call_mixed_attention(const Call& call) {
     AttentionSequence s{query_offsets.data[i], query_offsets.data[i + 1] - query_offsets.data[i], own_offsets.data[i],
                         own_offsets.data[i + 1] - own_offsets.data[i], nullptr, 0};
     if (source_index.data != nullptr && source_index.data[i] >= 0) {
-      const int32_t first = source_offsets.data[source_index.data[i]];
+      const int64_t first = source_offsets.data[source_index.data[i]];
       s.source = source.data() + first * 2 * width;
       s.source_rows = source_offsets.data[source_index.data[i] + 1] - first;
     }

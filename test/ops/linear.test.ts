@@ -197,3 +197,61 @@ t.test('wrong arguments', async (t) => {
   for (const [name, options] of Object.entries(badOptions))
     refuses(t, { [name]: () => linear({ input, weight }, options) });
 });
+
+t.test('arguments that change while they are read', async (t) => {
+  const random = new Random(7);
+  const [rows, size] = [70, 100];
+  const weight = pack(randomWeight(random, 'fp32', size, size));
+  const input = random.normals(rows * size);
+  const expected = linear({ input, weight });
+  const large = new Float32Array(rows * size);
+  const small = new Float32Array(1);
+  // Right or refused, on whichever reading the value changes: nothing is written behind the small array.
+  for (let good = 0; good < 4; good++) {
+    let readings = 0;
+    const changing = {
+      input,
+      weight,
+      get output() {
+        return readings++ < good ? large : small;
+      },
+    };
+    let result: Float32Array | undefined;
+    try {
+      result = linear(changing);
+    } catch (error) {
+      t.match(error, { code: 'ERR_INVALID_ARGUMENT' });
+    }
+    if (result) t.ok(sameBits(result, expected), `small from reading ${good + 1} on`);
+  }
+  const leaving = input.slice();
+  const detaching = {
+    input: leaving,
+    weight,
+    get bias() {
+      structuredClone(leaving.buffer, { transfer: [leaving.buffer] });
+      return new Float32Array(size);
+    },
+  };
+  let result: Float32Array | undefined;
+  try {
+    result = linear(detaching);
+  } catch (error) {
+    t.match(error, { code: 'ERR_INVALID_ARGUMENT' });
+  }
+  if (result) t.ok(sameBits(result, expected), 'input detached by the reading of another argument');
+});
+
+t.test('output over input is refused', async (t) => {
+  const memory = new Float32Array(96);
+  const weight = packWeight(new Float32Array(48 * 48), 'fp32', 48, 48);
+  t.throws(
+    () => linear({ input: memory.subarray(0, 48), weight, output: memory.subarray(47, 95) }),
+    {
+      code: 'ERR_INVALID_ARGUMENT',
+    },
+  );
+  t.doesNotThrow(() =>
+    linear({ input: memory.subarray(0, 48), weight, output: memory.subarray(48) }),
+  );
+});

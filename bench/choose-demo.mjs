@@ -1,0 +1,127 @@
+/**
+ * Finds instructions that show refinement: all tasks on numbers that the embedded model was never trained
+ * on, ranked by how many tokens change from one pass to the next while the last text is right.
+ *
+ *     node bench/choose-demo.mjs [--iterations 4] [--top 5]
+ *
+ * Prints the best of each task with their texts pass by pass, then how rare such changes are. Takes about a minute on
+ * one core. The instructions of lib/demo.ts come from this list.
+ */
+import { parseArgs } from 'node:util';
+import { MaskPredict } from '../dist/index.js';
+import { numberWords } from './number-words.mjs';
+
+const { values } = parseArgs({
+  options: {
+    iterations: { type: 'string', default: '4' },
+    top: { type: 'string', default: '5' },
+  },
+});
+const iterations = Number(values.iterations);
+const top = Number(values.top);
+const languages = Object.keys(numberWords);
+const batch = 64;
+
+/** The rule of models/numbers/README.md for numbers that were left out of the training. */
+function isHeldOut(number) {
+  return number >= 100 && (Math.imul(number, 2654435761) >>> 0) % 20 === 0;
+}
+
+/** Every instruction about a number, as `{ task, prompt, answer }`. */
+function instructionsAbout(number) {
+  const list = [
+    {
+      task: 'even',
+      prompt: `Is the number ${number} even? Yes or no?`,
+      answer: number % 2 === 0 ? 'Yes' : 'No',
+    },
+  ];
+  for (const language of languages) {
+    const words = numberWords[language](number);
+    list.push({
+      task: `${language} words`,
+      prompt: `Write the number ${number} in ${language} words.`,
+      answer: words,
+    });
+    list.push({
+      task: `${language} to digits`,
+      prompt: `Write this ${language} number in digits: ${words}`,
+      answer: String(number),
+    });
+    for (const other of languages.filter((name) => name !== language)) {
+      list.push({
+        task: `${language} to ${other}`,
+        prompt: `Translate the following text from ${language} to ${other}: ${words}`,
+        answer: numberWords[other](number),
+      });
+    }
+  }
+  return list;
+}
+
+/** The instructions with the texts of all passes, and how many tokens were not those of the pass before. */
+async function watch(model, instructions) {
+  const { engine, tokenizer } = model;
+  const sources = await engine.encode(
+    instructions.map(({ prompt }) => tokenizer.encode(prompt).ids),
+  );
+  const targets = sources.map((source) => source.target(source.predictLengths()[0].length));
+  const watched = instructions.map((instruction) => ({ ...instruction, changed: 0, texts: [] }));
+  const before = new Map();
+  let open = targets;
+  for (let pass = 1; open.length > 0; pass++) {
+    await engine.predict(open);
+    for (const target of open) {
+      const tokens = target.tokens;
+      const result = watched[targets.indexOf(target)];
+      result.texts.push(tokenizer.decode(tokens));
+      result.changed += before.has(target) ? differences(tokens, before.get(target)) : 0;
+      before.set(target, tokens);
+    }
+    const counts = open.map(({ maskable }) =>
+      Math.floor((maskable * (iterations - pass)) / iterations),
+    );
+    await engine.remask(open, counts);
+    open = open.filter((_, index) => counts[index] > 0);
+  }
+  for (const source of sources) source.dispose();
+  return watched;
+}
+
+function differences(tokens, others) {
+  return tokens.reduce((count, id, at) => count + (id === others[at] ? 0 : 1), 0);
+}
+
+function print(results) {
+  const tasks = new Set(results.map(({ task }) => task));
+  for (const task of tasks) {
+    const best = results
+      .filter((result) => result.task === task && result.changed > 0 && isRight(result))
+      .sort((a, b) => b.changed - a.changed)
+      .slice(0, top);
+    for (const { prompt, texts, changed } of best) {
+      console.log(`${changed} changed  ${prompt}`);
+      for (const [index, text] of texts.entries()) console.log(`    ${index + 1}  ${text}`);
+    }
+  }
+  const changed = results.filter((result) => result.changed > 0);
+  const rightFirst = results.filter(({ texts, answer }) => texts[0] === answer);
+  console.log(
+    `\n${results.length} instructions, ${iterations} iterations: ${changed.length} change tokens, ` +
+      `${rightFirst.length} are right after the first pass, ${results.filter(isRight).length} after the last`,
+  );
+}
+
+function isRight({ texts, answer }) {
+  return texts.at(-1) === answer;
+}
+
+const numbers = Array.from({ length: 10000 }, (_, number) => number).filter(isHeldOut);
+const instructions = numbers.flatMap(instructionsAbout);
+const model = await MaskPredict.load();
+const results = [];
+for (let from = 0; from < instructions.length; from += batch) {
+  results.push(...(await watch(model, instructions.slice(from, from + batch))));
+}
+await model.close();
+print(results);

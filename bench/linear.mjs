@@ -1,0 +1,111 @@
+// npm run bench:linear -- [--threads 2] [--rounds 5] [--precision fp32]
+//
+// The dense product at the shapes of XLM-R base, weights cold (200 MB of matrices in turn), beside the bare packed
+// kernel of bench/native/roof.c: both in turn, `rounds` times. Prints for each shape the median and quartiles over
+// all calls, the fraction of the machine's arithmetic peak and of its bandwidth, and the ratio to the bare kernel
+// (above 1: ours is faster). One JSON line per shape with --json.
+import { parseArgs } from 'node:util';
+import { linear, packWeight } from '../dist/kernels.js';
+import { compiled, describeMachine, measured, spread } from './machine.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    threads: { type: 'string', default: '2' },
+    rounds: { type: 'string', default: '5' },
+    precision: { type: 'string', default: 'fp32' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const threads = Number(options.threads);
+const rounds = Number(options.rounds);
+const { precision } = options;
+const bytesPer = precision === 'fp32' ? 4 : 2;
+
+const layers = [
+  [768, 768],
+  [768, 3072],
+  [3072, 768],
+  [768, 250002],
+];
+const shapes = layers.flatMap(([inner, outer]) =>
+  [32, 96, 256].map((rows) => ({ rows, inner, outer })),
+);
+
+const { text, limit } = describeMachine(threads);
+const roof = compiled('roof');
+if (!options.json) {
+  console.log(text);
+  console.log(`linear, ${precision} weights, ${threads} threads, ${rounds} interleaved rounds\n`);
+  console.log(
+    'rows  inner   outer       ms (quartiles)      GFLOP/s  of peak     GB/s   of bw  bare kernel ms   ratio',
+  );
+}
+
+/** Random values are cheap to make and no product of them is special. */
+function values(count) {
+  const array = precision === 'fp32' ? new Float32Array(count) : new Uint16Array(count);
+  for (let i = 0; i < count; i++) {
+    const value = ((i * 2654435761) % 1024) / 1024 - 0.5;
+    array[i] = precision === 'fp32' ? value : 0x3c00 + (i % 512);
+  }
+  return array;
+}
+
+let weights = { key: '', list: [] };
+function weightsOf({ inner, outer }) {
+  const key = `${inner}x${outer}`;
+  if (weights.key !== key) {
+    const copies = 1 + Math.floor(200e6 / (inner * outer * bytesPer));
+    const plain = values(inner * outer);
+    weights = {
+      key,
+      list: Array.from({ length: copies }, () => packWeight(plain, precision, outer, inner)),
+    };
+  }
+  return weights.list;
+}
+
+for (const shape of shapes) {
+  const { rows, inner, outer } = shape;
+  const list = weightsOf(shape);
+  const input = new Float32Array(rows * inner).map((_, i) => ((i * 40503) % 255) / 255 - 0.5);
+  const bias = new Float32Array(outer);
+  const output = new Float32Array(rows * outer);
+  const calls = Math.max(list.length, outer > 100000 ? 4 : 40);
+  const ours = [];
+  const bare = [];
+  for (let round = 0; round < rounds; round++) {
+    for (let call = 0; call < calls; call++) {
+      const begun = performance.now();
+      linear({ input, weight: list[call % list.length], bias, output }, { threads });
+      ours.push(performance.now() - begun);
+    }
+    const other = measured(roof, ['fp32', threads, rows, inner, outer, calls]);
+    if (other) bare.push(other.ms);
+  }
+  const time = spread(ours);
+  const other = bare.length > 0 ? spread(bare).median : NaN;
+  const gflops = (2 * rows * inner * outer) / time.median / 1e6;
+  const gbs = (inner * outer * bytesPer) / time.median / 1e6;
+  if (options.json) {
+    console.log(
+      JSON.stringify({ ...shape, precision, threads, ms: time, gflops, gbs, limit, bareMs: other }),
+    );
+    continue;
+  }
+  const part = (value, whole) => (whole ? `${((100 * value) / whole).toFixed(0)} %` : '–');
+  console.log(
+    [
+      String(rows).padStart(4),
+      String(inner).padStart(6),
+      String(outer).padStart(7),
+      `${time.median.toFixed(3)} (${time.low.toFixed(3)}–${time.high.toFixed(3)})`.padStart(25),
+      gflops.toFixed(1).padStart(9),
+      part(gflops, limit?.gflops).padStart(8),
+      gbs.toFixed(1).padStart(8),
+      part(gbs, limit?.gbs).padStart(7),
+      other.toFixed(3).padStart(15),
+      (other / time.median).toFixed(2).padStart(7),
+    ].join(' '),
+  );
+}

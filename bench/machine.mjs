@@ -1,0 +1,62 @@
+// What the machine is and what it can do at most: measured by bench/native/peak.c, so that every benchmark can say
+// which fraction of the machine's own limit it reached. Needs a C compiler and AVX-512; without them: null.
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, statSync } from 'node:fs';
+import { availableParallelism, cpus, totalmem } from 'node:os';
+import { fileURLToPath } from 'node:url';
+
+const folder = fileURLToPath(new URL('../build/bench', import.meta.url));
+
+/** Compiles bench/native/NAME.c if it is newer than its binary; the binary's path, or null without a compiler. */
+export function compiled(name) {
+  const source = fileURLToPath(new URL(`native/${name}.c`, import.meta.url));
+  const binary = `${folder}/${name}`;
+  mkdirSync(folder, { recursive: true });
+  const age = (file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  try {
+    if (age(binary) < age(source)) {
+      execFileSync('cc', ['-O3', '-march=native', '-pthread', source, '-o', binary, '-lm'], {
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+    }
+    return binary;
+  } catch {
+    return null;
+  }
+}
+
+/** The output of a compiled program as JSON, or null if it cannot run here. */
+export function measured(binary, args) {
+  if (binary === null) return null;
+  try {
+    return JSON.parse(execFileSync(binary, args.map(String), { encoding: 'utf8' }));
+  } catch {
+    return null;
+  }
+}
+
+/** `{ gflops, gops, gbs }`: fp32 FMA, int8 dot product and read bandwidth with `threads` threads, or null. */
+export function limits(threads) {
+  const peak = measured(compiled('peak'), [threads]);
+  return peak && { gflops: peak.fma_gflops, gops: peak.vnni_gops, gbs: peak.read_gbs_huge };
+}
+
+export function describeMachine(threads) {
+  const limit = limits(threads);
+  const gigabytes = Math.round(totalmem() / 2 ** 30);
+  const rates = limit
+    ? `; with ${threads} threads ${limit.gflops.toFixed(0)} GFLOP/s fp32, ${limit.gops.toFixed(0)} GOP/s int8, ${limit.gbs.toFixed(1)} GB/s read`
+    : '; limits not measured (needs cc and AVX-512)';
+  return {
+    text: `${cpus()[0].model}, ${availableParallelism()} processors, ${gigabytes} GiB, Node.js ${process.version}${rates}`,
+    limit,
+  };
+}
+
+/** `{ median, low, high }` of a list: the middle and the quartiles. */
+export function spread(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (fraction) =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * fraction))];
+  return { median: at(0.5), low: at(0.25), high: at(0.75) };
+}
