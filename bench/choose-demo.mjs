@@ -2,10 +2,11 @@
  * Finds instructions that show refinement: all tasks on numbers that the embedded model was never trained
  * on, ranked by how many tokens change from one pass to the next while the last text is right.
  *
- *     node bench/choose-demo.mjs [--iterations 4] [--top 5]
+ *     node bench/choose-demo.mjs [--iterations 4] [--top 5] [--seed 1]
  *
- * Prints the best of each task with their texts pass by pass, then how rare such changes are. Takes about a minute on
- * one core. The instructions of lib/demo.ts come from this list.
+ * Prints the best of each task with their texts pass by pass, then how rare such changes are; with a seed,
+ * tokens are drawn (sampling) and change often. Less than a minute on two cores. The instructions of
+ * lib/demo.ts come from this list.
  */
 import { parseArgs } from 'node:util';
 import { MaskPredict } from '../dist/index.js';
@@ -15,10 +16,12 @@ const { values } = parseArgs({
   options: {
     iterations: { type: 'string', default: '4' },
     top: { type: 'string', default: '5' },
+    seed: { type: 'string' },
   },
 });
 const iterations = Number(values.iterations);
 const top = Number(values.top);
+const seed = values.seed === undefined ? undefined : BigInt(values.seed);
 const languages = Object.keys(numberWords);
 const batch = 64;
 
@@ -70,7 +73,10 @@ async function watch(model, instructions) {
   const before = new Map();
   let open = targets;
   for (let pass = 1; open.length > 0; pass++) {
-    await engine.predict(open);
+    await engine.predict(
+      open,
+      seed === undefined ? {} : { sampling: { seed, iterations, iteration: pass } },
+    );
     for (const target of open) {
       const tokens = target.tokens;
       const result = watched[targets.indexOf(target)];
@@ -82,7 +88,7 @@ async function watch(model, instructions) {
       Math.floor((maskable * (iterations - pass)) / iterations),
     );
     await engine.remask(open, counts);
-    open = open.filter((_, index) => counts[index] > 0);
+    open = open.filter((target) => target.masked.includes(1));
   }
   for (const source of sources) source.dispose();
   return watched;

@@ -97,7 +97,8 @@ t.test('leaving early frees everything, and the model goes on', async (t) => {
   t.equal(engine.memory().working, working, 'break');
 
   await t.rejects(async () => {
-    for await (const step of model.refine(prompts[0]!)) throw new Error(`left in ${step.iteration}`);
+    for await (const step of model.refine(prompts[0]!))
+      throw new Error(`left in ${step.iteration}`);
   }, /left in 1/);
   t.equal(engine.memory().working, working, 'throw');
 

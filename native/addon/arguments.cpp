@@ -13,6 +13,7 @@ View<T> read_typed(const Napi::Value& value, const std::string& name, napi_typed
   if (value.IsTypedArray()) {
     const Napi::TypedArray array = value.As<Napi::TypedArray>();
     if (array.TypedArrayType() == type) {
+      if (array.ArrayBuffer().IsDetached()) invalid(name + " must not be detached: its memory was given away");
       const auto typed = value.As<Napi::TypedArrayOf<T>>();
       return {const_cast<T*>(typed.Data()), static_cast<int64_t>(typed.ElementLength())};
     }

@@ -13,6 +13,9 @@ namespace {
 // Between two loops of one pass lie microseconds, so a short spin saves the wake-up; afterwards the thread sleeps.
 constexpr int spins = 4000;
 
+constexpr uint64_t open = uint64_t{1} << 31;
+constexpr uint64_t threads_mask = open - 1;
+
 inline void relax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -79,22 +82,29 @@ void ThreadPool::take_ranges(const Loop& loop, int thread) {
 void ThreadPool::run(const Loop& loop) {
   loop_ = loop;
   next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int32_t>(workers_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
+  const uint32_t generation = generation_.load(std::memory_order_relaxed) + 1;
+  joined_.store(static_cast<uint64_t>(generation) << 32 | open, std::memory_order_release);
+  generation_.store(generation, std::memory_order_release);
   generation_.notify_all();
   take_ranges(loop, 0);
-  for (int32_t left = busy_.load(std::memory_order_acquire); left != 0; left = busy_.load(std::memory_order_acquire))
-    wait_while_equal(busy_, left);
+  // Nobody may join any more; who has, is waited for.
+  uint64_t joined = joined_.fetch_and(~open, std::memory_order_acq_rel) & ~open;
+  for (; (joined & threads_mask) != 0; joined = joined_.load(std::memory_order_acquire)) wait_while_equal(joined_, joined);
 }
 
 void ThreadPool::work(int thread) {
   uint32_t seen = 0;
   for (;;) {
     wait_while_equal(generation_, seen);
-    seen++;
+    seen = generation_.load(std::memory_order_acquire);
     if (stop_.load()) return;
+    uint64_t joined = joined_.load(std::memory_order_acquire);
+    const auto may_join = [&] { return joined >> 32 == seen && (joined & open) != 0; };
+    while (may_join() && !joined_.compare_exchange_weak(joined, joined + 1, std::memory_order_acq_rel)) {
+    }
+    if (!may_join()) continue;
     take_ranges(loop_, thread);
-    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_all();
+    if ((joined_.fetch_sub(1, std::memory_order_acq_rel) & open) == 0) joined_.notify_all();
   }
 }
 

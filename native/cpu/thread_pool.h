@@ -1,4 +1,5 @@
-// The threads that share one engine's loops. The calling thread works too: a pool of one has no other.
+// The threads that share one engine's loops. The calling thread works too: a pool of one has no other. It never
+// waits for a thread that has not begun: on a busy machine a loop ends when its ranges are done, whoever did them.
 #pragma once
 
 #include <atomic>
@@ -63,9 +64,9 @@ class ThreadPool {
   std::vector<Buffer> scratch_;
   Loop loop_;
   // Apart, so that threads waiting for a loop do not disturb those taking ranges.
-  alignas(64) std::atomic<uint32_t> generation_{0};
-  alignas(64) std::atomic<int64_t> next_{0};
-  alignas(64) std::atomic<int32_t> busy_{0};
+  alignas(64) std::atomic<uint32_t> generation_{0};  // of the loop; what idle threads wait on
+  alignas(64) std::atomic<int64_t> next_{0};         // first item that nobody has taken
+  alignas(64) std::atomic<uint64_t> joined_{0};      // generation << 32 | open | threads at work in the loop
   std::atomic<bool> stop_{false};
 };
 

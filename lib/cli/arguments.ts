@@ -1,0 +1,135 @@
+/**
+ * Arguments of the commands: names and types by node:util's parseArgs, values checked here. Whatever is wrong
+ * with them is a {@link UsageError} that names the option and what it takes.
+ */
+import { parseArgs } from 'node:util';
+import type { Device, EngineLoadOptions, Precision } from '../engine.js';
+import type { TextOptions } from '../mask-predict.js';
+
+/** The command line is wrong; the message says where. */
+export class UsageError extends Error {}
+
+export interface OptionTable {
+  [name: string]: { type: 'string' | 'boolean'; short?: string };
+}
+
+export const modelOptions: OptionTable = {
+  model: { type: 'string' },
+  device: { type: 'string' },
+  precision: { type: 'string' },
+  threads: { type: 'string' },
+  'memory-limit': { type: 'string' },
+};
+
+export const textOptions: OptionTable = {
+  'parse-special': { type: 'boolean' },
+  'no-truncate': { type: 'boolean' },
+};
+
+const precisions = ['auto', 'fp32', 'bf16', 'fp16', 'int8'];
+const units: Record<string, number> = {
+  '': 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  k: 2 ** 10,
+  m: 2 ** 20,
+  g: 2 ** 30,
+  t: 2 ** 40,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+  tib: 2 ** 40,
+};
+
+/** The options and texts of one command. */
+export class Arguments {
+  readonly texts: string[];
+  readonly #values: Record<string, string | boolean | undefined>;
+
+  constructor(given: readonly string[], table: OptionTable) {
+    try {
+      const { values, positionals } = parseArgs({
+        args: [...given],
+        options: table,
+        allowPositionals: true,
+      });
+      this.texts = positionals;
+      this.#values = values as Record<string, string | boolean | undefined>;
+    } catch (error) {
+      throw new UsageError((error as Error).message);
+    }
+  }
+
+  has(name: string): boolean {
+    return this.#values[name] === true;
+  }
+
+  text(name: string): string | undefined {
+    return this.#values[name] as string | undefined;
+  }
+
+  /** The first two of `names` that are both given are a UsageError. */
+  atMostOne(...names: string[]): void {
+    const [first, second] = names.filter((name) => this.#values[name] !== undefined);
+    if (second !== undefined) throw new UsageError(`--${first} and --${second} exclude each other`);
+  }
+
+  integer(name: string, least: number, most: number): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const value = /^[+-]?\d+$/.test(text) ? Number(text) : NaN;
+    if (!(value >= least && value <= most)) {
+      throw new UsageError(`--${name} takes a whole number from ${least} to ${most}, not '${text}'`);
+    }
+    return value;
+  }
+
+  bigInteger(name: string): bigint | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    if (!/^-?\d+$/.test(text)) throw new UsageError(`--${name} takes a whole number, not '${text}'`);
+    return BigInt(text);
+  }
+
+  /** Options of {@link modelOptions}, but the model itself. */
+  engineOptions(): EngineLoadOptions {
+    const device = this.text('device');
+    if (device !== undefined && !/^(auto|cpu|cuda(:\d+)?)$/.test(device)) {
+      throw new UsageError(`--device takes auto, cpu, cuda or cuda:N, not '${device}'`);
+    }
+    const precision = this.text('precision');
+    if (precision !== undefined && !precisions.includes(precision)) {
+      throw new UsageError(`--precision takes ${precisions.join(', ')}, not '${precision}'`);
+    }
+    const threads = this.integer('threads', 1, 256);
+    const memoryLimit = this.#bytes('memory-limit');
+    return {
+      ...(device !== undefined && { device: device as Device }),
+      ...(precision !== undefined && { precision: precision as Precision }),
+      ...(threads !== undefined && { threads }),
+      ...(memoryLimit !== undefined && { memoryLimit }),
+    };
+  }
+
+  /** Options of {@link textOptions}. */
+  textOptions(): TextOptions {
+    return {
+      parseSpecial: this.has('parse-special'),
+      overflow: this.has('no-truncate') ? 'error' : 'truncate',
+    };
+  }
+
+  #bytes(name: string): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const [, number, unit] = /^(\d+(?:\.\d+)?) ?([a-z]*)$/i.exec(text) ?? [];
+    const bytes = Math.floor(Number(number) * (units[unit?.toLowerCase() ?? ''] ?? NaN));
+    if (!(bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER)) {
+      throw new UsageError(`--${name} takes bytes such as 4GiB, 500MB or 1000000, not '${text}'`);
+    }
+    return bytes;
+  }
+}
