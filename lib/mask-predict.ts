@@ -4,6 +4,7 @@
  *
  * Here `tokens`, `tokenScores` and lengths do not count `<s>` and `</s>`.
  */
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Engine, type EngineLoadOptions, type Source, type Target } from './engine.js';
@@ -90,6 +91,9 @@ export class MaskPredict {
   ): Promise<MaskPredict> {
     if (typeof directory !== 'string')
       throw invalidArgument('the model directory must be a string');
+    if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
+      throw new MaskPredictError('ERR_MODEL_FORMAT', `there is no model directory ${directory}`);
+    }
     const tokenizer = await Tokenizer.load(join(directory, 'sentencepiece.bpe.model'), {
       ...(options.maskTokenId !== undefined && { maskTokenId: options.maskTokenId }),
     });
@@ -119,13 +123,16 @@ export class MaskPredict {
     checkOptions('generate()', options, generateOptions);
     const iterations = integerOption('iterations', options.iterations, 10, 1, 100000);
     const sampling = readSampling(options.sampling);
-    const length = checkLength(options.length ?? 'predict');
+    const length = this.#length(options.length ?? 'predict');
     const { signal } = options;
     checkSignal(signal);
     const list = typeof prompts === 'string' ? [prompts] : prompts;
     if (!Array.isArray(list))
       throw invalidArgument('the prompt must be a string or an array of them');
-    const encodings = list.map((prompt, index) => this.#tokenize(prompt, options, index));
+    const numbered = typeof prompts !== 'string';
+    const encodings = list.map((prompt, index) =>
+      this.#tokenize(prompt, options, numbered ? index : undefined),
+    );
     const tokenized = performance.now();
 
     const call = signal ? { signal } : {};
@@ -153,7 +160,7 @@ export class MaskPredict {
         const best = targets.reduce((a, b) => (meanScore(b) > meanScore(a) ? b : a));
         return this.#result(best, passesOf.get(best)!, encodings[index]!.truncated, timings);
       });
-      return typeof prompts === 'string' ? results[0]! : results;
+      return numbered ? results : results[0]!;
     } finally {
       for (const source of sources) source.dispose();
     }
@@ -171,7 +178,7 @@ export class MaskPredict {
     checkOptions('refine()', options, generateOptions);
     const iterations = integerOption('iterations', options.iterations, 10, 1, 100000);
     const sampling = readSampling(options.sampling);
-    const length = checkLength(options.length ?? 'predict');
+    const length = this.#length(options.length ?? 'predict');
     if (typeof length === 'object') {
       throw invalidArgument('refine() follows one target: length must be a number or "predict"');
     }
@@ -310,15 +317,34 @@ export class MaskPredict {
     return this.close();
   }
 
+  #length(length: unknown): LengthOption {
+    if (length === 'predict') return length;
+    const most = this.engine.config.maxPositions - 4;
+    if (typeof length === 'number') return integerOption('length', length, 0, 1, most);
+    if (typeof length === 'object' && length !== null) {
+      checkOptions('length', length, ['candidates']);
+      const { candidates } = length as { candidates?: unknown };
+      return { candidates: integerOption('length.candidates', candidates, 1, 1, most) };
+    }
+    throw invalidArgument(
+      `length must be 'predict', a number of tokens or { candidates: number }, not ${String(length)}`,
+    );
+  }
+
   #tokenize(prompt: string, options: TextOptions, index?: number) {
     if (typeof prompt !== 'string') {
       throw invalidArgument(`prompt${index === undefined ? '' : ` ${index}`} must be a string`);
     }
-    return this.tokenizer.encode(prompt, {
-      maxIds: this.engine.config.maxPositions - 2,
-      parseSpecial: options.parseSpecial ?? false,
-      overflow: options.overflow ?? 'truncate',
-    });
+    try {
+      return this.tokenizer.encode(prompt, {
+        maxIds: this.engine.config.maxPositions - 2,
+        parseSpecial: options.parseSpecial ?? false,
+        overflow: options.overflow ?? 'truncate',
+      });
+    } catch (error) {
+      if (index === undefined || !(error instanceof MaskPredictError)) throw error;
+      throw new MaskPredictError(error.code, `prompt ${index}: ${error.message}`, { cause: error });
+    }
   }
 
   /** The ids of a given answer: never truncated, because its score would be another text's. */
@@ -373,21 +399,6 @@ function readSampling(sampling: unknown): { seed: bigint } | undefined {
   if (sampling === undefined) return undefined;
   checkOptions('sampling', sampling, ['seed']);
   return { seed: seedOption('sampling.seed', (sampling as { seed: unknown }).seed) };
-}
-
-function checkLength(length: unknown): LengthOption {
-  if (length === 'predict') return length;
-  if (typeof length === 'number') {
-    return integerOption('length', length, 0, 1, Number.MAX_SAFE_INTEGER);
-  }
-  if (typeof length === 'object' && length !== null && 'candidates' in length) {
-    checkOptions('length', length, ['candidates']);
-    const most = Number.MAX_SAFE_INTEGER;
-    return { candidates: integerOption('length.candidates', length.candidates, 1, 1, most) };
-  }
-  throw invalidArgument(
-    `length must be 'predict', a number of tokens or { candidates: number }, not ${String(length)}`,
-  );
 }
 
 /** The targets of one source: one, or one per length candidate, numbered apart for sampling. */

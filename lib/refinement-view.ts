@@ -92,12 +92,11 @@ export function renderAnswer(
 ): string {
   const { text, length, timings } = generation;
   const tokens = length === 1 ? '1 token' : `${length} tokens`;
-  const passes = generation.iterations === 1 ? '1 pass' : `${generation.iterations} passes`;
-  const saved = generation.iterations < iterations ? `${passes} of ${iterations} were enough` : passes;
+  const passes = `${generation.iterations} of ${iterations} passes`;
   const times = (['tokenize', 'encode', 'decode'] as const)
     .map((phase) => `${phase} ${timings[phase].toFixed(1)} ms`)
     .join(', ');
-  const details = `${tokens}, ${lengthPredicted ? 'as predicted' : 'as given'}; ${saved}; ${times}`;
+  const details = `${tokens}, ${lengthPredicted ? 'as predicted' : 'as given'}; ${passes}; ${times}`;
   return (
     `    =        ${colours ? `\x1b[1m${visible(text)}\x1b[22m` : visible(text)}\n` +
     `             ${colours ? `\x1b[2m${details}\x1b[22m` : details}\n`
@@ -107,7 +106,7 @@ export function renderAnswer(
 function renderColoured(token: RefinedToken, first: boolean): string {
   const { space, word } = spaced(token, first);
   const { colour } = scale.find(({ below }) => probability(token) < below)!;
-  const shown = coloured(word, colour);
+  const shown = word && coloured(word, colour);
   return space + (token.masked ? reversed(shown) : shown);
 }
 

@@ -82,7 +82,9 @@ export class Arguments {
     if (text === undefined) return undefined;
     const value = /^[+-]?\d+$/.test(text) ? Number(text) : NaN;
     if (!(value >= least && value <= most)) {
-      throw new UsageError(`--${name} takes a whole number from ${least} to ${most}, not '${text}'`);
+      throw new UsageError(
+        `--${name} takes a whole number from ${least} to ${most}, not '${text}'`,
+      );
     }
     return value;
   }
@@ -90,7 +92,8 @@ export class Arguments {
   bigInteger(name: string): bigint | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
-    if (!/^-?\d+$/.test(text)) throw new UsageError(`--${name} takes a whole number, not '${text}'`);
+    if (!/^-?\d+$/.test(text))
+      throw new UsageError(`--${name} takes a whole number, not '${text}'`);
     return BigInt(text);
   }
 

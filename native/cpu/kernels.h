@@ -16,7 +16,18 @@ enum class WeightType : uint8_t { F32, F16, BF16 };
 inline constexpr int panel_columns = 16;                 // columns of B that belong together in memory
 inline constexpr int group_columns = 3 * panel_columns;  // columns of B that one pass over A computes
 
-// output[row][column] (+)= sum over k of input[row][k] * group[k][column]
+// result = activation(sums + bias) + residual, for the columns of one group.
+struct Epilogue {
+  int columns;           // 1 ... 48
+  const float* bias;     // [columns rounded up to 16], or nullptr
+  bool gelu;
+  const float* residual;  // or nullptr; may be the result
+  int64_t residual_stride;
+  float* result;
+  int64_t result_stride;
+};
+
+// sums[row][column] (+)= sum over k of input[row][k] * group[k][column]
 struct MultiplyTask {
   const float* input;      // [rows, inner], row stride input_stride
   int64_t input_stride;
@@ -25,24 +36,12 @@ struct MultiplyTask {
   WeightType type;
   int64_t inner;
   int columns;             // 16, 32 or 48
-  float* output;           // [rows][columns], row stride output_stride
-  int64_t output_stride;
-  bool accumulate;         // go on from what output holds
+  float* sums;             // [rows][columns], row stride sums_stride
+  int64_t sums_stride;
+  bool accumulate;         // go on from what sums holds
   const char* prefetch;    // memory needed next, or nullptr
   int64_t prefetch_bytes;
-};
-
-// output = activation(scratch + bias) + residual
-struct EpilogueTask {
-  const float* scratch;  // [rows][group_columns]
-  int64_t rows;
-  int columns;           // 1 ... 48
-  const float* bias;     // [columns rounded up to 16], or nullptr
-  bool gelu;
-  const float* residual;  // or nullptr; may be the output
-  int64_t residual_stride;
-  float* output;
-  int64_t output_stride;
+  const Epilogue* epilogue = nullptr;  // applied to each tile of rows when it is done
 };
 
 // What one row has seen of the vocabulary so far (kernels_lm_head.h).
@@ -66,7 +65,6 @@ struct HeadTask {
 struct Kernels {
   const char* name;
   void (*multiply)(const MultiplyTask&);
-  void (*epilogue)(const EpilogueTask&);
   void (*head_update)(const HeadTask&);
   // Rows of scores [keys] become probabilities: exp(scale * (score - largest)) / their sum.
   void (*softmax)(float* scores, int64_t rows, int64_t stride, int64_t keys, float scale);

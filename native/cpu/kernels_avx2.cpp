@@ -8,6 +8,6 @@
 #include "kernels_lm_head.h"
 
 namespace mask_predict::cpu {
-const Kernels kernels_avx2 = {"avx2", multiply, epilogue, head_update, softmax, layer_norm, add, exponentials, dot};
+const Kernels kernels_avx2 = {"avx2", multiply, head_update, softmax, layer_norm, add, exponentials, dot};
 }
 #endif

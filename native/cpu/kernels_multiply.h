@@ -7,7 +7,7 @@
 
 namespace {
 
-using mask_predict::cpu::EpilogueTask;
+using mask_predict::cpu::Epilogue;
 using mask_predict::cpu::group_columns;
 using mask_predict::cpu::MultiplyTask;
 using mask_predict::cpu::panel_columns;
@@ -48,14 +48,14 @@ struct Prefetch {
 
 template <int Rows, int Panels, class Weight>
 void tile(const float* input, int64_t stride, const typename Weight::Element* b, int b_stride, int64_t inner,
-          float* output, int64_t output_stride, bool accumulate, Prefetch& prefetch) {
+          float* totals, int64_t totals_stride, bool accumulate, Prefetch& prefetch) {
   constexpr int vectors = Panels * panel_vectors;
   Vector sums[Rows][vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
     for (int c = 0; c < vectors; c++)
-      sums[r][c] = accumulate ? Vector::load(output + r * output_stride + c * Vector::lanes) : Vector::zero();
+      sums[r][c] = accumulate ? Vector::load(totals + r * totals_stride + c * Vector::lanes) : Vector::zero();
 
   const auto step = [&](int64_t k) __attribute__((always_inline)) {
     const typename Weight::Element* row = b + k * b_stride;
@@ -82,7 +82,7 @@ void tile(const float* input, int64_t stride, const typename Weight::Element* b,
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-    for (int c = 0; c < vectors; c++) sums[r][c].store(output + r * output_stride + c * Vector::lanes);
+    for (int c = 0; c < vectors; c++) sums[r][c].store(totals + r * totals_stride + c * Vector::lanes);
 }
 
 template <int Rows, int Panels, class Weight>
@@ -92,8 +92,22 @@ void tile_of(const MultiplyTask& t, int64_t row, int rows, int panel, Prefetch& 
   }
   tile<Rows, Panels, Weight>(t.input + row * t.input_stride, t.input_stride,
                              static_cast<const typename Weight::Element*>(t.group) + panel * panel_columns,
-                             t.columns, t.inner, t.output + row * t.output_stride + panel * panel_columns,
-                             t.output_stride, t.accumulate, prefetch);
+                             t.columns, t.inner, t.sums + row * t.sums_stride + panel * panel_columns,
+                             t.sums_stride, t.accumulate, prefetch);
+}
+
+void apply(const Epilogue& e, const float* sums, int64_t stride, int64_t first_row, int64_t rows) {
+  for (int64_t r = 0; r < rows; r++) {
+    const float* row = sums + r * stride;
+    for (int c = 0; c < e.columns; c += Vector::lanes) {
+      const int count = e.columns - c < Vector::lanes ? e.columns - c : Vector::lanes;
+      Vector x = Vector::load(row + c);
+      if (e.bias != nullptr) x = x + Vector::load(e.bias + c);
+      if (e.gelu) x = gelu(x);
+      if (e.residual != nullptr) x = x + Vector::load(e.residual + (first_row + r) * e.residual_stride + c, count);
+      x.store(e.result + (first_row + r) * e.result_stride + c, count);
+    }
+  }
 }
 
 template <class Weight>
@@ -115,6 +129,7 @@ void multiply_with(const MultiplyTask& t) {
       for (int panel = 0; panel < panels; panel++)
         tile_of<Vector::tile_rows, 1, Weight>(t, row, rows, panel, prefetch);
     }
+    if (t.epilogue != nullptr) apply(*t.epilogue, t.sums + row * t.sums_stride, t.sums_stride, row, rows);
     row += rows;
   }
 }
@@ -142,20 +157,6 @@ float dot(const float* input, const void* weights, WeightType type, int64_t stri
     case WeightType::BF16: return dot_with<WeightBF16>(input, weights, stride, inner);
   }
   return 0;
-}
-
-void epilogue(const EpilogueTask& t) {
-  for (int64_t r = 0; r < t.rows; r++) {
-    const float* scratch = t.scratch + r * group_columns;
-    for (int c = 0; c < t.columns; c += Vector::lanes) {
-      const int count = t.columns - c < Vector::lanes ? t.columns - c : Vector::lanes;
-      Vector x = Vector::load(scratch + c);
-      if (t.bias != nullptr) x = x + Vector::load(t.bias + c);
-      if (t.gelu) x = gelu(x);
-      if (t.residual != nullptr) x = x + Vector::load(t.residual + r * t.residual_stride + c, count);
-      x.store(t.output + r * t.output_stride + c, count);
-    }
-  }
 }
 
 }  // namespace

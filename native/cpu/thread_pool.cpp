@@ -54,6 +54,7 @@ int available_processors() {
 
 ThreadPool::ThreadPool(int threads) {
   scratch_.resize(static_cast<size_t>(threads));
+  shares_ = std::make_unique<Share[]>(static_cast<size_t>(threads));
   workers_.reserve(static_cast<size_t>(threads) - 1);
   for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
 }
@@ -71,17 +72,23 @@ void ThreadPool::reserve_scratch(uint64_t bytes) {
 }
 
 void ThreadPool::take_ranges(const Loop& loop, int thread) {
-  for (;;) {
-    const int64_t begin = next_.fetch_add(loop.grain, std::memory_order_relaxed);
-    if (begin >= loop.count) return;
-    const int64_t end = begin + loop.grain < loop.count ? begin + loop.grain : loop.count;
-    loop.call(loop.body, begin, end, thread);
+  for (int i = 0, victim = thread; i < size(); i++, victim = (victim + 1) % size()) {
+    Share& share = shares_[static_cast<size_t>(victim)];
+    for (;;) {
+      const int64_t begin = share.next.fetch_add(loop.grain, std::memory_order_relaxed);
+      if (begin >= share.end) break;
+      const int64_t end = begin + loop.grain < share.end ? begin + loop.grain : share.end;
+      loop.call(loop.body, begin, end, thread);
+    }
   }
 }
 
 void ThreadPool::run(const Loop& loop) {
   loop_ = loop;
-  next_.store(0, std::memory_order_relaxed);
+  for (int64_t i = 0; i < size(); i++) {
+    shares_[static_cast<size_t>(i)].next.store(loop.count * i / size(), std::memory_order_relaxed);
+    shares_[static_cast<size_t>(i)].end = loop.count * (i + 1) / size();
+  }
   const uint32_t generation = generation_.load(std::memory_order_relaxed) + 1;
   joined_.store(static_cast<uint64_t>(generation) << 32 | open, std::memory_order_release);
   generation_.store(generation, std::memory_order_release);

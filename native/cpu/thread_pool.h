@@ -56,16 +56,22 @@ class ThreadPool {
     int64_t count = 0;
     int64_t grain = 1;
   };
+  // The part of a loop that lies nearest to one thread: it goes through it front to back, so that what it fetches
+  // ahead it also uses, and then helps the others with theirs.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
   void run(const Loop& loop);
   void take_ranges(const Loop& loop, int thread);
   void work(int thread);
 
   std::vector<std::thread> workers_;
   std::vector<Buffer> scratch_;
+  std::unique_ptr<Share[]> shares_;
   Loop loop_;
   // Apart, so that threads waiting for a loop do not disturb those taking ranges.
   alignas(64) std::atomic<uint32_t> generation_{0};  // of the loop; what idle threads wait on
-  alignas(64) std::atomic<int64_t> next_{0};         // first item that nobody has taken
   alignas(64) std::atomic<uint64_t> joined_{0};      // generation << 32 | open | threads at work in the loop
   std::atomic<bool> stop_{false};
 };

@@ -25,6 +25,10 @@ void linear(const Context& context, const LinearArguments& a) {
       const int64_t group = item / chunks, row = item % chunks * row_chunk;
       const int64_t rows = std::min(row_chunk, a.rows - row);
       const bool last_chunk = row + rows == a.rows;
+      const int64_t column = group * cpu::group_columns, corner = row * w.outputs + column;
+      const int columns = static_cast<int>(std::min<int64_t>(cpu::group_columns, w.outputs - column));
+      const cpu::Epilogue epilogue{columns, a.bias ? a.bias + column : nullptr, a.gelu,
+                                   a.residual ? a.residual + corner : nullptr, w.outputs, a.output + corner, w.outputs};
       for (int64_t k = 0; k < w.inputs; k += inner_block) {
         const int64_t inner = std::min(inner_block, w.inputs - k);
         const char* next = nullptr;
@@ -36,15 +40,11 @@ void linear(const Context& context, const LinearArguments& a) {
           next = w.at(group + 1, 0);
           next_bytes = std::min(inner_block, w.inputs) * w.columns(group + 1) * bytes_of(w.type);
         }
+        const bool last_block = k + inner == w.inputs;
         context.kernels->multiply({a.input + row * w.inputs + k, w.inputs, rows, w.at(group, k), w.type, inner,
-                                   w.columns(group), scratch, cpu::group_columns, k > 0, next, next_bytes});
+                                   w.columns(group), scratch, cpu::group_columns, k > 0, next, next_bytes,
+                                   last_block ? &epilogue : nullptr});
       }
-      const int64_t column = group * cpu::group_columns;
-      const int columns = static_cast<int>(std::min<int64_t>(cpu::group_columns, w.outputs - column));
-      const int64_t corner = row * w.outputs + column;
-      context.kernels->epilogue({scratch, rows, columns, a.bias ? a.bias + column : nullptr, a.gelu,
-                                 a.residual ? a.residual + corner : nullptr, w.outputs, a.output + corner,
-                                 w.outputs});
     }
   };
   context.pool->parallel_for(items, grain_for(items, work, context.pool->size()), body);

@@ -1,0 +1,55 @@
+/** What the commands have in common: their shape, the model they load, and the help on its options. */
+import { MaskPredict } from '../mask-predict.js';
+import type { Arguments } from './arguments.js';
+import { Progress, type Surroundings } from './output.js';
+
+export interface Command {
+  /** One line for the list of commands. */
+  summary: string;
+  /** The whole help text. */
+  help: string;
+  /** Throws a UsageError for wrong arguments, an OutputClosed when nobody reads, else the API's errors. */
+  run(given: readonly string[], surroundings: Surroundings): Promise<void>;
+}
+
+export const modelHelp = `Options for the model:
+  --model DIR         directory with config.json, model.safetensors and
+                      sentencepiece.bpe.model (default: the small model that comes
+                      with mask-predict; it knows the numbers 0 to 9999)
+  --device NAME       auto, cpu, cuda or cuda:N (default: auto)
+  --precision NAME    auto, fp32, bf16, fp16 or int8: how weights are kept
+                      (default: auto)
+  --threads N         (default: one per available processor)
+  --memory-limit SIZE such as 4GiB; more is never used (default: what is available)
+`;
+
+export const textHelp = `  --parse-special     read <mask>, <s> and the like in texts as special tokens
+  --no-truncate       refuse a text that is too long instead of cutting it
+`;
+
+/** Loads the model of the options, and closes it whatever happens in `use`. */
+export async function withModel(
+  given: Arguments,
+  { stderr, signal }: Surroundings,
+  use: (model: MaskPredict) => Promise<void>,
+): Promise<void> {
+  const progress = new Progress(stderr);
+  const options = {
+    ...given.engineOptions(),
+    signal,
+    onProgress: (fraction: number) => {
+      progress.show(`loading the model: ${Math.round(100 * fraction)}%`);
+    },
+  };
+  let model: MaskPredict;
+  try {
+    model = await MaskPredict.load(given.text('model'), options);
+  } finally {
+    progress.clear();
+  }
+  try {
+    await use(model);
+  } finally {
+    await model.close();
+  }
+}

@@ -1,0 +1,77 @@
+/** `info`: what a model is and how it runs here. */
+import { embeddedModel, type MaskPredict } from '../mask-predict.js';
+import { Arguments, modelOptions, UsageError } from './arguments.js';
+import { modelHelp, withModel, type Command } from './command.js';
+import { Output } from './output.js';
+
+const help = `Usage: mask-predict info [options]
+
+Loads a model and prints its sizes and how it runs on this machine.
+
+Options:
+  --json              a JSON object: model, config, device, instructionSet, threads,
+                      precision, memory (bytes)
+
+${modelHelp}
+Examples:
+  mask-predict info --model ./my-model --precision bf16
+`;
+
+export const info: Command = {
+  summary: 'print the sizes of a model and how it runs here',
+  help,
+  async run(list, surroundings) {
+    const given = new Arguments(list, { ...modelOptions, json: { type: 'boolean' } });
+    if (given.texts.length > 0) {
+      throw new UsageError(`info takes no text, but got '${given.texts[0]}'; see --model`);
+    }
+    const render = given.has('json') ? renderJson : renderTable;
+    await withModel(given, surroundings, (model) =>
+      new Output(surroundings.stdout).write(
+        `${render(given.text('model') ?? embeddedModel, model)}\n`,
+      ),
+    );
+  },
+};
+
+function renderJson(directory: string, { engine }: MaskPredict): string {
+  const { config, device, instructionSet, threads, precision } = engine;
+  const memory = engine.memory();
+  return JSON.stringify({
+    model: directory,
+    config,
+    device,
+    instructionSet,
+    threads,
+    precision,
+    memory,
+  });
+}
+
+function renderTable(directory: string, { engine }: MaskPredict): string {
+  const { config } = engine;
+  const memory = engine.memory();
+  const rows: [string, string | number][] = [
+    ['model', directory],
+    ['type', `${config.modelType}, norm ${config.norm === 'pre' ? 'before' : 'after'} each block`],
+    ['parameters', grouped(config.parameters)],
+    ['layers', config.layers],
+    ['hidden', `${config.hidden}, ${config.heads} heads of ${config.hidden / config.heads}`],
+    ['feed-forward', config.feedForward],
+    ['vocabulary', grouped(config.vocabulary)],
+    ['longest text', `${config.maxPositions - 2} ids, <s> and </s> included`],
+    ['length classes', config.lengths === 0 ? 'none: generate needs --length' : config.lengths],
+    ['device', `${engine.device} (${engine.instructionSet}, ${engine.threads} threads)`],
+    ['precision', engine.precision],
+    ['memory', `${mebibytes(memory.weights)} for weights, at most ${mebibytes(memory.limit)}`],
+  ];
+  return rows.map(([name, value]) => `${name.padEnd(16)}${value}`).join('\n');
+}
+
+function grouped(number: number): string {
+  return number.toLocaleString('en-US');
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+}

@@ -1,0 +1,299 @@
+/**
+ * The command line: what goes to which stream, with which exit code, for every command; and as a program.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PassThrough, Readable, Writable } from 'node:stream';
+import { text as readAll } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import type { InputStream, OutputStream } from '../lib/cli/output.js';
+import { run } from '../lib/cli/run.js';
+import { embeddedModel, MaskPredict } from '../lib/mask-predict.js';
+
+const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const notBuilt = existsSync(program) ? false : 'dist/cli/main.js is not built';
+const version = (
+  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  }
+).version;
+
+/** Runs a command; `input` is what the standard input has. */
+async function call(
+  given: string[],
+  input: string | Buffer | InputStream = '',
+  signal: AbortSignal = new AbortController().signal,
+) {
+  const stdout = new Collected();
+  const stderr = new Collected();
+  const stdin = input instanceof Readable ? input : Readable.from([Buffer.from(input)]);
+  const code = await run(given, { stdin, stdout, stderr, environment: {}, signal });
+  return { code, stdout: stdout.text, stderr: stderr.text };
+}
+
+class Collected extends Writable {
+  text = '';
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.text += chunk.toString();
+    done();
+  }
+}
+
+const ok = (stdout: string) => ({ code: 0, stdout, stderr: '' });
+const asked = (number: number) => `Write the number ${number} in English words.`;
+
+t.test('generate answers the text of its arguments', async (t) => {
+  t.same(await call(['generate', asked(21)]), ok('twenty-one\n'));
+  t.same(await call(['generate', ...asked(21).split(' ')]), ok('twenty-one\n'), 'words are joined');
+  t.same(await call(['generate', '--iterations', '1', '--', asked(3)]), ok('three\n'));
+  t.same(await call(['generate', '--candidates=3', '--threads=1', asked(3)]), ok('three\n'));
+  t.same(await call(['generate', '  ']), ok('\n'), 'nothing is answered by nothing');
+});
+
+t.test('generate passes its options on', async (t) => {
+  const model = await MaskPredict.load();
+  t.teardown(() => model.close());
+  const { text } = await model.generate('mask', { length: 5, sampling: { seed: 7n } });
+  const drawn = ['generate', '--length', '5', '--seed', '7'];
+  t.same(await call([...drawn, 'mask']), ok(`${text}\n`));
+  t.same(await call([...drawn, '--seed=-1', 'mask']).then(({ code }) => code), 0);
+
+  const special = await model.generate('<mask> 3', { parseSpecial: true });
+  const { stdout } = await call(['generate', '--json', '--parse-special', '<mask> 3']);
+  t.equal(JSON.parse(stdout).score, special.score);
+  t.not((await model.generate('<mask> 3')).score, special.score, 'and that makes a difference');
+});
+
+t.test('generate --json says everything', async (t) => {
+  const { stdout, ...rest } = await call(['generate', '--json', '--iterations=4', asked(3)]);
+  t.same(rest, { code: 0, stderr: '' });
+  t.equal(stdout.indexOf('\n'), stdout.length - 1, 'one line');
+  const answer = JSON.parse(stdout);
+  const names = 'text score length tokens tokenScores iterations truncated timings'.split(' ');
+  t.same(Object.keys(answer), names);
+  t.match(answer, { text: 'three', length: 1, iterations: 1, truncated: false, timings: {} });
+  t.equal(answer.tokens.length, 1);
+  t.equal(answer.tokenScores[0], answer.score);
+});
+
+t.test('generate answers line n with line n', async (t) => {
+  const numbers = Array.from({ length: 40 }, (_, index) => 7 * index);
+  const model = await MaskPredict.load();
+  t.teardown(() => model.close());
+  const expected = (await model.generate(numbers.map(asked))).map(({ text }) => text);
+  const { stdout } = await call(['generate'], numbers.map(asked).join('\n'));
+  t.same(stdout.split('\n'), [...expected, '']);
+
+  const gaps = `\n${asked(1)}\r\n \n\n${asked(2)}\n`;
+  t.same(await call(['generate'], gaps), ok('\none\n\n\ntwo\n'));
+  t.same(await call(['generate'], ''), ok(''));
+  const { stdout: json } = await call(['generate', '--json'], `\n${asked(2)}`);
+  const answers = json
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  t.match(answers, [{ text: '', score: null, length: 0, tokens: [] }, { text: 'two' }]);
+});
+
+t.test('generate answers a line before the next one comes', async (t) => {
+  const stdin = new PassThrough();
+  const stdout = new PassThrough();
+  const { signal } = new AbortController();
+  const stderr = new Collected();
+  const done = run(['generate'], { stdin, stdout, stderr, environment: {}, signal });
+  stdin.write(`${asked(4)}\n`);
+  t.equal(String((await once(stdout, 'data'))[0]), 'four\n');
+  stdin.end(`${asked(5)}\n`);
+  t.equal(String((await once(stdout, 'data'))[0]), 'five\n');
+  t.equal(await done, 0);
+});
+
+t.test('a text that is too long is cut with a message, or refused by its line', async (t) => {
+  const long = `${asked(6)} ${'and '.repeat(300)}`;
+  const lines = `${asked(6)}\n${long}\n${asked(8)}\n`;
+  const cut = await call(['generate'], lines);
+  t.match(cut, { code: 0, stdout: /^six\n.*\neight\n$/, stderr: /line 2 is too long/ });
+  t.match(await call(['generate', long]), { code: 0, stderr: /the text is too long/ });
+  const refused = await call(['generate', '--no-truncate'], lines);
+  t.match(refused, { code: 1, stdout: 'six\n' });
+  t.match(refused.stderr, /^mask-predict: line 2: .*\(ERR_INVALID_ARGUMENT\)\n$/);
+});
+
+t.test('lines that need too much memory together are answered one by one', async (t) => {
+  const lines = Array.from({ length: 16 }, (_, index) => `${asked(index)} ${'and '.repeat(40)}`);
+  const given = ['generate', '--length', '4'];
+  const { stdout: expected } = await call(given, lines.join('\n'));
+  t.equal(expected.split('\n').length, 17);
+  t.same(await call([...given, '--memory-limit', '3MiB'], lines.join('\n')), ok(expected));
+  const { code, stderr } = await call([...given, '--memory-limit', '2MiB'], lines.join('\n'));
+  t.equal(code, 1, 'not even one fits');
+  t.match(stderr, /^mask-predict: line 1: .*\(ERR_OUT_OF_MEMORY\)\n$/);
+});
+
+t.test('generate --watch shows the passes', async (t) => {
+  const question = 'Translate the following text from French to German: six mille soixante';
+  const { code, stdout } = await call(['generate', '--watch', '--iterations=4', question]);
+  t.equal(code, 0);
+  t.match(stdout, '  1/4   23%  ‹sechstausend›‹sechstausendsech›ig\n');
+  t.match(stdout, '  3/4   21%  sechstausendsechzig\n    =        sechstausendsechzig\n');
+  t.match(stdout, /3 tokens, as predicted; 3 of 4 passes; tokenize .* ms, encode .* ms, decode/);
+  t.notMatch(stdout, '\x1b', 'no colours where there is no terminal');
+  const lines = await call(['generate', '--watch', '--length=2'], `\n${asked(1)}\n`);
+  t.match(lines.stdout, /\n\n2:\n 1\/10 .*\n[^]*2 tokens, as given/);
+});
+
+t.test('choose, length and info', async (t) => {
+  const labels = ['two', 'three', 'four'];
+  t.same(await call(['choose', asked(3), ...labels]), ok('three\n'));
+  const choice = JSON.parse((await call(['choose', '--json', asked(3), ...labels])).stdout);
+  t.match(choice, { label: 'three', index: 1 });
+  t.equal(choice.logProbs.length, 3);
+
+  t.match((await call(['length', '--count', '2', asked(3)])).stdout, /^1\t\d+\.\d\d%\n\d+\t.*%\n$/);
+  const lengths = JSON.parse((await call(['length', '--json', asked(3)])).stdout);
+  t.match(lengths, [{ length: 1, logProb: Number }]);
+
+  const table = await call(['info', '--threads=1']);
+  t.match(table, { code: 0, stderr: '', stdout: /parameters +886,930\n[^]*1 threads/ });
+  const details = JSON.parse((await call(['info', '--json', '--precision=fp32'])).stdout);
+  t.match(details, { model: embeddedModel, config: { layers: 4 }, device: 'cpu' });
+});
+
+t.test('help and version', async (t) => {
+  const help = await call(['--help']);
+  t.match(help, { code: 0, stderr: '', stdout: /^Usage: mask-predict COMMAND/ });
+  t.same(await call(['help']), help);
+  for (const command of ['generate', 'choose', 'length', 'info']) {
+    t.match(help.stdout, new RegExp(`^  ${command} `, 'm'));
+    const { code, stdout } = await call([command, '--help']);
+    t.equal(code, 0);
+    t.match(stdout, new RegExp(`^Usage: mask-predict ${command} .*[^]*\nExamples:\n`));
+    t.ok(
+      stdout.split('\n').every((line) => line.length <= 88),
+      'lines fit a terminal',
+    );
+    t.equal((await call(['help', command])).stdout, stdout);
+  }
+  t.same(await call(['--version']), ok(`${version}\n`));
+});
+
+t.test('wrong usage exits with 2 and points to the help', async (t) => {
+  const wrong: [string[], RegExp][] = [
+    [[], /a command is missing/],
+    [['frobnicate'], /no command 'frobnicate'.*generate, choose, length, info/],
+    [['--frobnicate'], /no option '--frobnicate'/],
+    [['help', 'toString'], /no command 'toString'/],
+    [['generate', '--frobnicate', 'a'], /--frobnicate/],
+    [['generate', '--model'], /--model/],
+    [['generate', '--iterations', '0', 'a'], /--iterations takes a whole number from 1/],
+    [['generate', '--iterations', '1e2', 'a'], /not '1e2'/],
+    [['generate', '--length', 'five', 'a'], /--length/],
+    [['generate', '--candidates', '2', '--length', '5', 'a'], /--length and --candidates exclude/],
+    [['generate', '--watch', '--candidates', '2', 'a'], /--candidates and --watch exclude/],
+    [['generate', '--json', '--watch', 'a'], /--json and --watch exclude/],
+    [['generate', '--seed', '0x1', 'a'], /--seed takes a whole number, not '0x1'/],
+    [['generate', '--device', 'gpu', 'a'], /--device takes auto, cpu, cuda or cuda:N, not 'gpu'/],
+    [['generate', '--precision', 'fp8', 'a'], /--precision takes auto, fp32/],
+    [['generate', '--threads', '257', 'a'], /--threads/],
+    [['generate', '--memory-limit', '4 apples', 'a'], /--memory-limit takes bytes such as 4GiB/],
+    [['choose', 'a', 'b'], /two labels/],
+    [['length'], /takes a text/],
+    [['info', 'a'], /takes no text/],
+  ];
+  for (const [given, message] of wrong) {
+    const { code, stdout, stderr } = await call(given);
+    t.same({ code, stdout }, { code: 2, stdout: '' }, given.join(' '));
+    t.match(stderr, message);
+    t.match(stderr, /^mask-predict: .*\nTry 'mask-predict ([a-z]+ )?--help'\.\n$/);
+  }
+});
+
+t.test('failures exit with 1 and a code', async (t) => {
+  const directory = t.testdir();
+  copyFileSync(
+    join(embeddedModel, 'sentencepiece.bpe.model'),
+    join(directory, 'sentencepiece.bpe.model'),
+  );
+  writeFileSync(join(directory, 'config.json'), '{}');
+  const failing: [string[], RegExp][] = [
+    [['generate', '--model', directory, 'a'], /config\.json.*\(ERR_MODEL_FORMAT\)/],
+    [['info', '--model', join(directory, 'none')], /none.*\(ERR_TOKENIZER\)/],
+    [['generate', '--device', 'cuda:99', 'a'], /\(ERR_DEVICE\)/],
+    [['generate', '--memory-limit', '1k', 'a'], /\(ERR_OUT_OF_MEMORY\)/],
+    [['generate', '--length', '1000', 'a'], /\(ERR_INVALID_ARGUMENT\)/],
+    [
+      ['choose', asked(3), 'three', 'twenty-one'],
+      /same number of tokens.*\(ERR_INVALID_ARGUMENT\)/,
+    ],
+  ];
+  for (const [given, message] of failing) {
+    const { code, stdout, stderr } = await call(given);
+    t.same({ code, stdout }, { code: 1, stdout: '' }, given.join(' '));
+    t.match(stderr, message);
+    t.match(stderr, /^mask-predict: .*\n$/);
+  }
+  const failed = new Readable({
+    read() {
+      this.destroy(Object.assign(new Error('the disk is gone'), { code: 'EIO' }));
+    },
+  });
+  const { code, stderr } = await call(['generate'], failed);
+  t.same({ code, stderr }, { code: 1, stderr: 'mask-predict: the disk is gone (EIO)\n' });
+});
+
+t.test('a reader that has gone ends the command quietly', async (t) => {
+  for (const given of [['generate'], ['generate', '--watch']]) {
+    const stdout: OutputStream = new Writable({
+      write(_chunk, _encoding, done) {
+        done(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
+      },
+    });
+    const stderr = new Collected();
+    const stdin = Readable.from([Buffer.from(`${asked(1)}\n`), Buffer.from(`${asked(2)}\n`)]);
+    const { signal } = new AbortController();
+    t.equal(await run(given, { stdin, stdout, stderr, environment: {}, signal }), 0);
+    t.equal(stderr.text, '');
+  }
+});
+
+t.test('the signal stops a command', async (t) => {
+  const work = ['generate', '--iterations', '100000', '--length', '100', 'a'];
+  const during = [work, ['generate', '--watch', ...work.slice(1)], ['generate']];
+  for (const given of during) {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 200);
+    const { code, stderr } = await call(given, new PassThrough(), controller.signal);
+    t.same({ code, stderr }, { code: 130, stderr: '' }, given.join(' '));
+  }
+  const { code } = await call(['info'], '', AbortSignal.abort());
+  t.equal(code, 130, 'also before it loads the model');
+});
+
+t.test('the program', { skip: notBuilt }, async (t) => {
+  const start = (given: string[]) => spawn(process.execPath, [program, ...given]);
+
+  const answered = start(['generate']);
+  answered.stdin.end(`${asked(9)}\n`);
+  t.equal(await readAll(answered.stdout), 'nine\n');
+
+  const interrupted = start(['generate']);
+  const exit = once(interrupted, 'exit');
+  interrupted.stdin.write(`${asked(9)}\n`);
+  await once(interrupted.stdout, 'data');
+  interrupted.kill('SIGINT');
+  t.same(await exit, [130, null], 'stops while it waits for a line');
+
+  const left = start(['generate']);
+  const gone = once(left, 'exit');
+  left.stdin.on('error', () => {});
+  left.stdin.write(`${asked(9)}\n`);
+  await once(left.stdout, 'data');
+  left.stdout.destroy();
+  left.stdin.end(`${asked(9)}\n`.repeat(20));
+  t.equal(await readAll(left.stderr), '');
+  t.same(await gone, [0, null], 'ends when nobody reads');
+});

@@ -1,0 +1,213 @@
+/**
+ * Memory: a limit refuses what does not fit before it is tried and leaves the engine working; what is
+ * disposed of, closed or forgotten comes back; engines of one directory share their weights.
+ */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
+import { embeddedModel, Engine, MaskPredict } from '../lib/index.js';
+import { sameBits } from './reference/closeness.js';
+import { baseConfig, baseTensors, get, words } from './model-directories.js';
+import { safetensorsOf } from './safetensors-writer.js';
+import { encoded, prompts } from './token-level.js';
+
+const MiB = 2 ** 20;
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+/** Resident memory after a collection. */
+function resident(): number {
+  collectGarbage();
+  return process.memoryUsage().rss;
+}
+
+const peak = () => process.resourceUsage().maxRSS * 1024;
+
+/** Finalizers run in turns of the event loop after a collection. */
+async function collected(done: () => boolean): Promise<boolean> {
+  for (let round = 0; round < 10 && !done(); round++) {
+    collectGarbage();
+    for (let turn = 0; turn < 10 && !done(); turn++) await sleep(1);
+  }
+  return done();
+}
+
+/** Working memory grows with the largest pass and stays: this makes it as large as it gets. */
+async function warmUp(engine: Engine): Promise<void> {
+  const sources = await engine.encode(Array.from({ length: 8 }, () => idsOf(128)));
+  await engine.predict(sources.map((source) => source.target(128)));
+  for (const source of sources) source.dispose();
+}
+
+function idsOf(length: number): Int32Array {
+  return Int32Array.from({ length }, (_, i) => (i === 0 ? 0 : i === length - 1 ? 2 : 10 + i));
+}
+
+t.test('a model that does not fit', async (t) => {
+  const before = peak();
+  const begun = performance.now();
+  await t.rejects(Engine.random('xlm-r-xxl', { memoryLimit: 20 * 2 ** 30 }), {
+    code: 'ERR_OUT_OF_MEMORY',
+    message: /GiB|GB|MiB|bytes/,
+  });
+  t.ok(peak() - before < 200 * MiB, `${Math.round((peak() - before) / MiB)} MiB were touched`);
+  // Drawing 20 GiB of weights takes a minute; being told at once does not.
+  t.ok(performance.now() - begun < 2000, 'told at once');
+  await t.rejects(Engine.load(embeddedModel, { memoryLimit: 1e6 }), {
+    code: 'ERR_OUT_OF_MEMORY',
+    message: /numbers/,
+  });
+  await t.rejects(MaskPredict.load(embeddedModel, { memoryLimit: 1e6 }), {
+    code: 'ERR_OUT_OF_MEMORY',
+  });
+  const model = await MaskPredict.load();
+  await t.rejects(Engine.load(embeddedModel, { memoryLimit: 1e6 }), { code: 'ERR_OUT_OF_MEMORY' });
+  t.equal((await model.generate('Is the number 4217 even? Yes or no?')).text, 'No');
+  await model.close();
+});
+
+t.test('a call that does not fit, then one that does', async (t) => {
+  const { weights } = await Engine.load(embeddedModel).then(async (engine) => {
+    const memory = engine.memory();
+    await engine.close();
+    return memory;
+  });
+  const limit = weights + 8 * MiB;
+  const model = await MaskPredict.load(embeddedModel, { memoryLimit: limit });
+  const { engine } = model;
+  t.equal(engine.memory().limit, limit);
+  t.equal(engine.memory().weights, weights);
+  const expected = await model.generate(prompts[0]!);
+  const { working } = engine.memory();
+  // One source of 128 ids keeps 4 layers · 128 · 2 · 128 floats, half a MiB, and its states.
+  const many = Array.from({ length: 100 }, () => idsOf(128));
+  await t.rejects(engine.encode(many), {
+    code: 'ERR_OUT_OF_MEMORY',
+    message: /source.*(MiB|bytes).*limit/,
+  });
+  t.equal(engine.memory().working, working, 'what was taken for it is back');
+  await t.rejects(model.generate(Array<string>(200).fill('x '.repeat(130))), {
+    code: 'ERR_OUT_OF_MEMORY',
+  });
+  const results = await model.generate(prompts);
+  t.ok(sameBits(results[0]!.tokenScores, expected.tokenScores), 'the next call works');
+
+  const sources = [];
+  for (;;) {
+    const next = await engine.encode([idsOf(128)]).catch((error: unknown) => error);
+    if (!Array.isArray(next)) {
+      t.match(next, { code: 'ERR_OUT_OF_MEMORY' }, `${sources.length} sources fit`);
+      break;
+    }
+    sources.push(next[0]!);
+    t.ok(engine.memory().weights + engine.memory().working <= limit, 'never beyond the limit');
+  }
+  t.ok(sources.length > 1 && sources.length < 16);
+  for (const source of sources) source.dispose();
+  t.equal((await model.generate(prompts[0]!)).text, expected.text, 'room again');
+  await model.close();
+});
+
+t.test('what is disposed of comes back at once', async (t) => {
+  const engine = await Engine.load(embeddedModel);
+  await warmUp(engine);
+  const { working } = engine.memory();
+  const sources = await engine.encode(Array.from({ length: 8 }, () => idsOf(128)));
+  const taken = engine.memory().working - working;
+  t.ok(taken >= 8 * 4 * 128 * 2 * 128 * 4, `8 sources: ${taken} bytes`);
+  sources[0]!.dispose();
+  t.equal(engine.memory().working - working, (taken / 8) * 7, 'one of 8');
+  for (const source of sources) source.dispose();
+  t.equal(engine.memory().working, working, 'all, the first for the second time');
+  await engine.close();
+});
+
+t.test('what is forgotten comes back with the garbage', async (t) => {
+  const engine = await Engine.load(embeddedModel);
+  await warmUp(engine);
+  const { working } = engine.memory();
+  await (async () => {
+    const forgotten = await engine.encode(Array.from({ length: 40 }, () => idsOf(128)));
+    t.ok(engine.memory().working > working + 20 * MiB);
+    await engine.predict(forgotten.map((source) => source.target(5)));
+  })();
+  t.ok(
+    await collected(() => engine.memory().working <= working),
+    `${engine.memory().working} bytes in use, ${working} before`,
+  );
+
+  const kept = await (async () => (await encoded(engine, idsOf(128))).target(5))();
+  await collected(() => engine.memory().working <= working);
+  await t.resolves(engine.predict([kept]), 'a target keeps its source from being collected');
+  await engine.close();
+
+  const orphan = await (async () => encoded(await Engine.load(embeddedModel), idsOf(128)))();
+  for (let round = 0; round < 3; round++) await collected(() => false);
+  t.equal(orphan.states().length, 128 * 128, 'a source outlives its engine');
+  await t.resolves((await MaskPredict.load()).generate('x'), 'so does a call its model');
+});
+
+/** tiny-base with 64 MiB of word embeddings: enough to be seen in the resident memory. */
+function largeModel(): Record<string, string | Buffer> {
+  const vocabulary = 2 ** 17;
+  const tensors = new Map(baseTensors);
+  const columns = get(tensors, words).shape[1]!;
+  const table = new Float32Array(vocabulary * columns);
+  for (let i = 0; i < table.length; i++) table[i] = ((i * 2654435761) % 2 ** 32) / 2 ** 33;
+  const bytes = new Uint8Array(table.buffer);
+  tensors.set(words, { dtype: 'F32', shape: [vocabulary, columns], bytes });
+  for (const [name, { dtype }] of tensors) {
+    if (!/^lm_head\.(decoder\.)?bias$/.test(name)) continue;
+    tensors.set(name, { dtype, shape: [vocabulary], bytes: new Uint8Array(vocabulary * 4) });
+  }
+  return {
+    'config.json': JSON.stringify({ ...baseConfig, vocab_size: vocabulary }),
+    'model.safetensors': safetensorsOf(tensors),
+  };
+}
+
+t.test('engines of one directory share their weights', async (t) => {
+  const directory = t.testdir(largeModel());
+  // Once before anything is measured: what made the file is garbage by then.
+  await (await Engine.load(directory)).close();
+  await sleep(50);
+  const before = resident();
+  const first = await Engine.load(directory);
+  const { weights } = first.memory();
+  t.ok(weights > 60 * MiB);
+  const one = resident();
+  // The packed weights; the file is mapped, and its pages are let go of.
+  t.ok(one - before < 1.5 * weights, `the first took ${Math.round((one - before) / MiB)} MiB`);
+  const [second, third] = await Promise.all([Engine.load(directory), Engine.load(directory)]);
+  const more = resident() - one;
+  t.ok(more < weights / 2, `two more took ${Math.round(more / MiB)} MiB`);
+  t.equal(second.memory().weights, weights, 'each counts them');
+
+  const ids = idsOf(20);
+  const [a] = await first.logits([(await encoded(first, ids)).target(5)]);
+  await first.close();
+  const [b] = await second.logits([(await encoded(second, ids)).target(5)]);
+  t.ok(sameBits(a!, b!), 'the others live on');
+  await second.close();
+  await third.close();
+  const left = resident();
+  t.ok(left < one - weights / 2, 'the last gives them back at once');
+});
+
+t.test('loading and closing again and again', async (t) => {
+  const shape = { layers: 2, hidden: 512, heads: 8, ffn: 2048, vocab: 20000 } as const;
+  const round = async () => {
+    const engine = await Engine.random(shape);
+    const source = await encoded(engine, idsOf(128));
+    await engine.predict([source.target(128)]);
+    await engine.close();
+  };
+  await round();
+  const before = resident();
+  for (let i = 0; i < 12; i++) await round();
+  // A round takes 66 MiB of weights: leaking one of the twelve would show.
+  const grown = Math.round((resident() - before) / MiB);
+  t.ok(grown < 48, `resident memory grew by ${grown} MiB in 12 rounds`);
+});
