@@ -17,6 +17,7 @@ import type {
   RandomArchitecture,
   SamplingParameters,
 } from '../native/binding.cjs';
+import { onAbort } from './abort.js';
 import { invalidArgument } from './errors.js';
 import { native } from './native.js';
 import { checkFunction, checkOptions, checkSignal, integerOption, seedOption } from './options.js';
@@ -252,7 +253,7 @@ export class Engine {
     checkOptions('Engine.random()', options, [...engineOptions, 'seed']);
     let shape: Architecture | undefined;
     if (typeof architecture === 'string') {
-      shape = architectures[architecture];
+      shape = Object.hasOwn(architectures, architecture) ? architectures[architecture] : undefined;
       if (!shape) {
         const names = Object.keys(architectures).join(', ');
         throw invalidArgument(`there is no architecture '${architecture}'; there are ${names}`);
@@ -265,8 +266,8 @@ export class Engine {
       layers: shape.layers,
       hidden: shape.hidden,
       heads: shape.heads,
-      feedForward: shape.ffn,
-      vocabulary: shape.vocab,
+      ffn: shape.ffn,
+      vocab: shape.vocab,
       norm: shape.norm ?? 'post',
       maxPositions: shape.maxPositions ?? 514,
       lengths: shape.lengths ?? 512,
@@ -295,18 +296,27 @@ export class Engine {
       maskTokenId,
     };
     const begun = performance.now();
-    const engine = new native.NativeEngine(model, load, onProgress ?? null);
-    const stop = () => void engine.close();
-    signal?.addEventListener('abort', stop, { once: true });
+    let failure: { error: unknown } | undefined;
+    const report = (fraction: number) => {
+      try {
+        onProgress?.(fraction);
+      } catch (error) {
+        failure ??= { error };
+        void engine.close();
+      }
+    };
+    const engine = new native.NativeEngine(model, load, onProgress ? report : null);
+    const forget = onAbort(signal, () => void engine.close());
     try {
       await engine.ready;
       signal?.throwIfAborted();
+      if (failure) throw failure.error;
     } catch (error) {
       await engine.close();
       signal?.throwIfAborted();
-      throw error;
+      throw failure ? failure.error : error;
     } finally {
-      signal?.removeEventListener('abort', stop);
+      forget();
     }
     const name = typeof model === 'string' ? model : `a random ${engine.config.modelType}`;
     const megabytes = Math.round(engine.memory().weights / 2 ** 20);
@@ -353,7 +363,13 @@ export class Engine {
 
   /** Encodes sources, each from its ids (2 … `maxPositions - 2`). */
   async encode(sources: Int32Array[], options: CallOptions = {}): Promise<Source[]> {
-    const encoded = await this.#run('encode()', options, [], () => this.#native.encode(sources));
+    const encoded = await this.#run(
+      'encode()',
+      options,
+      [],
+      () => this.#native.encode(sources),
+      (unwanted) => unwanted.forEach((source) => source.dispose()),
+    );
     return encoded.map((source) => new Source(source));
   }
 
@@ -432,22 +448,24 @@ export class Engine {
     options: CallOptions,
     more: string[],
     start: () => Call<T>,
+    discard?: (result: T) => void,
   ): Promise<T> {
     checkOptions(`engine.${name}`, options, ['signal', ...more]);
     const { signal } = options;
     checkSignal(signal);
     signal?.throwIfAborted();
     const call = start();
-    if (!signal) return call.promise;
-    const stop = () => this.#native.cancel(call.id);
-    signal.addEventListener('abort', stop, { once: true });
+    const forget = onAbort(signal, () => this.#native.cancel(call.id));
     try {
-      return await call.promise;
+      const result = await call.promise;
+      if (signal?.aborted) discard?.(result);
+      signal?.throwIfAborted();
+      return result;
     } catch (error) {
-      signal.throwIfAborted();
+      signal?.throwIfAborted();
       throw error;
     } finally {
-      signal.removeEventListener('abort', stop);
+      forget();
     }
   }
 

@@ -123,14 +123,15 @@ export class MaskPredict {
     checkOptions('generate()', options, generateOptions);
     const iterations = integerOption('iterations', options.iterations, 10, 1, 100000);
     const sampling = readSampling(options.sampling);
-    const length = this.#length(options.length ?? 'predict');
+    const length = this.#length(options.length === undefined ? 'predict' : options.length);
     const { signal } = options;
     checkSignal(signal);
     const list = typeof prompts === 'string' ? [prompts] : prompts;
     if (!Array.isArray(list))
       throw invalidArgument('the prompt must be a string or an array of them');
     const numbered = typeof prompts !== 'string';
-    const encodings = list.map((prompt, index) =>
+    // Array.from, not map: a hole is no prompt either.
+    const encodings = Array.from(list, (prompt, index) =>
       this.#tokenize(prompt, options, numbered ? index : undefined),
     );
     const tokenized = performance.now();
@@ -178,7 +179,7 @@ export class MaskPredict {
     checkOptions('refine()', options, generateOptions);
     const iterations = integerOption('iterations', options.iterations, 10, 1, 100000);
     const sampling = readSampling(options.sampling);
-    const length = this.#length(options.length ?? 'predict');
+    const length = this.#length(options.length === undefined ? 'predict' : options.length);
     if (typeof length === 'object') {
       throw invalidArgument('refine() follows one target: length must be a number or "predict"');
     }
@@ -324,7 +325,7 @@ export class MaskPredict {
     if (typeof length === 'object' && length !== null) {
       checkOptions('length', length, ['candidates']);
       const { candidates } = length as { candidates?: unknown };
-      return { candidates: integerOption('length.candidates', candidates, 1, 1, most) };
+      return { candidates: integerOption('length.candidates', candidates ?? NaN, NaN, 1, most) };
     }
     throw invalidArgument(
       `length must be 'predict', a number of tokens or { candidates: number }, not ${String(length)}`,

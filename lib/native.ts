@@ -1,7 +1,9 @@
 /** The native addon, loaded once and told which class its errors are made of. */
-import binding from '../native/binding.cjs';
+import { createRequire } from 'node:module';
+import type binding from '../native/binding.cjs';
 import { MaskPredictError } from './errors.js';
 
-binding.initialize(MaskPredictError as never);
+// Not an import: Node.js 20 lets nobody catch what a CommonJS module throws while it is imported.
+export const native = createRequire(import.meta.url)('../native/binding.cjs') as typeof binding;
 
-export const native = binding;
+native.initialize(MaskPredictError as never);

@@ -73,8 +73,8 @@ interface RandomArchitecture {
   layers: number;
   hidden: number;
   heads: number;
-  feedForward: number;
-  vocabulary: number;
+  ffn: number;
+  vocab: number;
   maxPositions: number;
   lengths: number;
   maskTokenId: number;

@@ -221,7 +221,7 @@ t.test('failures exit with 1 and a code', async (t) => {
   writeFileSync(join(directory, 'config.json'), '{}');
   const failing: [string[], RegExp][] = [
     [['generate', '--model', directory, 'a'], /config\.json.*\(ERR_MODEL_FORMAT\)/],
-    [['info', '--model', join(directory, 'none')], /none.*\(ERR_TOKENIZER\)/],
+    [['info', '--model', join(directory, 'none')], /none.*\(ERR_MODEL_FORMAT\)/],
     [['generate', '--device', 'cuda:99', 'a'], /\(ERR_DEVICE\)/],
     [['generate', '--memory-limit', '1k', 'a'], /\(ERR_OUT_OF_MEMORY\)/],
     [['generate', '--length', '1000', 'a'], /\(ERR_INVALID_ARGUMENT\)/],

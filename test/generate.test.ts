@@ -195,5 +195,9 @@ t.test('the class of the errors', async (t) => {
   const error = await model.generate('x', { length: 1000 }).catch((reason: unknown) => reason);
   t.ok(error instanceof MaskPredictError);
   t.ok(error instanceof Error);
-  t.match(error, { name: 'MaskPredictError', code: 'ERR_INVALID_ARGUMENT', message: /1002/ });
+  t.match(error, {
+    name: 'MaskPredictError',
+    code: 'ERR_INVALID_ARGUMENT',
+    message: /length.*126.*not 1000/,
+  });
 });

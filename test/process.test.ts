@@ -43,6 +43,26 @@ t.test('an idle engine does not keep the process alive', async (t) => {
   t.match(ended, { code: 0, signal: null, stderr: '' });
 });
 
+t.test('engines nobody closed are collected while others load', async (t) => {
+  // Several at a time, so that the memory of one that has gone is another's at once.
+  const ended = await runScript(`
+    import { setFlagsFromString } from 'node:v8';
+    import { runInNewContext } from 'node:vm';
+    setFlagsFromString('--expose-gc');
+    const collectGarbage = runInNewContext('gc');
+    const { Engine, embeddedModel } = maskPredict;
+    const end = performance.now() + 4000;
+    const load = async () => {
+      while (performance.now() < end) {
+        await Engine.load(embeddedModel, { threads: 1 + Math.floor(Math.random() * 3) });
+        if (Math.random() < 0.3) collectGarbage();
+      }
+    };
+    await Promise.all([load(), load(), load()]);
+  `);
+  t.match(ended, { code: 0, signal: null, stdout: '', stderr: '' });
+});
+
 t.test('a call in flight does', async (t) => {
   const ended = await runScript(`
     const model = await maskPredict.MaskPredict.load();

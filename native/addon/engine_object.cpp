@@ -24,8 +24,8 @@ ModelConfig read_architecture(const Napi::Object& object, uint64_t& seed) {
   c.hidden = size("hidden", 1, 65536);
   c.heads = size("heads", 1, 1024);
   if (c.hidden % c.heads != 0) invalid("hidden (" + std::to_string(c.hidden) + ") must be a multiple of heads (" + std::to_string(c.heads) + ")");
-  c.feed_forward = size("feedForward", 1, 1 << 20);
-  c.vocabulary = size("vocabulary", 6, 1 << 24);
+  c.feed_forward = size("ffn", 1, 1 << 20);
+  c.vocabulary = size("vocab", 6, 1 << 24);
   c.max_positions = size("maxPositions", 5, 1 << 20);
   c.lengths = size("lengths", 0, 1 << 20);
   if (c.lengths > 0 && c.lengths < 4) invalid("lengths must be 0 or at least 4");
@@ -271,9 +271,10 @@ Napi::Value EngineObject::remask(const Napi::CallbackInfo& info) {
     const Napi::Array array = read_array(info[1], "counts");
     if (array.Length() != targets.size())
       invalid("there are " + std::to_string(targets.size()) + " targets, but " + std::to_string(array.Length()) + " counts");
-    std::vector<int64_t> counts;
+    std::vector<int32_t> counts;
     for (uint32_t i = 0; i < array.Length(); i++)
-      counts.push_back(read_integer(array.Get(i), "count " + std::to_string(i), 0, targets[i]->maskable_count));
+      counts.push_back(static_cast<int32_t>(
+          read_integer(array.Get(i), "count " + std::to_string(i), 0, targets[i]->maskable_count)));
     return started(info.Env(), [s = state_, targets = std::move(targets), counts = std::move(counts)](const std::atomic<bool>&) -> Executor::Answer {
       check_all_predicted(targets, "remask()");  // here, where every earlier call has ended
       s->engine().remask(targets, counts);

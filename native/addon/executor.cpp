@@ -89,12 +89,16 @@ Napi::Promise Executor::close(Napi::Env env, std::function<void()> last) {
 }
 
 void Executor::run() {
+  std::function<void()> last;
   for (;;) {
     std::shared_ptr<Job> job;
     {
       std::unique_lock<std::mutex> lock(mutex_);
       wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-      if (stopping_) break;
+      if (stopping_) {
+        last = std::move(last_);
+        break;
+      }
       job = queue_.front();
       queue_.pop_front();
       running_ = job;
@@ -126,7 +130,9 @@ void Executor::run() {
     auto* message = new Message{std::move(job), nullptr};
     if (channel_.NonBlockingCall(message) != napi_ok) delete message;
   }
-  if (last_) last_();
+  // Only close() waits for a last message; after stop() there may be nobody left to receive it.
+  if (!last) return;
+  last();
   auto* message = new Message{nullptr, nullptr};
   if (channel_.NonBlockingCall(message) != napi_ok) delete message;
 }

@@ -12,14 +12,7 @@
 #include "addon/environment.h"
 #include "cpu/instruction_set.h"
 #include "cpu/thread_pool.h"
-#include "ops/embed.h"
-#include "ops/layer_norm.h"
-#include "ops/linear.h"
-#include "ops/lm_head.h"
-#include "ops/mixed_attention.h"
-#include "ops/remask.h"
-#include "ops/rows.h"
-#include "ops/sample.h"
+#include "ops/operations.h"
 
 namespace mask_predict {
 namespace {
@@ -41,6 +34,7 @@ class Call {
     const Napi::Object options = info[1].IsObject() ? info[1].As<Napi::Object>() : Napi::Object::New(env);
     const Napi::Value device = options.Get("device"), set = options.Get("instructionSet"), threads = options.Get("threads");
     if (!device.IsUndefined() && read_string(device, "device") != "cpu") invalid("device must be 'cpu'");
+    context.operations = &cpu_operations;
     context.kernels = &cpu::kernels_for(set.IsUndefined() ? "" : read_string(set, "instructionSet"));
     const int size = threads.IsUndefined() ? 1 : static_cast<int>(read_integer(threads, "threads", 1, 256));
     auto& pool = Environment::of(env).pools[size];
@@ -112,6 +106,8 @@ class Call {
     return values;
   }
 
+  const Operations& operations() const { return *context.operations; }
+
   const Napi::Env env;
   Context context;
 
@@ -147,8 +143,12 @@ Napi::Value pack_weight(const Napi::CallbackInfo& info) {
     if (size != rows * columns)
       invalid("values has " + std::to_string(size) + " elements; rows x columns is " + std::to_string(rows * columns));
     cpu::ThreadPool pool(1);
-    auto matrix = std::make_unique<PackedMatrix>(kind, rows, columns, nullptr, "packWeight");
-    pack_rows({&cpu::kernels_for(""), &pool}, values, kind, 0, rows, *matrix);
+    const Operations& operations = cpu_operations;
+    const Context context{&operations, ValueType::F32, &cpu::kernels_for(""), &pool, nullptr};
+    const auto bytes = static_cast<uint64_t>(operations.packed_bytes(kind, rows, columns));
+    auto matrix = std::make_unique<PackedMatrix>(
+        PackedMatrix{kind, rows, columns, Buffer(bytes, nullptr, "packWeight", *operations.memory)});
+    operations.pack(context, {values, kind, nullptr, nullptr}, 0, rows, *matrix);
 
     Napi::Object object = Napi::Object::New(env);
     object.Set("rows", Napi::Number::New(env, static_cast<double>(rows)));
@@ -183,8 +183,8 @@ Napi::Value call_linear(const Call& call) {
   } else {
     output = Napi::Float32Array::New(call.env, static_cast<size_t>(rows * weight.outputs));
   }
-  linear(call.context, {input.data, rows, &weight, bias.empty() ? nullptr : bias.data(), call.has("activation"), residual,
-                        output.Data()});
+  call.operations().linear(call.context, {input.data, rows, &weight, bias.empty() ? nullptr : bias.data(),
+                                          call.has("activation"), residual, output.Data(), ValueType::F32});
   return output;
 }
 
@@ -225,6 +225,7 @@ Napi::Value call_mixed_attention(const Call& call) {
   }
 
   std::vector<AttentionSequence> list;
+  int64_t most_queries = 0, most_keys = 0;
   for (int64_t i = 0; i < sequences; i++) {
     AttentionSequence s{query_offsets.data[i], query_offsets.data[i + 1] - query_offsets.data[i], own_offsets.data[i],
                         own_offsets.data[i + 1] - own_offsets.data[i], nullptr, 0};
@@ -234,10 +235,13 @@ Napi::Value call_mixed_attention(const Call& call) {
       s.source_rows = source_offsets.data[source_index.data[i] + 1] - first;
     }
     if (s.queries > 0 && s.own_rows + s.source_rows == 0) invalid("sequence " + std::to_string(i) + " has nothing to attend to");
+    most_queries = std::max(most_queries, s.queries);
+    most_keys = std::max(most_keys, s.own_rows + s.source_rows);
     list.push_back(s);
   }
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(query.size));
-  mixed_attention(call.context, {query.data, own.data(), list.data(), sequences, heads, width / heads, output.Data()});
+  call.operations().mixed_attention(call.context, {query.data, own.data(), list.data(), sequences, 0, most_queries,
+                                                   most_keys, heads, width / heads, output.Data()});
   return output;
 }
 
@@ -248,7 +252,7 @@ Napi::Value call_embed(const Call& call) {
   call.check_range(ids, "ids", 0, words.outputs - 1);
   call.check_range(positions, "positions", 0, call.rows(table, "positionTable", words.inputs) - 1);
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(ids.size * words.inputs));
-  embed(call.context, {ids.data, positions.data, ids.size, &words, table.data, output.Data()});
+  call.operations().embed(call.context, {ids.data, positions.data, ids.size, &words, table.data, output.Data()});
   return output;
 }
 
@@ -258,7 +262,8 @@ Napi::Value call_layer_norm(const Call& call) {
   const double epsilon = call.number("epsilon");
   if (!(epsilon > 0)) invalid("epsilon must be above 0");
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(input.size));
-  layer_norm(call.context, {input.data, rows, gain.size, gain.data, shift.data, static_cast<float>(epsilon), output.Data()});
+  call.operations().layer_norm(call.context, {input.data, rows, gain.size, gain.data, shift.data,
+                                              static_cast<float>(epsilon), output.Data(), nullptr});
   return output;
 }
 
@@ -270,7 +275,7 @@ Napi::Value call_mean_rows(const Call& call) {
   for (int64_t i = 0; i < sequences; i++)
     if (offsets.data[i] == offsets.data[i + 1]) invalid("sequence " + std::to_string(i) + " has no rows");
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(sequences * width));
-  mean_rows(call.context, {input.data, offsets.data, sequences, width, output.Data()});
+  call.operations().mean_rows(call.context, {input.data, offsets.data, sequences, width, output.Data()});
   return output;
 }
 
@@ -280,7 +285,7 @@ Napi::Value call_gather_rows(const Call& call) {
   const View<int32_t> index = call.integers("index");
   call.check_range(index, "index", 0, call.rows(input, "input", width) - 1);
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(index.size * width));
-  gather_rows(call.context, {input.data, index.data, index.size, width, output.Data()});
+  call.operations().gather_rows(call.context, {input.data, ValueType::F32, index.data, index.size, width, output.Data()});
   return output;
 }
 
@@ -290,12 +295,12 @@ Napi::Value call_lm_head_argmax(const Call& call) {
   const int64_t rows = call.rows(states, "states", weight.inputs);
   const std::vector<float> bias = Call::padded(call.floats("bias", weight.outputs));
   const auto mask = static_cast<int32_t>(call.integer("maskTokenId", 4, weight.outputs - 1));
-  std::vector<LmHeadPartial> partials(static_cast<size_t>(lm_head_ranges(weight.outputs) * rows));
+  std::vector<LmHeadPartial> partials(static_cast<size_t>(lm_head_ranges * rows));
   Napi::Int32Array ids = Napi::Int32Array::New(call.env, static_cast<size_t>(rows));
   Napi::Float32Array log_probs = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
   Napi::Float32Array log_sums = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
-  lm_head_argmax(call.context, {states.data, rows, &weight, bias.data(), mask, partials.data(), ids.Data(), log_probs.Data(),
-                                log_sums.Data()});
+  call.operations().lm_head_argmax(call.context, {states.data, rows, &weight, bias.data(), mask, partials.data(),
+                                                  ids.Data(), log_probs.Data(), log_sums.Data()});
   Napi::Object result = Napi::Object::New(call.env);
   result.Set("ids", ids);
   result.Set("logProbs", log_probs);
@@ -311,7 +316,7 @@ Napi::Value call_logits_at(const Call& call) {
   call.check_range(rows, "rows", 0, call.rows(states, "states", weight.inputs) - 1);
   call.check_range(ids, "ids", 0, weight.outputs - 1);
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(rows.size));
-  logits_at(call.context, {states.data, &weight, bias.data(), rows.data, ids.data, rows.size, output.Data()});
+  call.operations().logits_at(call.context, {states.data, &weight, bias.data(), rows.data, ids.data, rows.size, output.Data()});
   return output;
 }
 
@@ -326,18 +331,21 @@ Napi::Value call_remask(const Call& call) {
   Napi::Int32Array new_tokens = new_integers(call.env, tokens.data, size);
   Napi::Float32Array new_scores = new_floats(call.env, scores.data, size);
   Napi::Uint8Array masked = Napi::Uint8Array::New(call.env, size);
-  std::vector<RemaskSequence> list;
+  std::vector<int32_t> masked_offsets = {0};
+  int64_t most_rows = 0;
   for (int64_t i = 0; i < sequences; i++) {
-    const int64_t first = offsets.data[i], length = offsets.data[i + 1] - first;
-    int64_t competing = 0;
-    for (int64_t p = first; p < first + length; p++) competing += maskable.data[p] != 0;
+    const int64_t competing = std::count_if(maskable.data + offsets.data[i], maskable.data + offsets.data[i + 1],
+                                            [](uint8_t may) { return may != 0; });
     if (counts.data[i] < 0 || counts.data[i] > competing)
       invalid("counts[" + std::to_string(i) + "] is " + std::to_string(counts.data[i]) + "; the sequence has " +
               std::to_string(competing) + " maskable positions");
-    list.push_back({new_tokens.Data() + first, new_scores.Data() + first, maskable.data + first, masked.Data() + first, length,
-                    counts.data[i]});
+    masked_offsets.push_back(masked_offsets.back() + counts.data[i]);
+    most_rows = std::max<int64_t>(most_rows, offsets.data[i + 1] - offsets.data[i]);
   }
-  remask(call.context, list.data(), sequences, mask);
+  std::vector<int32_t> masked_rows(static_cast<size_t>(masked_offsets.back()));
+  call.operations().remask(call.context, {new_tokens.Data(), new_scores.Data(), maskable.data, offsets.data, counts.data,
+                                          masked_offsets.data(), sequences, most_rows, mask, masked_rows.data()});
+  for (const int32_t row : masked_rows) masked.Data()[row] = 1;
   Napi::Object result = Napi::Object::New(call.env);
   result.Set("tokens", new_tokens);
   result.Set("scores", new_scores);
@@ -356,9 +364,10 @@ Napi::Value call_sample(const Call& call) {
   const View<int32_t> sequences = call.integers("sequences", rows), positions = call.integers("positions", rows);
   Napi::Int32Array ids = Napi::Int32Array::New(call.env, static_cast<size_t>(rows));
   Napi::Float32Array log_probs = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
-  sample(call.context, {logits.data, rows, vocabulary, mask, static_cast<float>(temperature), static_cast<float>(nucleus),
-                        call.seed("seed"), sequences.data, positions.data,
-                        static_cast<int32_t>(call.integer("iteration", 0, INT32_MAX)), ids.Data(), log_probs.Data()});
+  call.operations().sample(
+      call.context, {logits.data, rows, vocabulary, mask, static_cast<float>(temperature), static_cast<float>(nucleus),
+                     call.seed("seed"), sequences.data, positions.data,
+                     static_cast<int32_t>(call.integer("iteration", 0, INT32_MAX)), ids.Data(), log_probs.Data()});
   Napi::Object result = Napi::Object::New(call.env);
   result.Set("ids", ids);
   result.Set("logProbs", log_probs);

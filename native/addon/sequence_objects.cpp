@@ -6,6 +6,7 @@
 
 #include "addon/arguments.h"
 #include "addon/environment.h"
+#include "engine/target_batch.h"
 
 namespace mask_predict {
 namespace {
@@ -75,7 +76,6 @@ SourceObject::SourceObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
 }
 
 SourceObject::~SourceObject() {
-  if (handle_) handle_->source = nullptr;
   if (external_bytes_ > 0) Napi::MemoryManagement::AdjustExternalMemory(Env(), -external_bytes_);
 }
 
@@ -111,6 +111,7 @@ Napi::Value SourceObject::predict_lengths(const Napi::CallbackInfo& info) {
     const std::vector<float>& logits = source(info.Env()).length_logits;
     if (logits.empty())
       throw Error(ErrorCode::InvalidArgument, "this model has no length predictor (tensor embed_length.weight); give the length");
+    check_numbers(logits, "length logits");
     const int64_t most = std::min(static_cast<int64_t>(logits.size()) - 1, handle_->config->max_ids());
     const int64_t count = read_integer(info[0], "the number of lengths", 1, most - 2);
     // Log-probabilities over all classes; the classes that may be chosen are 3 ... most.
@@ -143,11 +144,12 @@ Napi::Value SourceObject::target(const Napi::CallbackInfo& info) {
         info[0].IsNumber() ? masked_target(read_integer(info[0], "a target's length", INT32_MIN, INT32_MAX), config)
                            : given_target(read_integers(info[0], "a target, where it is no length,"), config);
     finish(*target, config);
-    target->source = handle_->source;
     target->sequence = static_cast<uint32_t>(sequence);
     const Napi::Object object = Environment::of(info.Env()).target_class.Value().New(
         {Napi::External<std::shared_ptr<Target>>::New(info.Env(), &target)});
-    TargetObject::Unwrap(object)->engine_ = owner.engine;
+    TargetObject& wrapped = *TargetObject::Unwrap(object);
+    wrapped.engine_ = owner.engine;
+    wrapped.source_ = handle_;
     return object;
   });
 }
@@ -186,7 +188,7 @@ ActiveTarget TargetObject::active(Napi::Env, const Napi::Value& value, uint64_t 
   const TargetObject& object = *Unwrap(value.As<Napi::Object>());
   object.target();
   if (object.engine_ != engine) invalid(name + " belongs to another engine");
-  ActiveTarget active{object.target_, object.target_->source.lock()};
+  ActiveTarget active{object.target_, object.source_->source};
   if (!active.source) throw Error(ErrorCode::Disposed, name + "'s source was disposed of");
   return active;
 }
@@ -218,6 +220,7 @@ Napi::Value TargetObject::masked(const Napi::CallbackInfo& info) {
 
 Napi::Value TargetObject::dispose(const Napi::CallbackInfo& info) {
   target_ = nullptr;
+  source_ = nullptr;
   return info.Env().Undefined();
 }
 

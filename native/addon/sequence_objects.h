@@ -10,7 +10,7 @@
 
 namespace mask_predict {
 
-// A source's memory goes when JavaScript disposes of it, the engine closes, or the object is collected.
+// A source's memory goes when JavaScript disposes of it, the engine closes, or it and its targets are collected.
 struct SourceHandle {
   std::shared_ptr<const Source> source;  // null: disposed
   std::shared_ptr<const ModelConfig> config;
@@ -56,6 +56,7 @@ class TargetObject : public Napi::ObjectWrap<TargetObject> {
 
   friend class SourceObject;
   std::shared_ptr<Target> target_;
+  std::shared_ptr<SourceHandle> source_;
   uint64_t engine_ = 0;
 };
 

@@ -29,6 +29,47 @@ uint64_t read_number(const char* path) {
   return file >> value ? value : UINT64_MAX;  // "max" does not parse: no limit
 }
 
+#if defined(__linux__) || defined(__APPLE__)
+uint64_t whole_pages(uint64_t bytes) {
+  const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  return (bytes + page - 1) / page * page;
+}
+#endif
+
+// Small blocks come from the heap, aligned to 64 bytes. A large one is a mapping of its own, on huge pages, which
+// goes back to the system when it is freed.
+void* allocate_host(uint64_t bytes) {
+#if defined(__linux__) || defined(__APPLE__)
+  if (bytes >= huge_page) {
+    const uint64_t mapped = bytes + huge_page;
+    void* const all = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED) return nullptr;
+    char* const base = static_cast<char*>(all);
+    const uint64_t skip = (huge_page - reinterpret_cast<uintptr_t>(base) % huge_page) % huge_page;
+    const uint64_t kept = whole_pages(bytes);
+    if (skip > 0) munmap(base, skip);
+    if (mapped - skip > kept) munmap(base + skip + kept, mapped - skip - kept);
+#if defined(__linux__)
+    madvise(base + skip, kept, MADV_HUGEPAGE);
+#endif
+    return base + skip;
+  }
+#endif
+  void* data = ::operator new(bytes, std::align_val_t{64}, std::nothrow);
+  if (data != nullptr) std::memset(data, 0, bytes);
+  return data;
+}
+
+void release_host(void* data, uint64_t bytes) {
+#if defined(__linux__) || defined(__APPLE__)
+  if (bytes >= huge_page) {
+    munmap(data, whole_pages(bytes));
+    return;
+  }
+#endif
+  ::operator delete(data, std::align_val_t{64});
+}
+
 }  // namespace
 
 void MemoryBudget::reserve(uint64_t bytes, const std::string& purpose) {
@@ -63,58 +104,32 @@ uint64_t available_memory() {
   return available;
 }
 
-Buffer::Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose) {
+const Memory host_memory = {allocate_host, release_host};
+
+Buffer::Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose,
+               const Memory& memory) {
   if (bytes == 0) return;
   if (budget) budget->reserve(bytes, purpose);
-  void* data = nullptr;
-#if defined(__linux__) || defined(__APPLE__)
-  if (bytes >= huge_page) {
-    // A mapping of its own goes back to the system when it is freed; the start is moved to a huge page's border.
-    const uint64_t mapped = bytes + huge_page;
-    char* base = static_cast<char*>(mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    if (base != MAP_FAILED) {
-      const uint64_t skip = (huge_page - reinterpret_cast<uintptr_t>(base) % huge_page) % huge_page;
-      const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-      const uint64_t kept = (bytes + page - 1) / page * page;
-      if (skip > 0) munmap(base, skip);
-      if (mapped - skip > kept) munmap(base + skip + kept, mapped - skip - kept);
-      data = base + skip;
-#if defined(__linux__)
-      madvise(data, kept, MADV_HUGEPAGE);
-#endif
-    }
-  } else
-#endif
-  {
-    data = ::operator new(bytes, std::align_val_t{64}, std::nothrow);
-    if (data != nullptr) std::memset(data, 0, bytes);
-  }
-  if (data == nullptr) {
+  data_ = memory.allocate(bytes);
+  if (data_ == nullptr) {
     if (budget) budget->release(bytes);
     throw Error(ErrorCode::OutOfMemory, purpose + " needs " + megabytes(bytes) + ", which the system refused");
   }
-  data_ = data;
   bytes_ = bytes;
+  memory_ = &memory;
   budget_ = std::move(budget);
 }
 
 Buffer::~Buffer() {
   if (data_ == nullptr) return;
-#if defined(__linux__) || defined(__APPLE__)
-  if (bytes_ >= huge_page) {
-    const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-    munmap(data_, (bytes_ + page - 1) / page * page);
-  } else
-#endif
-  {
-    ::operator delete(data_, std::align_val_t{64});
-  }
+  memory_->release(data_, bytes_);
   if (budget_) budget_->release(bytes_);
 }
 
 void Buffer::swap(Buffer& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
+  std::swap(memory_, other.memory_);
   std::swap(budget_, other.budget_);
 }
 

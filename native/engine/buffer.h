@@ -28,12 +28,20 @@ class MemoryBudget {
 // Bytes this process may still take: the machine's available memory or what its control group leaves.
 uint64_t available_memory();
 
-// A block aligned to 64 bytes (2 MiB and on huge pages where it is large), zeroed.
+// Where a device's memory comes from.
+struct Memory {
+  void* (*allocate)(uint64_t bytes);  // aligned to 64 bytes, zeroed; nullptr if there is none
+  void (*release)(void* data, uint64_t bytes);
+};
+extern const Memory host_memory;
+
+// A block of a device's memory, zeroed; of the host's by default.
 class Buffer {
  public:
   Buffer() = default;
   // Throws Error(OutOfMemory) that names `purpose`. A null budget counts nothing.
-  Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose);
+  Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose,
+         const Memory& memory = host_memory);
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
     swap(other);
@@ -53,6 +61,7 @@ class Buffer {
 
   void* data_ = nullptr;
   uint64_t bytes_ = 0;
+  const Memory* memory_ = nullptr;
   std::shared_ptr<MemoryBudget> budget_;
 };
 

@@ -1,7 +1,5 @@
 // Weights from a checkpoint: every tensor's shape and type is checked against the config before it is read, and
 // its pages are given back once packed.
-#include <cstring>
-
 #include "engine/checkpoint.h"
 #include "engine/error.h"
 #include "engine/tensor_source.h"
@@ -29,6 +27,8 @@ class CheckpointSource : public TensorSource {
 
   WeightType type(const std::string& name) const override { return stored_ ? type_of(find(name)) : type_; }
 
+  void check_shape(const std::string& name, const std::vector<int64_t>& shape) const { find(name, shape); }
+
   // Rows of the length predictor [classes, hidden], 0 if there is none.
   int64_t length_classes(const std::string& name, int64_t hidden) const {
     const Tensor* tensor = checkpoint_.find(name);
@@ -41,7 +41,7 @@ class CheckpointSource : public TensorSource {
 
   void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const override {
     const Tensor& tensor = find(name, {count, matrix.inputs});
-    pack_rows(context_, tensor.data, type_of(tensor), first, count, matrix);
+    context_.operations->pack(context_, {tensor.data, type_of(tensor), nullptr, nullptr}, first, count, matrix);
     checkpoint_.release(tensor);
   }
 
@@ -49,15 +49,7 @@ class CheckpointSource : public TensorSource {
     const Tensor& tensor = rows == 0 ? find(name, {columns}) : find(name, {rows, columns});
     const int64_t count = rows == 0 ? columns : rows * columns;
     const WeightType type = type_of(tensor);
-    for (int64_t i = 0; i < count; i++) {
-      if (type == WeightType::F32) {
-        std::memcpy(values + i, tensor.data + i * 4, 4);
-      } else {
-        uint16_t bits;
-        std::memcpy(&bits, tensor.data + i * 2, 2);
-        values[i] = type == WeightType::F16 ? half_to_float(bits) : bf16_to_float(bits);
-      }
-    }
+    for (int64_t i = 0; i < count; i++) values[i] = read_weight(tensor.data, type, i);
     checkpoint_.release(tensor);
   }
 
@@ -117,12 +109,13 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, bool s
   }
 
   const Checkpoint checkpoint = Checkpoint::open(directory);
-  const CheckpointSource source(checkpoint, context.operations, stored, type);
+  const CheckpointSource source(checkpoint, context.device, stored, type);
   const std::string words = "roberta.embeddings.word_embeddings.weight", lengths = "embed_length.weight";
   const std::string beyond = "roberta.encoder.layer." + std::to_string(config.layers) + ".attention.self.query.weight";
   if (source.has(beyond))
     throw Error(ErrorCode::ModelFormat, "config.json says num_hidden_layers: " + std::to_string(config.layers) +
                                             ", but there is a tensor \"" + beyond + "\"");
+  source.check_shape(words, {config.vocabulary, config.hidden});
   const int64_t length_rows = source.length_classes(lengths, config.hidden);
   if (config.lengths > 0 && config.lengths != length_rows)
     throw Error(ErrorCode::ModelFormat, "config.json says length_vocab_size: " + std::to_string(config.lengths) +
@@ -131,7 +124,7 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, bool s
   config.lengths = length_rows;
 
   // Everything at once, so that a model that does not fit is refused before any of it is read.
-  const uint64_t bytes = packed_bytes(config, source.type(words));
+  const uint64_t bytes = packed_bytes(config, source.type(words), *context.device.operations);
   context.budget->reserve(bytes, "the model in " + directory);
   context.budget->release(bytes);
   return WeightsBuilder(source, context).build(config);

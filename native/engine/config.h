@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <string>
 
-namespace mask_predict {
+#include "ops/linear.h"
 
-enum class NormPlacement { Pre, Post };  // LayerNorm before (XL, XXL) or after (base, large) each block
+namespace mask_predict {
 
 struct ModelConfig {
   std::string model_type;            // "xlm-roberta" or "xlm-roberta-xl"

@@ -1,15 +1,8 @@
 #include "engine/engine.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 
 #include "engine/error.h"
-#include "ops/layer_norm.h"
-#include "ops/linear.h"
-#include "ops/remask.h"
-#include "ops/rows.h"
-#include "ops/sample.h"
 
 namespace mask_predict {
 namespace {
@@ -26,20 +19,14 @@ uint64_t left_of(uint64_t limit, uint64_t taken) { return limit > taken ? limit 
 
 }  // namespace
 
-// What the head says of each masked row.
-struct Engine::Head {
-  std::vector<int32_t> ids;
-  std::vector<float> log_probs;
-  std::vector<float> log_sums;
-};
-
-Engine::Engine(std::shared_ptr<const Weights> weights, std::shared_ptr<cpu::ThreadPool> pool,
-               const cpu::Kernels& kernels, uint64_t limit)
+Engine::Engine(std::shared_ptr<const Weights> weights, const Context& context, std::shared_ptr<cpu::ThreadPool> pool,
+               uint64_t limit)
     : weights_(std::move(weights)),
       pool_(std::move(pool)),
-      context_{&kernels, pool_.get()},
+      context_(context),
       budget_(std::make_shared<MemoryBudget>(left_of(limit, weights_->budget->used()))),
-      workspace_(weights_->config, budget_),
+      workspace_(weights_->config, context_, budget_),
+      arena_(context_, budget_),
       number_(next_number.fetch_add(1)) {}
 
 template <class Body>
@@ -48,193 +35,215 @@ void Engine::in_passes(const Targets& targets, const Body& body) {
     int64_t rows = targets[first]->length();
     size_t end = first + 1;
     while (end < targets.size() && rows + targets[end]->length() <= pass_rows) rows += targets[end++]->length();
-    body(first, end);
+    arena_.rewind({});
+    body(Targets(targets.begin() + static_cast<std::ptrdiff_t>(first), targets.begin() + static_cast<std::ptrdiff_t>(end)));
     first = end;
   }
 }
 
 std::vector<std::shared_ptr<Source>> Engine::encode(const std::vector<std::vector<int32_t>>& ids,
                                                     const std::atomic<bool>& cancelled) {
+  context_.cancelled = &cancelled;
   const ModelConfig& c = config();
   std::vector<std::shared_ptr<Source>> sources;
   for (const std::vector<int32_t>& source_ids : ids) {
     auto source = std::make_shared<Source>();
     source->engine = number_;
     source->ids = source_ids;
-    const uint64_t values = static_cast<uint64_t>(source->length() * c.hidden);
-    source->keys_values = Buffer(values * 2 * static_cast<uint64_t>(c.layers) * sizeof(float), budget_, "a source's cache");
-    source->states = Buffer(values * sizeof(float), budget_, "a source's states");
+    const int64_t values = source->length() * c.hidden;
+    source->keys_values = Buffer(static_cast<uint64_t>(values * 2 * c.layers * bytes_of(context_.activations)), budget_,
+                                 "a source's cache", *context_.operations->memory);
+    source->states = Buffer(static_cast<uint64_t>(values) * sizeof(float), budget_, "a source's states");
     sources.push_back(std::move(source));
   }
   for (size_t first = 0; first < sources.size();) {
-    std::vector<StackSequence> sequences;
-    std::vector<int32_t> offsets = {0};
+    arena_.rewind({});
+    std::vector<int32_t> offsets = {0}, all_ids, positions;
+    std::vector<AttentionSequence> sequences;
+    StackPass pass;
     size_t end = first;
     while (end < sources.size() && (end == first || offsets.back() + sources[end]->length() <= pass_rows)) {
       const Source& source = *sources[end++];
-      sequences.push_back({source.ids.data(), source.length(), nullptr, 0, source.keys_values.as<float>()});
-      offsets.push_back(offsets.back() + static_cast<int32_t>(source.length()));
+      const int64_t length = source.length(), row = offsets.back();
+      all_ids.insert(all_ids.end(), source.ids.begin(), source.ids.end());
+      for (int64_t i = 0; i < length; i++) positions.push_back(static_cast<int32_t>(i) + first_position);
+      sequences.push_back({row, length, row, length, nullptr, 0});
+      pass.keep.push_back({row, length, source.keys_values.as<char>()});
+      pass.most_queries = std::max(pass.most_queries, length);
+      offsets.push_back(static_cast<int32_t>(row + length));
     }
-    run_stack(context_, *weights_, sequences, nullptr, workspace_, cancelled);
     const int64_t count = static_cast<int64_t>(end - first);
+    pass.rows = offsets.back();
+    pass.ids = arena_.put(all_ids);
+    pass.positions = arena_.put(positions);
+    pass.sequences = arena_.put(sequences);
+    pass.sequence_count = count;
+    pass.most_keys = pass.most_queries;
+    run_stack(context_, *weights_, pass, true, workspace_);
+
     for (size_t i = first; i < end; i++)
-      std::memcpy(sources[i]->states.as<float>(), workspace_.states + offsets[i - first] * c.hidden,
-                  static_cast<size_t>(sources[i]->length() * c.hidden) * sizeof(float));
+      context_.operations->download(context_, sources[i]->states.as<void>(),
+                                    workspace_.states + offsets[i - first] * c.hidden, sources[i]->states.bytes());
     if (weights_->lengths) {
-      mean_rows(context_, {workspace_.states, offsets.data(), count, c.hidden, workspace_.normed});
-      std::vector<float> logits(static_cast<size_t>(count * c.lengths));
-      linear(context_, {workspace_.normed, count, &weights_->lengths, nullptr, false, nullptr, logits.data()});
-      for (size_t i = first; i < end; i++) {
-        const auto begin = logits.begin() + static_cast<std::ptrdiff_t>(i - first) * c.lengths;
-        sources[i]->length_logits.assign(begin, begin + c.lengths);
-      }
+      context_.operations->mean_rows(context_, {workspace_.states, arena_.put(offsets), count, c.hidden,
+                                                workspace_.attention});
+      float* logits = arena_.take<float>(count * c.lengths);
+      context_.operations->linear(context_, {workspace_.attention, count, &weights_->lengths, nullptr, false, nullptr,
+                                             logits, ValueType::F32});
+      for (size_t i = first; i < end; i++)
+        sources[i]->length_logits = arena_.get(logits + static_cast<int64_t>(i - first) * c.lengths, c.lengths);
     }
     first = end;
   }
   return sources;
 }
 
-void Engine::forward(const Targets& targets, size_t first, size_t end, const std::vector<int32_t>* rows,
-                     const std::atomic<bool>& cancelled) {
-  std::vector<StackSequence> sequences;
-  for (size_t i = first; i < end; i++) {
-    const Target& target = *targets[i];
-    sequences.push_back({target.tokens.data(), target.length(), targets[i].source->keys_values.as<float>(),
-                         targets[i].source->length(), nullptr});
-  }
-  run_stack(context_, *weights_, sequences, rows, workspace_, cancelled);
-}
-
-std::vector<int32_t> Engine::masked_rows(const Targets& targets, size_t first, size_t end) {
-  std::vector<int32_t> rows;
-  int64_t row = 0;
-  for (size_t i = first; i < end; i++)
-    for (const uint8_t masked : targets[i]->masked) {
-      if (masked) rows.push_back(static_cast<int32_t>(row));
-      row++;
-    }
-  return rows;
-}
-
 void Engine::transform_states(int64_t rows) {
   const ModelConfig& c = config();
-  linear(context_, {workspace_.states, rows, &weights_->head_dense.matrix, weights_->head_dense.bias_values(), true,
-                    nullptr, workspace_.normed});
-  layer_norm(context_, {workspace_.normed, rows, c.hidden, weights_->head_norm.gain.as<float>(),
-                        weights_->head_norm.shift.as<float>(), static_cast<float>(c.layer_norm_epsilon),
-                        workspace_.states});
+  context_.operations->linear(context_, {workspace_.normed, rows, &weights_->head_dense.matrix,
+                                         weights_->head_dense.bias_values(), true, nullptr, workspace_.states,
+                                         ValueType::F32});
+  context_.operations->layer_norm(context_, {workspace_.states, rows, c.hidden, weights_->head_norm.gain.as<float>(),
+                                             weights_->head_norm.shift.as<float>(),
+                                             static_cast<float>(c.layer_norm_epsilon), nullptr, workspace_.normed});
 }
 
-void Engine::reserve_head(int64_t floats) {
+void Engine::throw_if_cancelled() const {
+  if (context_.is_cancelled()) throw Cancelled();
+}
+
+float* Engine::reserve_head(int64_t floats) {
   const uint64_t bytes = static_cast<uint64_t>(floats) * sizeof(float);
-  if (head_memory_.bytes() >= bytes) return;
-  head_memory_ = Buffer();
-  head_memory_ = Buffer(bytes, budget_, "the head's working memory");
+  if (head_memory_.bytes() < bytes) {
+    head_memory_ = Buffer();
+    head_memory_ = Buffer(bytes, budget_, "the head's working memory", *context_.operations->memory);
+  }
+  return head_memory_.as<float>();
 }
 
 Engine::Head Engine::best_ids(int64_t rows) {
-  const int64_t ranges = lm_head_ranges(config().vocabulary);
-  reserve_head(ranges * rows * static_cast<int64_t>(sizeof(LmHeadPartial) / sizeof(float)));
-  const size_t count = static_cast<size_t>(rows);
-  Head head{std::vector<int32_t>(count), std::vector<float>(count), std::vector<float>(count)};
-  lm_head_argmax(context_, {workspace_.states, rows, &weights_->decoder(), weights_->head_bias.as<float>(),
-                            static_cast<int32_t>(config().mask_token_id), head_memory_.as<LmHeadPartial>(),
-                            head.ids.data(), head.log_probs.data(), head.log_sums.data()});
+  constexpr auto partial_floats = static_cast<int64_t>(sizeof(LmHeadPartial) / sizeof(float));
+  auto* partials = reinterpret_cast<LmHeadPartial*>(reserve_head(lm_head_ranges * rows * partial_floats));
+  const Head head{arena_.take<int32_t>(rows), arena_.take<float>(rows), arena_.take<float>(rows)};
+  context_.operations->lm_head_argmax(
+      context_, {workspace_.normed, rows, &weights_->decoder(), weights_->head_bias.as<float>(),
+                 static_cast<int32_t>(config().mask_token_id), partials, head.ids, head.log_probs, head.log_sums});
   return head;
 }
 
-Engine::Head Engine::drawn_ids(const Targets& targets, size_t first, size_t end, int64_t rows,
-                               const Sampling& sampling) {
+Engine::Head Engine::drawn_ids(const TargetBatch& batch, const Sampling& sampling) {
   std::vector<int32_t> sequences, positions;
-  for (size_t i = first; i < end; i++)
-    for (int64_t p = 0; p < targets[i]->length(); p++)
-      if (targets[i]->masked[static_cast<size_t>(p)]) {
-        sequences.push_back(static_cast<int32_t>(targets[i]->sequence));
-        positions.push_back(static_cast<int32_t>(p));
-      }
-  const int64_t vocabulary = config().vocabulary;
-  reserve_head(logit_rows * vocabulary);
-  Head head{std::vector<int32_t>(static_cast<size_t>(rows)), std::vector<float>(static_cast<size_t>(rows)), {}};
+  batch.masked_positions(sequences, positions);
+  const int32_t* device_sequences = arena_.put(sequences);
+  const int32_t* device_positions = arena_.put(positions);
+  const int64_t rows = batch.masked_count(), vocabulary = config().vocabulary;
+  const int64_t row_bytes = config().hidden * bytes_of(context_.activations);
+  float* logits = reserve_head(logit_rows * vocabulary);
+  const Head head{arena_.take<int32_t>(rows), arena_.take<float>(rows), nullptr};
   for (int64_t row = 0; row < rows; row += logit_rows) {
     const int64_t count = std::min(logit_rows, rows - row);
-    linear(context_, {workspace_.states + row * config().hidden, count, &weights_->decoder(),
-                      weights_->head_bias.as<float>(), false, nullptr, head_memory_.as<float>()});
-    sample(context_, {head_memory_.as<float>(), count, vocabulary, static_cast<int32_t>(config().mask_token_id),
-                      sampling.temperature(), Sampling::nucleus, sampling.seed, sequences.data() + row,
-                      positions.data() + row, static_cast<int32_t>(sampling.iteration), head.ids.data() + row,
-                      head.log_probs.data() + row});
+    context_.operations->linear(context_, {static_cast<char*>(workspace_.normed) + row * row_bytes, count,
+                                           &weights_->decoder(), weights_->head_bias.as<float>(), false, nullptr,
+                                           logits, ValueType::F32});
+    throw_if_cancelled();
+    context_.operations->sample(
+        context_, {logits, count, vocabulary, static_cast<int32_t>(config().mask_token_id), sampling.temperature(),
+                   Sampling::nucleus, sampling.seed, device_sequences + row, device_positions + row,
+                   static_cast<int32_t>(sampling.iteration), head.ids + row, head.log_probs + row});
   }
   return head;
+}
+
+void Engine::predict_batch(TargetBatch& batch, const std::optional<Sampling>& sampling) {
+  run_stack(context_, *weights_, batch.pass(true), false, workspace_);
+  transform_states(batch.masked_count());
+  const Head head = sampling ? drawn_ids(batch, *sampling) : best_ids(batch.masked_count());
+  throw_if_cancelled();
+  batch.fill(context_, head.ids, head.log_probs);
 }
 
 void Engine::predict(const Targets& all, const std::optional<Sampling>& sampling, const std::atomic<bool>& cancelled) {
+  context_.cancelled = &cancelled;
   Targets targets;
   for (const ActiveTarget& target : all)
     if (target->masked_count > 0) targets.push_back(target);
-  in_passes(targets, [&](size_t first, size_t end) {
-    const std::vector<int32_t> rows = masked_rows(targets, first, end);
-    const int64_t count = static_cast<int64_t>(rows.size());
-    forward(targets, first, end, &rows, cancelled);
-    transform_states(count);
-    const Head head = sampling ? drawn_ids(targets, first, end, count, *sampling) : best_ids(count);
-    for (size_t row = 0; row < rows.size(); row++)
-      if (head.ids[row] < 0 || std::isnan(head.log_probs[row]))
-        throw Error(ErrorCode::ModelFormat,
-                    "the model's logits are not numbers (NaN or infinite): its weights are damaged or too large");
-    size_t row = 0;
-    for (size_t i = first; i < end; i++) {
-      Target& target = *targets[i];
-      const std::lock_guard<std::mutex> lock(target.mutex);
-      for (size_t p = 0; p < target.masked.size(); p++) {
-        if (!target.masked[p]) continue;
-        target.tokens[p] = head.ids[row];
-        target.scores[p] = head.log_probs[row++];
-        target.masked[p] = 0;
-      }
-      target.masked_count = 0;
-    }
+  in_passes(targets, [&](Targets part) {
+    TargetBatch batch(std::move(part), arena_);
+    predict_batch(batch, sampling);
+    batch.publish(mask_token_id());
   });
 }
 
-void Engine::remask(const Targets& targets, const std::vector<int64_t>& counts) {
-  for (size_t i = 0; i < targets.size(); i++) {
-    Target& target = *targets[i];
-    const std::lock_guard<std::mutex> lock(target.mutex);
-    const RemaskSequence sequence{target.tokens.data(), target.scores.data(), target.maskable.data(),
-                                  target.masked.data(), target.length(), counts[i]};
-    mask_predict::remask(context_, &sequence, 1, static_cast<int32_t>(config().mask_token_id));
-    target.masked_count = counts[i];
-  }
+void Engine::remask(const Targets& targets, const std::vector<int32_t>& counts) {
+  size_t first = 0;
+  in_passes(targets, [&](Targets part) {
+    const auto begin = counts.begin() + static_cast<std::ptrdiff_t>(first);
+    const std::vector<int32_t> part_counts(begin, begin + static_cast<std::ptrdiff_t>(part.size()));
+    first += part.size();
+    TargetBatch batch(std::move(part), arena_);
+    batch.remask(context_, part_counts, mask_token_id());
+    batch.publish(mask_token_id());
+  });
 }
 
 std::vector<int32_t> Engine::decode(const Targets& targets, int64_t iterations, std::optional<Sampling> sampling,
                                     const std::atomic<bool>& cancelled) {
-  std::vector<int32_t> passes(targets.size(), 0);
-  for (int64_t t = 1; t <= iterations; t++) {
-    Targets active;
-    std::vector<int64_t> counts;
-    for (size_t i = 0; i < targets.size(); i++) {
-      if (targets[i]->masked_count == 0) continue;
-      passes[i]++;
-      active.push_back(targets[i]);
-      counts.push_back(targets[i]->maskable_count * (iterations - t) / iterations);
-    }
-    if (active.empty()) break;
-    if (sampling) sampling->iteration = t;
-    predict(active, sampling, cancelled);
-    if (t < iterations) remask(active, counts);
+  context_.cancelled = &cancelled;
+  std::vector<int32_t> passes;
+  for (const ActiveTarget& target : targets) {
+    // The last pass is the first one after which floor(N (T - t) / T) is 0.
+    const int64_t n = target->maskable_count;
+    int64_t last = 0;
+    if (target->masked_count > 0) last = n == 0 ? 1 : iterations - (iterations + n - 1) / n + 1;
+    passes.push_back(static_cast<int32_t>(last));
   }
+  std::vector<size_t> order;
+  for (size_t i = 0; i < targets.size(); i++)
+    if (passes[i] > 0) order.push_back(i);
+  // Targets that end together go together, so that a batch keeps its rows until its end.
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return passes[a] > passes[b]; });
+  Targets ordered;
+  for (const size_t i : order) ordered.push_back(targets[i]);
+
+  size_t done = 0;
+  in_passes(ordered, [&](Targets part) {
+    std::vector<int32_t> lasts;
+    for (size_t i = 0; i < part.size(); i++) lasts.push_back(passes[order[done + i]]);
+    done += part.size();
+    for (int64_t t = 1; !part.empty();) {
+      arena_.rewind({});
+      TargetBatch batch(part, arena_);
+      const DeviceArena::Mark mark = arena_.mark();
+      for (bool complete = true; complete; t++) {
+        arena_.rewind(mark);
+        if (sampling) sampling->iteration = t;
+        predict_batch(batch, sampling);
+        std::vector<int32_t> counts;
+        for (size_t i = 0; i < part.size(); i++)
+          counts.push_back(t < lasts[i] ? static_cast<int32_t>(part[i]->maskable_count * (iterations - t) / iterations) : 0);
+        batch.remask(context_, counts, mask_token_id());
+        complete = t < lasts.back();
+      }
+      batch.publish(mask_token_id());
+      while (!part.empty() && lasts.back() < t) {
+        part.pop_back();
+        lasts.pop_back();
+      }
+    }
+  });
   return passes;
 }
 
 std::vector<std::vector<float>> Engine::states(const Targets& targets, const std::atomic<bool>& cancelled) {
+  context_.cancelled = &cancelled;
   std::vector<std::vector<float>> all;
-  in_passes(targets, [&](size_t first, size_t end) {
-    forward(targets, first, end, nullptr, cancelled);
+  in_passes(targets, [&](Targets part) {
+    const TargetBatch batch(part, arena_);
+    run_stack(context_, *weights_, batch.pass(false), true, workspace_);
     const float* next = workspace_.states;
-    for (size_t i = first; i < end; i++) {
-      const int64_t values = targets[i]->length() * config().hidden;
-      all.emplace_back(next, next + values);
+    for (const ActiveTarget& target : part) {
+      const int64_t values = target->length() * config().hidden;
+      all.push_back(arena_.get(next, values));
       next += values;
     }
   });
@@ -242,23 +251,21 @@ std::vector<std::vector<float>> Engine::states(const Targets& targets, const std
 }
 
 std::vector<std::vector<float>> Engine::logits(const Targets& targets, const std::atomic<bool>& cancelled) {
+  context_.cancelled = &cancelled;
   std::vector<std::vector<float>> all;
-  in_passes(targets, [&](size_t first, size_t end) {
-    int64_t rows = 0;
-    for (size_t i = first; i < end; i++) rows += targets[i]->length();
-    forward(targets, first, end, nullptr, cancelled);
-    transform_states(rows);
-    const float* next = workspace_.states;
-    for (size_t i = first; i < end; i++) {
-      const int64_t length = targets[i]->length();
-      // Counted like everything else, though it is about to become the caller's.
-      const uint64_t bytes = static_cast<uint64_t>(length * config().vocabulary) * sizeof(float);
-      budget_->reserve(bytes, "the logits of " + std::to_string(length) + " positions");
-      budget_->release(bytes);
-      all.emplace_back(static_cast<size_t>(length * config().vocabulary));
-      linear(context_, {next, length, &weights_->decoder(), weights_->head_bias.as<float>(), false, nullptr,
-                        all.back().data()});
-      next += length * config().hidden;
+  in_passes(targets, [&](Targets part) {
+    const TargetBatch batch(part, arena_);
+    run_stack(context_, *weights_, batch.pass(false), false, workspace_);
+    transform_states(batch.rows());
+    const char* next = static_cast<const char*>(workspace_.normed);
+    for (const ActiveTarget& target : part) {
+      const int64_t length = target->length(), vocabulary = config().vocabulary;
+      float* logits = reserve_head(length * vocabulary);
+      context_.operations->linear(context_, {next, length, &weights_->decoder(), weights_->head_bias.as<float>(), false,
+                                             nullptr, logits, ValueType::F32});
+      throw_if_cancelled();
+      all.push_back(arena_.get(logits, length * vocabulary));
+      next += length * config().hidden * bytes_of(context_.activations);
     }
   });
   return all;
@@ -267,33 +274,45 @@ std::vector<std::vector<float>> Engine::logits(const Targets& targets, const std
 std::vector<std::vector<std::vector<float>>> Engine::log_probs(
     const Targets& targets, const std::vector<std::vector<std::vector<int32_t>>>& candidates,
     const std::atomic<bool>& cancelled) {
-  std::vector<std::vector<std::vector<float>>> all(targets.size());
-  in_passes(targets, [&](size_t first, size_t end) {
-    const std::vector<int32_t> rows = masked_rows(targets, first, end);
-    if (!rows.empty()) {
-      forward(targets, first, end, &rows, cancelled);
-      transform_states(static_cast<int64_t>(rows.size()));
+  context_.cancelled = &cancelled;
+  std::vector<std::vector<std::vector<float>>> all;
+  in_passes(targets, [&](Targets part) {
+    const TargetBatch batch(part, arena_);
+    const int64_t rows = batch.masked_count();
+    Head head{};
+    if (rows > 0) {
+      run_stack(context_, *weights_, batch.pass(true), false, workspace_);
+      transform_states(rows);
+      head = best_ids(rows);
+      throw_if_cancelled();
     }
-    const Head head = rows.empty() ? Head{} : best_ids(static_cast<int64_t>(rows.size()));
+    const std::vector<float> log_sums = arena_.get(head.log_sums, rows);
+    check_numbers(log_sums, "logits");
     int32_t row = 0;
-    for (size_t i = first; i < end; i++) {
-      const Target& target = *targets[i];
+    for (const ActiveTarget& target : part) {
       std::vector<int32_t> positions, state_rows;
-      for (size_t p = 0; p < target.masked.size(); p++)
-        if (target.masked[p]) {
+      for (size_t p = 0; p < target->masked.size(); p++)
+        if (target->masked[p]) {
           positions.push_back(static_cast<int32_t>(p));
           state_rows.push_back(row++);
         }
-      for (const std::vector<int32_t>& candidate : candidates[i]) {
+      const int64_t count = static_cast<int64_t>(positions.size());
+      const int32_t* device_rows = arena_.put(state_rows);
+      std::vector<std::vector<float>> results;
+      for (const std::vector<int32_t>& candidate : candidates[all.size()]) {
         std::vector<int32_t> ids;
         for (const int32_t p : positions) ids.push_back(candidate[static_cast<size_t>(p)]);
-        std::vector<float> logits(ids.size()), result(target.masked.size(), 0.0f);
-        logits_at(context_, {workspace_.states, &weights_->decoder(), weights_->head_bias.as<float>(),
-                             state_rows.data(), ids.data(), static_cast<int64_t>(ids.size()), logits.data()});
+        float* device_logits = arena_.take<float>(count);
+        context_.operations->logits_at(context_, {workspace_.normed, &weights_->decoder(),
+                                                  weights_->head_bias.as<float>(), device_rows, arena_.put(ids), count,
+                                                  device_logits});
+        const std::vector<float> logits = arena_.get(device_logits, count);
+        std::vector<float> result(target->masked.size(), 0.0f);
         for (size_t n = 0; n < ids.size(); n++)
-          result[static_cast<size_t>(positions[n])] = logits[n] - head.log_sums[static_cast<size_t>(state_rows[n])];
-        all[i].push_back(std::move(result));
+          result[static_cast<size_t>(positions[n])] = logits[n] - log_sums[static_cast<size_t>(state_rows[n])];
+        results.push_back(std::move(result));
       }
+      all.push_back(std::move(results));
     }
   });
   return all;

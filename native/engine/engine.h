@@ -1,8 +1,8 @@
 // One model on one device: encodes sources, and moves targets through Mask-Predict (section 3.3).
 //
 // An engine is used by one thread at a time. Every call takes any ragged set of sequences; large sets are cut into
-// passes of a bounded number of rows, which changes no bit of any result. A call that throws leaves every target
-// as it was after its last complete pass.
+// passes of a bounded number of rows, which changes no bit of any result. A call that throws leaves each target
+// either as it was before or as the call was to leave it.
 #pragma once
 
 #include <atomic>
@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "cpu/thread_pool.h"
+#include "engine/device_arena.h"
 #include "engine/layer_stack.h"
 #include "engine/sequence.h"
+#include "engine/target_batch.h"
 #include "engine/weights.h"
 #include "ops/lm_head.h"
 
@@ -22,11 +24,12 @@ namespace mask_predict {
 class Engine {
  public:
   // `limit`: bytes for weights, caches and working memory together.
-  Engine(std::shared_ptr<const Weights> weights, std::shared_ptr<cpu::ThreadPool> pool, const cpu::Kernels& kernels,
+  Engine(std::shared_ptr<const Weights> weights, const Context& context, std::shared_ptr<cpu::ThreadPool> pool,
          uint64_t limit);
 
   const ModelConfig& config() const { return weights_->config; }
   const Weights& weights() const { return *weights_; }
+  int32_t mask_token_id() const { return static_cast<int32_t>(config().mask_token_id); }
   // What caches and working memory take of their share of the limit. May be asked from any thread.
   const MemoryBudget& budget() const { return *budget_; }
   uint64_t number() const { return number_; }
@@ -39,7 +42,7 @@ class Engine {
   void predict(const Targets& targets, const std::optional<Sampling>& sampling, const std::atomic<bool>& cancelled);
 
   // Masks again the counts[i] lowest-scored maskable positions of target i, none of whose positions is masked.
-  void remask(const Targets& targets, const std::vector<int64_t>& counts);
+  void remask(const Targets& targets, const std::vector<int32_t>& counts);
 
   // T iterations of predict and remask with n = floor(N (T - t) / T). A target whose n reaches 0 is done: further
   // passes would change nothing. Returns the passes each target took.
@@ -57,26 +60,30 @@ class Engine {
       const std::atomic<bool>& cancelled);
 
  private:
-  struct Head;
-  // Calls body(first, end) on consecutive ranges of targets of bounded rows.
+  // What the head says of each masked row; the device's memory.
+  struct Head {
+    int32_t* ids;
+    float* log_probs;
+    float* log_sums;
+  };
+  // Calls body on consecutive parts of the targets, of bounded rows.
   template <class Body>
   void in_passes(const Targets& targets, const Body& body);
-  // Runs targets first ... end - 1; `rows` as run_stack's `wanted`.
-  void forward(const Targets& targets, size_t first, size_t end, const std::vector<int32_t>* rows,
-               const std::atomic<bool>& cancelled);
-  // Masked positions of targets first ... end - 1 as rows of their pass.
-  static std::vector<int32_t> masked_rows(const Targets& targets, size_t first, size_t end);
-  // The head's dense layer, GELU and LayerNorm on the first `rows` states, in place.
+  // The head's dense layer, GELU and LayerNorm on the first `rows` final states; the result is workspace_.normed.
   void transform_states(int64_t rows);
+  // One prediction of a batch: the stack on its rows, the head on the masked ones.
+  void predict_batch(TargetBatch& batch, const std::optional<Sampling>& sampling);
+  void throw_if_cancelled() const;
   Head best_ids(int64_t rows);
-  Head drawn_ids(const Targets& targets, size_t first, size_t end, int64_t rows, const Sampling& sampling);
-  void reserve_head(int64_t floats);
+  Head drawn_ids(const TargetBatch& batch, const Sampling& sampling);
+  float* reserve_head(int64_t floats);
 
   std::shared_ptr<const Weights> weights_;
   std::shared_ptr<cpu::ThreadPool> pool_;
   Context context_;
   std::shared_ptr<MemoryBudget> budget_;
   StackWorkspace workspace_;
+  DeviceArena arena_;
   Buffer head_memory_;
   const uint64_t number_;
 };

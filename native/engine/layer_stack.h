@@ -2,7 +2,6 @@
 // sequences at once. There is one stack; a source and a target differ only in what they may attend to.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -13,41 +12,57 @@
 
 namespace mask_predict {
 
-// One sequence going through the stack.
-struct StackSequence {
-  const int32_t* ids;
-  int64_t length;
-  const float* source;    // keys_values of the source it sees besides itself, or nullptr
-  int64_t source_length;
-  float* keys_values;     // where to keep this sequence's own keys and values, [layers][length][2D], or nullptr
+inline constexpr int32_t first_position = 2;  // pad id + 1: source and target both start here
+
+// Rows that go through the stack together. All pointers are the device's memory.
+struct StackPass {
+  int64_t rows = 0;
+  const int32_t* ids = nullptr;        // [rows]
+  const int32_t* positions = nullptr;  // [rows]
+  const AttentionSequence* sequences = nullptr;
+  int64_t sequence_count = 0;
+  int64_t most_queries = 0;
+  int64_t most_keys = 0;
+  // The rows whose final states are wanted, and the sequences with only these as queries; null: all.
+  const int32_t* wanted = nullptr;     // [wanted_rows], rising
+  int64_t wanted_rows = 0;
+  const AttentionSequence* last_sequences = nullptr;
+  int64_t last_most_queries = 0;
+  // Where to keep rows' keys and values of every layer: the caches of sources.
+  struct Keep {
+    int64_t first_row, rows;
+    char* keys_values;  // [layers, rows, 2 * hidden]
+  };
+  std::vector<Keep> keep;
 };
 
 // Memory for the rows of one pass; grows to the largest pass and stays.
 class StackWorkspace {
  public:
-  StackWorkspace(const ModelConfig& config, std::shared_ptr<MemoryBudget> budget);
+  StackWorkspace(const ModelConfig& config, const Context& context, std::shared_ptr<MemoryBudget> budget);
   // Throws Error(OutOfMemory); the workspace is empty then and can be tried again.
   void reserve(int64_t rows);
-  uint64_t bytes() const { return memory_.bytes(); }
 
-  float* states = nullptr;      // [rows, D], the residual stream
-  float* normed = nullptr;      // [rows, D]
-  float* query = nullptr;       // [rows, D]
-  float* keys_values = nullptr; // [rows, 2D]
-  float* attention = nullptr;   // [rows, D]
-  float* feed_forward = nullptr;  // [rows, F]
+  float* states = nullptr;       // [rows, D], the residual stream
+  float* other_states = nullptr; // [rows, D]
+  void* normed = nullptr;        // [rows, D] activations from here on
+  void* query = nullptr;         // [rows, D]
+  void* attention = nullptr;     // [rows, D]
+  void* keys_values = nullptr;   // [rows, 2D]
+  void* feed_forward = nullptr;  // [rows, F]
 
  private:
   const ModelConfig& config_;
+  const Context& context_;
   std::shared_ptr<MemoryBudget> budget_;
   Buffer memory_;
   int64_t rows_ = 0;
 };
 
-// Runs `sequences` through embeddings and all layers. On return workspace.states holds the final states, after
-// the last norm, of the rows that `wanted` names (rows of all sequences laid one behind the other), in its order,
-// or of all rows if it is null: the last layer computes no others. Throws Cancelled between layers.
-void run_stack(const Context& context, const Weights& weights, const std::vector<StackSequence>& sequences,
-               const std::vector<int32_t>* wanted, StackWorkspace& workspace, const std::atomic<bool>& cancelled);
+// Runs a pass through embeddings and all layers. On return workspace.normed holds the final states, after the last
+// norm, of the wanted rows in their order; with `float_states`, workspace.states holds them in float32. Throws
+// Cancelled between layers.
+void run_stack(const Context& context, const Weights& weights, const StackPass& pass, bool float_states,
+               StackWorkspace& workspace);
 
 }  // namespace mask_predict

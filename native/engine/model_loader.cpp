@@ -91,7 +91,8 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
   const WeightType type = options.precision == "bf16"   ? WeightType::BF16
                           : options.precision == "fp16" ? WeightType::F16
                                                         : WeightType::F32;
-  const LoadContext context{{&kernels, pool.get()}, std::make_shared<MemoryBudget>(model.memory_limit), progress, &cancelled};
+  const Context device{&cpu_operations, ValueType::F32, &kernels, pool.get(), nullptr};
+  const LoadContext context{device, std::make_shared<MemoryBudget>(model.memory_limit), progress, &cancelled};
   std::shared_ptr<const Weights> weights;
   if (request.random) {
     weights = random_weights(*request.random, type, request.seed, context);
@@ -113,7 +114,7 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
     }
   }
   model.precision = name_of(weights->words.type);
-  model.engine = std::make_unique<Engine>(std::move(weights), std::move(pool), kernels, model.memory_limit);
+  model.engine = std::make_unique<Engine>(std::move(weights), device, std::move(pool), model.memory_limit);
   return model;
 }
 

@@ -1,9 +1,7 @@
 // Weights from a seed: every value is a hash of (seed, tensor, index), so tensors can be drawn in any order and by
 // any number of threads.
 #include <cmath>
-#include <cstring>
 
-#include "cpu/thread_pool.h"
 #include "engine/error.h"
 #include "engine/tensor_source.h"
 #include "engine/weights.h"
@@ -36,13 +34,12 @@ class RandomSource : public TensorSource {
   WeightType type(const std::string&) const override { return type_; }
 
   void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const override {
-    const uint64_t stream = stream_of(name);
-    const float range = range_of(matrix.inputs);
-    context_.pool->parallel_for(count, cpu::group_columns, [&](int64_t begin, int64_t end, int) {
-      for (int64_t k = 0; k < matrix.inputs; k++)
-        for (int64_t n = begin; n < end; n++)
-          store_packed(matrix, first + n, k, uniform(stream, static_cast<uint64_t>(n * matrix.inputs + k)) * range);
-    });
+    const Values values{stream_of(name), matrix.inputs, range_of(matrix.inputs)};
+    const auto value = [](const void* state, int64_t output, int64_t input) {
+      const Values& v = *static_cast<const Values*>(state);
+      return uniform(v.stream, static_cast<uint64_t>(output * v.inputs + input)) * v.range;
+    };
+    context_.operations->pack(context_, {nullptr, type_, value, &values}, first, count, matrix);
   }
 
   void read(const std::string& name, int64_t rows, int64_t columns, float* values) const override {
@@ -58,6 +55,12 @@ class RandomSource : public TensorSource {
   }
 
  private:
+  struct Values {
+    uint64_t stream;
+    int64_t inputs;
+    float range;
+  };
+
   uint64_t stream_of(const std::string& name) const {
     uint64_t stream = mix(seed_);
     for (const char c : name) stream = mix(stream ^ static_cast<uint8_t>(c));
@@ -80,11 +83,11 @@ class RandomSource : public TensorSource {
 
 std::shared_ptr<const Weights> random_weights(const ModelConfig& config, WeightType type, uint64_t seed,
                                               const LoadContext& context) {
-  const uint64_t bytes = packed_bytes(config, type);
+  const uint64_t bytes = packed_bytes(config, type, *context.device.operations);
   context.budget->reserve(bytes, "a random " + config.model_type + " model of " +
                                      std::to_string(config.parameters() / 1000000) + " million parameters");
   context.budget->release(bytes);
-  return WeightsBuilder(RandomSource(seed, type, context.operations, config), context).build(config);
+  return WeightsBuilder(RandomSource(seed, type, context.device, config), context).build(config);
 }
 
 }  // namespace mask_predict

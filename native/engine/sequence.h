@@ -24,7 +24,6 @@ struct Source {
 // A text over a source, some of its positions <mask>. Only the engine's thread changes it; `mutex` guards tokens,
 // scores and masks against the threads that look at it meanwhile.
 struct Target {
-  std::weak_ptr<const Source> source;  // a disposed source takes its cache with it
   uint32_t sequence = 0;              // counter of the sampling generator
   std::vector<uint8_t> maskable;      // [length]: was <mask> at the start
   int64_t maskable_count = 0;

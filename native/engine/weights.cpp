@@ -11,9 +11,9 @@ int64_t padded(int64_t values) { return (values + cpu::panel_columns - 1) / cpu:
 
 }  // namespace
 
-uint64_t packed_bytes(const ModelConfig& c, WeightType type) {
+uint64_t packed_bytes(const ModelConfig& c, WeightType type, const Operations& operations) {
   const int64_t d = c.hidden, f = c.feed_forward;
-  const auto matrix = [&](int64_t outputs, int64_t inputs) { return PackedMatrix::bytes(type, outputs, inputs); };
+  const auto matrix = [&](int64_t outputs, int64_t inputs) { return operations.packed_bytes(type, outputs, inputs); };
   const int64_t layer = matrix(d, d) * 2 + matrix(2 * d, d) + matrix(f, d) + matrix(d, f) + 4 * (9 * d + f);
   int64_t bytes = c.layers * layer + matrix(c.vocabulary, d) + matrix(d, d) + 4 * (c.max_positions * d + 5 * d);
   bytes += 4 * padded(c.vocabulary);
@@ -31,14 +31,28 @@ void WeightsBuilder::step() {
   if (context_.progress) context_.progress(static_cast<double>(done_) / static_cast<double>(steps_));
 }
 
-Buffer WeightsBuilder::vector(const std::string& name, int64_t size) {
-  Buffer buffer(static_cast<uint64_t>(padded(size)) * sizeof(float), context_.budget, name);
-  source_.read(name, 0, size, buffer.as<float>());
+Buffer WeightsBuilder::upload(const std::vector<float>& values, const std::string& name) {
+  const Operations& operations = *context_.device.operations;
+  const uint64_t bytes = static_cast<uint64_t>(padded(static_cast<int64_t>(values.size()))) * sizeof(float);
+  Buffer buffer(bytes, context_.budget, name, *operations.memory);
+  operations.upload(context_.device, buffer.as<void>(), values.data(), values.size() * sizeof(float));
   return buffer;
 }
 
+Buffer WeightsBuilder::vector(const std::string& name, int64_t size) {
+  std::vector<float> values(static_cast<size_t>(size));
+  source_.read(name, 0, size, values.data());
+  return upload(values, name);
+}
+
+PackedMatrix WeightsBuilder::empty(const std::string& name, WeightType type, int64_t outputs, int64_t inputs) {
+  const Operations& operations = *context_.device.operations;
+  const auto bytes = static_cast<uint64_t>(operations.packed_bytes(type, outputs, inputs));
+  return {type, outputs, inputs, Buffer(bytes, context_.budget, name, *operations.memory)};
+}
+
 PackedMatrix WeightsBuilder::matrix(const std::string& name, int64_t outputs, int64_t inputs) {
-  PackedMatrix matrix(source_.type(name), outputs, inputs, context_.budget, name);
+  PackedMatrix matrix = empty(name, source_.type(name), outputs, inputs);
   source_.pack(name, 0, outputs, matrix);
   step();
   return matrix;
@@ -61,14 +75,13 @@ LayerWeights WeightsBuilder::layer(int64_t index, const ModelConfig& c) {
   layer.query = linear(attention + "query", d, d);
   // One matrix has one type: where a file has two, the one that loses nothing.
   const WeightType key = source_.type(attention + "key.weight"), value = source_.type(attention + "value.weight");
-  layer.key_value.matrix =
-      PackedMatrix(key == value ? key : WeightType::F32, 2 * d, d, context_.budget, attention + "key.weight");
-  layer.key_value.bias =
-      Buffer(static_cast<uint64_t>(padded(2 * d)) * sizeof(float), context_.budget, attention + "key.bias");
+  layer.key_value.matrix = empty(attention + "key.weight", key == value ? key : WeightType::F32, 2 * d, d);
   source_.pack(attention + "key.weight", 0, d, layer.key_value.matrix);
   source_.pack(attention + "value.weight", d, d, layer.key_value.matrix);
-  source_.read(attention + "key.bias", 0, d, layer.key_value.bias.as<float>());
-  source_.read(attention + "value.bias", 0, d, layer.key_value.bias.as<float>() + d);
+  std::vector<float> biases(static_cast<size_t>(2 * d));
+  source_.read(attention + "key.bias", 0, d, biases.data());
+  source_.read(attention + "value.bias", 0, d, biases.data() + d);
+  layer.key_value.bias = upload(biases, attention + "key.bias");
   step();
   layer.attention_output = linear(prefix + "attention.output.dense", d, d);
   layer.attention_norm = norm(prefix + (pre ? "attention.self_attn_layer_norm" : "attention.output.LayerNorm"), d);
@@ -89,15 +102,14 @@ std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) 
   steps_ = c.layers * 5 + 3;
 
   weights->words = matrix(words, c.vocabulary, d);
-  weights->positions =
-      Buffer(static_cast<uint64_t>(c.max_positions * d) * sizeof(float), context_.budget, "position_embeddings");
-  float* positions = weights->positions.as<float>();
-  source_.read(embeddings + "position_embeddings.weight", c.max_positions, d, positions);
+  std::vector<float> positions(static_cast<size_t>(c.max_positions * d));
+  source_.read(embeddings + "position_embeddings.weight", c.max_positions, d, positions.data());
   if (source_.has(types)) {
     std::vector<float> rows(static_cast<size_t>(c.token_types * d));
     source_.read(types, c.token_types, d, rows.data());
-    for (int64_t i = 0; i < c.max_positions * d; i++) positions[i] += rows[static_cast<size_t>(i % d)];
+    for (size_t i = 0; i < positions.size(); i++) positions[i] += rows[i % static_cast<size_t>(d)];
   }
+  weights->positions = upload(positions, embeddings + "position_embeddings.weight");
   weights->outer_norm = norm(
       c.norm == NormPlacement::Pre ? "roberta.encoder.LayerNorm" : embeddings + "LayerNorm", d);
   for (int64_t i = 0; i < c.layers; i++) weights->layers.push_back(layer(i, c));

@@ -9,7 +9,7 @@
 
 #include "engine/buffer.h"
 #include "engine/config.h"
-#include "ops/packed_matrix.h"
+#include "ops/operations.h"
 
 namespace mask_predict {
 
@@ -35,7 +35,7 @@ struct LayerWeights {
   NormWeights feed_forward_norm;
 };
 
-struct Weights {
+struct Weights {  // in a device's memory
   ModelConfig config;               // mask_token_id and lengths are settled
   std::shared_ptr<MemoryBudget> budget;
   PackedMatrix words;               // [V, D]
@@ -52,11 +52,11 @@ struct Weights {
 };
 
 // Bytes the packed weights of a model take, all matrices in one type.
-uint64_t packed_bytes(const ModelConfig& config, WeightType type);
+uint64_t packed_bytes(const ModelConfig& config, WeightType type, const Operations& operations);
 
 // What the loader asks of its caller: where to pack, how far it is (0 ... 1), and whether to stop.
 struct LoadContext {
-  Context operations;
+  Context device;
   std::shared_ptr<MemoryBudget> budget;
   std::function<void(double)> progress;
   const std::atomic<bool>* cancelled = nullptr;
@@ -72,7 +72,9 @@ class WeightsBuilder {
 
  private:
   void step();
+  Buffer upload(const std::vector<float>& values, const std::string& name);
   Buffer vector(const std::string& name, int64_t size);
+  PackedMatrix empty(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
   PackedMatrix matrix(const std::string& name, int64_t outputs, int64_t inputs);
   LinearWeights linear(const std::string& name, int64_t outputs, int64_t inputs);
   NormWeights norm(const std::string& name, int64_t width);

@@ -1,28 +1,33 @@
 // What an operation needs besides its arguments: where it runs.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
+#include "ops/values.h"
+
 namespace mask_predict {
+
+struct Operations;
 
 namespace cpu {
 class ThreadPool;
 struct Kernels;
 }  // namespace cpu
+namespace cuda {
+struct Stream;
+}
 
 struct Context {
-  const cpu::Kernels* kernels = nullptr;
+  const Operations* operations = nullptr;        // the device's functions
+  ValueType activations = ValueType::F32;        // the type of every `void*` among the arguments
+  const cpu::Kernels* kernels = nullptr;         // on the CPU
   cpu::ThreadPool* pool = nullptr;
+  cuda::Stream* stream = nullptr;                // on a CUDA device
+  // Set while an operation runs: it may stop early, its result is not going to be used.
+  const std::atomic<bool>* cancelled = nullptr;
+
+  bool is_cancelled() const { return cancelled != nullptr && cancelled->load(std::memory_order_relaxed); }
 };
-
-// Work below this many multiply-adds is done by the calling thread: waking others would take longer.
-inline constexpr int64_t smallest_parallel_work = 1 << 17;
-
-// How many items a thread takes at a time: an eighth of its share, so that a slow thread holds up little.
-inline int64_t grain_for(int64_t items, int64_t work_per_item, int threads) {
-  if (items * work_per_item < smallest_parallel_work) return items > 0 ? items : 1;
-  const int64_t grain = items / (static_cast<int64_t>(threads) * 8);
-  return grain < 1 ? 1 : grain;
-}
 
 }  // namespace mask_predict

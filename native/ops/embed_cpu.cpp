@@ -1,8 +1,9 @@
+#include "cpu/grain.h"
 #include "cpu/kernels.h"
 #include "cpu/thread_pool.h"
 #include "ops/embed.h"
 
-namespace mask_predict {
+namespace mask_predict::cpu {
 
 void embed(const Context& context, const EmbedArguments& a) {
   const int64_t width = a.words->inputs;
@@ -16,4 +17,4 @@ void embed(const Context& context, const EmbedArguments& a) {
                              });
 }
 
-}  // namespace mask_predict
+}  // namespace mask_predict::cpu

@@ -1,9 +1,9 @@
 // layer_norm: (x - mean) / sqrt(variance + epsilon) * gain + shift for every row, population variance.
 #pragma once
 
-#include "ops/context.h"
-
 #include <cstdint>
+
+#include "ops/context.h"
 
 namespace mask_predict {
 
@@ -14,9 +14,15 @@ struct LayerNormArguments {
   const float* gain;   // [width]
   const float* shift;  // [width]
   float epsilon;
-  float* output;       // [rows, width]; may be input
+  float* output;       // [rows, width], or nullptr; may be input
+  void* normed;        // [rows, width], or nullptr: the same as activations; may be output where they are float32
 };
 
+namespace cpu {
 void layer_norm(const Context& context, const LayerNormArguments& arguments);
+}
+namespace cuda {
+void layer_norm(const Context& context, const LayerNormArguments& arguments);
+}
 
 }  // namespace mask_predict

@@ -1,7 +1,9 @@
 // linear: output = activation(input . weightᵀ + bias) + residual.
+// linear_norm: the end of a block. The product is added to the residual stream, and the LayerNorm that follows it
+// is taken at once, while the row is at hand.
 //
-// The inner dimension is added up in its order for every output of every row, so a row's result does not depend
-// on the rows beside it, the threads, or the blocking.
+// The inner dimension is added up in the same order for every row, so a row's result does not depend on the rows
+// beside it, the threads, or the blocking.
 #pragma once
 
 #include "ops/context.h"
@@ -10,15 +12,41 @@
 namespace mask_predict {
 
 struct LinearArguments {
-  const float* input;            // [rows, weight.inputs]
+  const void* input;             // [rows, weight.inputs]
   int64_t rows;
   const PackedMatrix* weight;
   const float* bias = nullptr;   // [weight.outputs rounded up to 16], or none
   bool gelu = false;             // exact erf form
-  const float* residual = nullptr;  // [rows, weight.outputs], or none; may be output
-  float* output;                 // [rows, weight.outputs]
+  const float* residual = nullptr;  // [rows, weight.outputs], or none; may be the output
+  void* output;                  // [rows, weight.outputs]
+  ValueType output_type = ValueType::F32;  // or the context's activations
 };
 
+enum class NormPlacement { Pre, Post };  // LayerNorm before (XL, XXL) or after (base, large) each block
+
+struct LinearNormArguments {
+  const void* input;             // [rows, weight.inputs]
+  int64_t rows;
+  const PackedMatrix* weight;
+  const float* bias;             // [weight.outputs rounded up to 16]
+  // Pre: states += product, normed = norm(states), the input of the next block.
+  // Post: states = norm(states + product), normed = the same as activations.
+  NormPlacement placement;
+  const float* gain;             // [weight.outputs]
+  const float* shift;
+  float epsilon;
+  float* states;                 // [rows, weight.outputs], the residual stream
+  void* normed;                  // [rows, weight.outputs]; may be `states` where both are float32 and Post
+};
+
+namespace cpu {
 void linear(const Context& context, const LinearArguments& arguments);
+void linear_norm(const Context& context, const LinearNormArguments& arguments);
+}  // namespace cpu
+
+namespace cuda {
+void linear(const Context& context, const LinearArguments& arguments);
+void linear_norm(const Context& context, const LinearNormArguments& arguments);
+}  // namespace cuda
 
 }  // namespace mask_predict

@@ -2,10 +2,12 @@
 // second-level cache meets all rows before the next block is read, and the next block is fetched meanwhile.
 #include <algorithm>
 
+#include "cpu/grain.h"
 #include "cpu/thread_pool.h"
+#include "ops/layer_norm.h"
 #include "ops/linear.h"
 
-namespace mask_predict {
+namespace mask_predict::cpu {
 namespace {
 
 constexpr int64_t inner_block = 1024;  // 192 KiB of float32 weights
@@ -15,20 +17,22 @@ constexpr int64_t row_chunk = 256;     // rows whose sums (48 KiB) wait between 
 
 void linear(const Context& context, const LinearArguments& a) {
   const PackedMatrix& w = *a.weight;
+  const float* input = static_cast<const float*>(a.input);
+  float* output = static_cast<float*>(a.output);
   const int64_t chunks = (a.rows + row_chunk - 1) / row_chunk, items = w.groups() * chunks;
-  context.pool->reserve_scratch(row_chunk * cpu::group_columns * sizeof(float));
-  const int64_t work = std::min(a.rows, row_chunk) * w.inputs * cpu::group_columns;
+  context.pool->reserve_scratch(row_chunk * group_columns * sizeof(float));
+  const int64_t work = std::min(a.rows, row_chunk) * w.inputs * group_columns;
 
   const auto body = [&](int64_t begin, int64_t end, int thread) {
     float* scratch = context.pool->scratch<float>(thread);
-    for (int64_t item = begin; item < end; item++) {
+    for (int64_t item = begin; item < end && !context.is_cancelled(); item++) {
       const int64_t group = item / chunks, row = item % chunks * row_chunk;
       const int64_t rows = std::min(row_chunk, a.rows - row);
       const bool last_chunk = row + rows == a.rows;
-      const int64_t column = group * cpu::group_columns, corner = row * w.outputs + column;
-      const int columns = static_cast<int>(std::min<int64_t>(cpu::group_columns, w.outputs - column));
-      const cpu::Epilogue epilogue{columns, a.bias ? a.bias + column : nullptr, a.gelu,
-                                   a.residual ? a.residual + corner : nullptr, w.outputs, a.output + corner, w.outputs};
+      const int64_t column = group * group_columns, corner = row * w.outputs + column;
+      const int columns = static_cast<int>(std::min<int64_t>(group_columns, w.outputs - column));
+      const Epilogue epilogue{columns, a.bias ? a.bias + column : nullptr, a.gelu,
+                                   a.residual ? a.residual + corner : nullptr, w.outputs, output + corner, w.outputs};
       for (int64_t k = 0; k < w.inputs; k += inner_block) {
         const int64_t inner = std::min(inner_block, w.inputs - k);
         const char* next = nullptr;
@@ -41,8 +45,8 @@ void linear(const Context& context, const LinearArguments& a) {
           next_bytes = std::min(inner_block, w.inputs) * w.columns(group + 1) * bytes_of(w.type);
         }
         const bool last_block = k + inner == w.inputs;
-        context.kernels->multiply({a.input + row * w.inputs + k, w.inputs, rows, w.at(group, k), w.type, inner,
-                                   w.columns(group), scratch, cpu::group_columns, k > 0, next, next_bytes,
+        context.kernels->multiply({input + row * w.inputs + k, w.inputs, rows, w.at(group, k), w.type, inner,
+                                   w.columns(group), scratch, group_columns, k > 0, next, next_bytes,
                                    last_block ? &epilogue : nullptr});
       }
     }
@@ -50,4 +54,11 @@ void linear(const Context& context, const LinearArguments& a) {
   context.pool->parallel_for(items, grain_for(items, work, context.pool->size()), body);
 }
 
-}  // namespace mask_predict
+void linear_norm(const Context& context, const LinearNormArguments& a) {
+  linear(context, {a.input, a.rows, a.weight, a.bias, false, a.states, a.states, ValueType::F32});
+  const bool post = a.placement == NormPlacement::Post;
+  layer_norm(context, {a.states, a.rows, a.weight->outputs, a.gain, a.shift, a.epsilon, post ? a.states : nullptr,
+                       a.normed});
+}
+
+}  // namespace mask_predict::cpu

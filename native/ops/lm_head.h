@@ -19,33 +19,38 @@ struct LmHeadPartial {
   int32_t best_id;  // -1: no allowed id was a number
 };
 
+// Ranges of the vocabulary that are reduced apart, at most: how many partials a row needs.
+inline constexpr int64_t lm_head_ranges = 264;
+
 struct LmHeadArguments {
-  const float* states;         // [rows, width]
+  const void* states;          // [rows, width]
   int64_t rows;
   const PackedMatrix* weight;  // [vocabulary, width]
   const float* bias;           // [vocabulary rounded up to 16]
   int32_t mask_token_id;
-  LmHeadPartial* partials;     // [lm_head_ranges(vocabulary) * rows], working memory
+  LmHeadPartial* partials;     // [lm_head_ranges * rows], working memory
   int32_t* ids;                // [rows]: the best allowed id, or -1 where no logit is a number
   float* log_probs;            // [rows]: its log-probability
   float* log_sums;             // [rows]: log-sum-exp over the real ids
 };
 
-// Ranges of the vocabulary that are reduced apart; a function of the vocabulary alone.
-int64_t lm_head_ranges(int64_t vocabulary);
-
-void lm_head_argmax(const Context& context, const LmHeadArguments& arguments);
-
 struct LogitsAtArguments {
-  const float* states;
+  const void* states;
   const PackedMatrix* weight;
   const float* bias;
   const int32_t* rows;  // [count], rows of states
   const int32_t* ids;   // [count]
   int64_t count;
-  float* logits;        // [count]: the same bits that linear gives for this row and id
+  float* logits;        // [count]
 };
 
+namespace cpu {
+void lm_head_argmax(const Context& context, const LmHeadArguments& arguments);
 void logits_at(const Context& context, const LogitsAtArguments& arguments);
+}  // namespace cpu
+namespace cuda {
+void lm_head_argmax(const Context& context, const LmHeadArguments& arguments);
+void logits_at(const Context& context, const LogitsAtArguments& arguments);
+}  // namespace cuda
 
 }  // namespace mask_predict

@@ -4,50 +4,49 @@
 #include <cmath>
 #include <limits>
 
+#include "cpu/grain.h"
 #include "cpu/thread_pool.h"
 #include "ops/lm_head.h"
 
-namespace mask_predict {
+namespace mask_predict::cpu {
 namespace {
 
 constexpr int64_t row_chunk = 256;
 
+// A function of the vocabulary alone, so that a row's reduction is always cut in the same places; at most 255 ranges.
 int64_t groups_per_range(int64_t groups) { return std::max<int64_t>(1, groups / 128); }
 
-int64_t group_count(int64_t vocabulary) { return (vocabulary + cpu::group_columns - 1) / cpu::group_columns; }
+int64_t group_count(int64_t vocabulary) { return (vocabulary + group_columns - 1) / group_columns; }
 
 }  // namespace
 
-int64_t lm_head_ranges(int64_t vocabulary) {
-  const int64_t groups = group_count(vocabulary), each = groups_per_range(groups);
-  return (groups + each - 1) / each;
-}
-
 void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
   const PackedMatrix& w = *a.weight;
+  const float* input = static_cast<const float*>(a.states);
   const int64_t real_ids = a.mask_token_id + 1;
   const int64_t groups = group_count(real_ids), each = groups_per_range(w.groups());
   const int64_t ranges = (groups + each - 1) / each;
   const int64_t chunks = (a.rows + row_chunk - 1) / row_chunk, items = ranges * chunks;
-  const int64_t tile_floats = row_chunk * cpu::group_columns;
-  context.pool->reserve_scratch(tile_floats * sizeof(float) + row_chunk * sizeof(cpu::HeadState));
+  const int64_t tile_floats = row_chunk * group_columns;
+  context.pool->reserve_scratch(tile_floats * sizeof(float) + row_chunk * sizeof(HeadState));
   constexpr float lowest = -std::numeric_limits<float>::infinity();
 
   const auto body = [&](int64_t begin, int64_t end, int thread) {
     float* logits = context.pool->scratch<float>(thread);
-    auto* states = reinterpret_cast<cpu::HeadState*>(logits + tile_floats);
+    auto* states = reinterpret_cast<HeadState*>(logits + tile_floats);
     for (int64_t item = begin; item < end; item++) {
       const int64_t range = item / chunks, row = item % chunks * row_chunk;
       const int64_t rows = std::min(row_chunk, a.rows - row);
-      std::fill(states, states + rows, cpu::HeadState{lowest, lowest, -1, {}});
+      std::fill(states, states + rows, HeadState{lowest, lowest, -1, {}});
+      if (context.is_cancelled()) return;
       for (int64_t group = range * each; group < std::min(groups, (range + 1) * each); group++) {
         const char* next = group + 1 < groups ? w.at(group + 1, 0) : nullptr;
         const int64_t next_bytes = next ? w.inputs * w.columns(group + 1) * bytes_of(w.type) : 0;
-        context.kernels->multiply({a.states + row * w.inputs, w.inputs, rows, w.at(group, 0), w.type, w.inputs,
-                                   w.columns(group), logits, cpu::group_columns, false, next, next_bytes});
-        const int64_t first = group * cpu::group_columns;
+        context.kernels->multiply({input + row * w.inputs, w.inputs, rows, w.at(group, 0), w.type, w.inputs,
+                                   w.columns(group), logits, group_columns, false, next, next_bytes});
+        const int64_t first = group * group_columns;
         context.kernels->head_update({logits, rows, static_cast<int32_t>(first),
-                                      static_cast<int>(std::min<int64_t>(cpu::group_columns, real_ids - first)),
+                                      static_cast<int>(std::min<int64_t>(group_columns, real_ids - first)),
                                       a.bias + first, a.mask_token_id, states});
       }
       for (int64_t r = 0; r < rows; r++) {
@@ -58,7 +57,7 @@ void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
     }
   };
   context.pool->parallel_for(
-      items, grain_for(items, each * cpu::group_columns * w.inputs * std::min(a.rows, row_chunk), context.pool->size()),
+      items, grain_for(items, each * group_columns * w.inputs * std::min(a.rows, row_chunk), context.pool->size()),
       body);
 
   for (int64_t r = 0; r < a.rows; r++) {
@@ -89,12 +88,12 @@ void logits_at(const Context& context, const LogitsAtArguments& a) {
   const int64_t grain = grain_for(a.count, w.inputs * 4, context.pool->size());
   context.pool->parallel_for(a.count, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; i++) {
-      const int64_t group = a.ids[i] / cpu::group_columns, column = a.ids[i] % cpu::group_columns;
+      const int64_t group = a.ids[i] / group_columns, column = a.ids[i] % group_columns;
       const char* weights = w.at(group, 0) + column * bytes_of(w.type);
-      a.logits[i] = context.kernels->dot(a.states + a.rows[i] * w.inputs, weights, w.type, w.columns(group), w.inputs) +
+      a.logits[i] = context.kernels->dot(static_cast<const float*>(a.states) + a.rows[i] * w.inputs, weights, w.type, w.columns(group), w.inputs) +
                     a.bias[a.ids[i]];
     }
   });
 }
 
-}  // namespace mask_predict
+}  // namespace mask_predict::cpu

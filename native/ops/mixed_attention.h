@@ -5,29 +5,37 @@
 // source and itself. Query rows may be fewer than own rows (the last layer needs only the masked positions).
 #pragma once
 
-#include "ops/context.h"
-
 #include <cstdint>
+
+#include "ops/context.h"
 
 namespace mask_predict {
 
 struct AttentionSequence {
   int64_t first_query, queries;  // rows of `query` and `output`
   int64_t first_own, own_rows;   // rows of `own`
-  const float* source;           // [source_rows, 2 * width]: keys, then values, of every row; or nullptr
+  const void* source;            // [layers, source_rows, 2 * width]: keys, then values, of every row; or nullptr
   int64_t source_rows;           // source_rows + own_rows >= 1
 };
 
 struct MixedAttentionArguments {
-  const float* query;  // [query rows, width]
-  const float* own;    // [own rows, 2 * width]: keys, then values
+  const void* query;             // [query rows, width]
+  const void* own;               // [own rows, 2 * width]: keys, then values
   const AttentionSequence* sequences;
   int64_t sequence_count;
+  int64_t layer;                 // of the sources to attend to
+  int64_t most_queries;          // of any sequence
+  int64_t most_keys;             // source_rows + own_rows of any sequence
   int64_t heads;
-  int64_t head_size;   // width = heads * head_size
-  float* output;       // [query rows, width]
+  int64_t head_size;             // width = heads * head_size
+  void* output;                  // [query rows, width]
 };
 
+namespace cpu {
 void mixed_attention(const Context& context, const MixedAttentionArguments& arguments);
+}
+namespace cuda {
+void mixed_attention(const Context& context, const MixedAttentionArguments& arguments);
+}
 
 }  // namespace mask_predict

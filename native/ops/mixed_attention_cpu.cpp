@@ -6,11 +6,12 @@
 #include <cstring>
 #include <vector>
 
+#include "cpu/grain.h"
 #include "cpu/kernels.h"
 #include "cpu/thread_pool.h"
 #include "ops/mixed_attention.h"
 
-namespace mask_predict {
+namespace mask_predict::cpu {
 namespace {
 
 constexpr int64_t query_block = 64;
@@ -29,26 +30,25 @@ struct Group {
 Group group_of(int64_t column, int64_t all_columns, int64_t inner) {
   const int64_t left = all_columns - column;
   return {column * inner,
-          left >= cpu::group_columns ? cpu::group_columns : static_cast<int>(round_up(left, cpu::panel_columns))};
+          left >= group_columns ? group_columns : static_cast<int>(round_up(left, panel_columns))};
 }
 
 }  // namespace
 
 void mixed_attention(const Context& context, const MixedAttentionArguments& a) {
-  const int64_t width = a.heads * a.head_size, head_columns = round_up(a.head_size, cpu::panel_columns);
+  const int64_t width = a.heads * a.head_size, head_columns = round_up(a.head_size, panel_columns);
   std::vector<Item> items;
-  int64_t most_keys = 0, work = 0;
+  int64_t work = 0;
   for (int64_t s = 0; s < a.sequence_count; s++) {
     const AttentionSequence& sequence = a.sequences[s];
-    most_keys = std::max(most_keys, sequence.source_rows + sequence.own_rows);
     for (int64_t head = 0; head < a.heads; head++)
       for (int64_t q = 0; q < sequence.queries; q += query_block) items.push_back({s, head, q});
     work += 2 * sequence.queries * (sequence.source_rows + sequence.own_rows) * width;
   }
   if (items.empty()) return;
 
-  const int64_t key_columns = round_up(most_keys, cpu::panel_columns);
-  const int64_t scratch_floats = key_columns * a.head_size + most_keys * head_columns + query_block * key_columns +
+  const int64_t key_columns = round_up(a.most_keys, panel_columns);
+  const int64_t scratch_floats = key_columns * a.head_size + a.most_keys * head_columns + query_block * key_columns +
                                  query_block * head_columns;
   context.pool->reserve_scratch(static_cast<uint64_t>(scratch_floats) * sizeof(float));
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a.head_size)));
@@ -56,18 +56,20 @@ void mixed_attention(const Context& context, const MixedAttentionArguments& a) {
   const auto attend = [&](const Item& item, float* keys) {
     const AttentionSequence& sequence = a.sequences[item.sequence];
     const int64_t all_keys = sequence.source_rows + sequence.own_rows;
-    const int64_t columns = round_up(all_keys, cpu::panel_columns);
+    const int64_t columns = round_up(all_keys, panel_columns);
     float* values = keys + columns * a.head_size;
     float* scores = values + all_keys * head_columns;
     float* sums = scores + query_block * columns;
 
     const auto row_of = [&](int64_t key) {
       const float* row = key < sequence.source_rows
-                             ? sequence.source + key * 2 * width
-                             : a.own + (sequence.first_own + key - sequence.source_rows) * 2 * width;
+                             ? static_cast<const float*>(sequence.source) +
+                                   (a.layer * sequence.source_rows + key) * 2 * width
+                             : static_cast<const float*>(a.own) +
+                                   (sequence.first_own + key - sequence.source_rows) * 2 * width;
       return row + item.head * a.head_size;
     };
-    for (int64_t first = 0; first < columns; first += cpu::group_columns) {
+    for (int64_t first = 0; first < columns; first += group_columns) {
       const Group group = group_of(first, all_keys, a.head_size);
       float* block = keys + group.offset;
       for (int64_t c = 0; c < group.columns; c++) {
@@ -79,7 +81,7 @@ void mixed_attention(const Context& context, const MixedAttentionArguments& a) {
         }
       }
     }
-    for (int64_t first = 0; first < a.head_size; first += cpu::group_columns) {
+    for (int64_t first = 0; first < a.head_size; first += group_columns) {
       const Group group = group_of(first, a.head_size, all_keys);
       const int64_t used = std::min<int64_t>(group.columns, a.head_size - first);
       for (int64_t key = 0; key < all_keys; key++) {
@@ -91,20 +93,20 @@ void mixed_attention(const Context& context, const MixedAttentionArguments& a) {
 
     const int64_t queries = std::min(query_block, sequence.queries - item.first_query);
     const int64_t first_row = sequence.first_query + item.first_query;
-    const float* query = a.query + first_row * width + item.head * a.head_size;
-    for (int64_t first = 0; first < all_keys; first += cpu::group_columns) {
+    const float* query = static_cast<const float*>(a.query) + first_row * width + item.head * a.head_size;
+    for (int64_t first = 0; first < all_keys; first += group_columns) {
       const Group group = group_of(first, all_keys, a.head_size);
-      context.kernels->multiply({query, width, queries, keys + group.offset, cpu::WeightType::F32, a.head_size,
+      context.kernels->multiply({query, width, queries, keys + group.offset, WeightType::F32, a.head_size,
                                  group.columns, scores + first, columns, false, nullptr, 0});
     }
     context.kernels->softmax(scores, queries, columns, all_keys, scale);
-    for (int64_t first = 0; first < a.head_size; first += cpu::group_columns) {
+    for (int64_t first = 0; first < a.head_size; first += group_columns) {
       const Group group = group_of(first, a.head_size, all_keys);
-      context.kernels->multiply({scores, columns, queries, values + group.offset, cpu::WeightType::F32, all_keys,
+      context.kernels->multiply({scores, columns, queries, values + group.offset, WeightType::F32, all_keys,
                                  group.columns, sums + first, head_columns, false, nullptr, 0});
     }
     for (int64_t q = 0; q < queries; q++)
-      std::memcpy(a.output + (first_row + q) * width + item.head * a.head_size, sums + q * head_columns,
+      std::memcpy(static_cast<float*>(a.output) + (first_row + q) * width + item.head * a.head_size, sums + q * head_columns,
                   static_cast<size_t>(a.head_size) * sizeof(float));
   };
 
@@ -116,4 +118,4 @@ void mixed_attention(const Context& context, const MixedAttentionArguments& a) {
                              });
 }
 
-}  // namespace mask_predict
+}  // namespace mask_predict::cpu

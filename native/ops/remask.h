@@ -1,22 +1,43 @@
-// remask: masks again the `counts[i]` maskable positions of sequence i with the lowest scores; a tie goes to the
-// lower position. Their tokens become <mask> and their scores 0.
+// The two halves of an iteration's end. fill_masks writes what the head predicted into the masked rows. remask
+// masks again the `counts[s]` maskable rows of sequence s with the lowest scores, a tie going to the lower row:
+// their tokens become <mask>, their scores 0, and the list of masked rows is made anew for the next prediction.
 #pragma once
-
-#include "ops/context.h"
 
 #include <cstdint>
 
+#include "ops/context.h"
+
 namespace mask_predict {
 
-struct RemaskSequence {
-  int32_t* tokens;           // [length], changed in place
-  float* scores;             // [length], changed in place; not NaN
-  const uint8_t* maskable;   // [length], 1 where a position competes
-  uint8_t* masked;           // [length]: 1 where a position was chosen, else 0
-  int64_t length;
-  int64_t count;             // at most the number of maskable positions
+struct FillMasksArguments {
+  const int32_t* masked_rows;  // [count]
+  int64_t count;
+  const int32_t* ids;          // [count]; -1, where no logit was a number, becomes <unk>
+  const float* log_probs;      // [count]; NaN there
+  int32_t* tokens;             // [rows]
+  float* scores;               // [rows]
 };
 
-void remask(const Context& context, const RemaskSequence* sequences, int64_t count, int32_t mask_token_id);
+struct RemaskArguments {
+  int32_t* tokens;                // [rows], changed in place
+  float* scores;                  // [rows], changed in place; not NaN
+  const uint8_t* maskable;        // [rows], 1 where a row competes
+  const int32_t* offsets;         // [sequences + 1]: rows of each sequence
+  const int32_t* counts;          // [sequences], at most the maskable rows of each
+  const int32_t* masked_offsets;  // [sequences + 1]: sums of counts, where each sequence's masked rows begin
+  int64_t sequences;
+  int64_t most_rows;              // of any sequence
+  int32_t mask_token_id;
+  int32_t* masked_rows;           // [masked_offsets[sequences]]: the rows masked now, rising
+};
+
+namespace cpu {
+void fill_masks(const Context& context, const FillMasksArguments& arguments);
+void remask(const Context& context, const RemaskArguments& arguments);
+}  // namespace cpu
+namespace cuda {
+void fill_masks(const Context& context, const FillMasksArguments& arguments);
+void remask(const Context& context, const RemaskArguments& arguments);
+}  // namespace cuda
 
 }  // namespace mask_predict

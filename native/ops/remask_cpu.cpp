@@ -1,42 +1,49 @@
-// Rank by counting: a position is masked if fewer than `count` competitors come before it. Scores become integers
-// of the same order with the position below them, so that no two keys are equal.
-#include <algorithm>
+// Rank by counting: a row is masked if fewer than `count` competitors come before it. Scores become integers of the
+// same order with the row below them, so that no two keys are equal.
 #include <cstring>
 #include <vector>
 
 #include "ops/remask.h"
 
-namespace mask_predict {
+namespace mask_predict::cpu {
 namespace {
 
-uint64_t key_of(float score, int64_t position) {
+constexpr int32_t unknown_id = 3;
+
+uint64_t key_of(float score, int32_t row) {
   uint32_t bits;
   const float ordinary = score + 0.0f;  // -0 becomes +0: equal scores have equal keys
   std::memcpy(&bits, &ordinary, sizeof bits);
   bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-  return static_cast<uint64_t>(bits) << 32 | static_cast<uint64_t>(position);
+  return static_cast<uint64_t>(bits) << 32 | static_cast<uint32_t>(row);
 }
 
 }  // namespace
 
-void remask(const Context&, const RemaskSequence* sequences, int64_t count, int32_t mask_token_id) {
+void fill_masks(const Context&, const FillMasksArguments& a) {
+  for (int64_t i = 0; i < a.count; i++) {
+    a.tokens[a.masked_rows[i]] = a.ids[i] >= 0 ? a.ids[i] : unknown_id;
+    a.scores[a.masked_rows[i]] = a.log_probs[i];
+  }
+}
+
+void remask(const Context&, const RemaskArguments& a) {
   std::vector<uint64_t> keys;
-  for (int64_t s = 0; s < count; s++) {
-    const RemaskSequence& sequence = sequences[s];
+  for (int64_t s = 0; s < a.sequences; s++) {
     keys.clear();
-    for (int64_t i = 0; i < sequence.length; i++)
-      if (sequence.maskable[i]) keys.push_back(key_of(sequence.scores[i], i));
-    std::fill(sequence.masked, sequence.masked + sequence.length, uint8_t{0});
+    for (int32_t row = a.offsets[s]; row < a.offsets[s + 1]; row++)
+      if (a.maskable[row]) keys.push_back(key_of(a.scores[row], row));
+    int32_t next = a.masked_offsets[s];
     for (const uint64_t key : keys) {
-      int64_t rank = 0;
+      int32_t rank = 0;
       for (const uint64_t other : keys) rank += other < key;
-      if (rank >= sequence.count) continue;
-      const int64_t i = static_cast<int64_t>(key & 0xffffffffu);
-      sequence.masked[i] = 1;
-      sequence.tokens[i] = mask_token_id;
-      sequence.scores[i] = 0;
+      if (rank >= a.counts[s]) continue;
+      const int32_t row = static_cast<int32_t>(key & 0xffffffffu);
+      a.tokens[row] = a.mask_token_id;
+      a.scores[row] = 0;
+      a.masked_rows[next++] = row;
     }
   }
 }
 
-}  // namespace mask_predict
+}  // namespace mask_predict::cpu

@@ -4,16 +4,18 @@
 #include "cpu/thread_pool.h"
 #include "ops/rows.h"
 
-namespace mask_predict {
+namespace mask_predict::cpu {
 
 void gather_rows(const Context&, const GatherRowsArguments& a) {
+  const int64_t bytes = a.width * bytes_of(a.type);
   for (int64_t r = 0; r < a.rows; r++)
-    std::memcpy(a.output + r * a.width, a.input + a.index[r] * a.width, static_cast<size_t>(a.width) * sizeof(float));
+    std::memcpy(static_cast<char*>(a.output) + r * bytes, static_cast<const char*>(a.input) + a.index[r] * bytes,
+                static_cast<size_t>(bytes));
 }
 
 void mean_rows(const Context& context, const MeanRowsArguments& a) {
   for (int64_t s = 0; s < a.sequences; s++) {
-    float* mean = a.output + s * a.width;
+    float* mean = static_cast<float*>(a.output) + s * a.width;
     std::memset(mean, 0, static_cast<size_t>(a.width) * sizeof(float));
     for (int64_t r = a.offsets[s]; r < a.offsets[s + 1]; r++) context.kernels->add(mean, a.input + r * a.width, a.width);
     const float inverse = 1.0f / static_cast<float>(a.offsets[s + 1] - a.offsets[s]);
@@ -21,4 +23,4 @@ void mean_rows(const Context& context, const MeanRowsArguments& a) {
   }
 }
 
-}  // namespace mask_predict
+}  // namespace mask_predict::cpu

@@ -1,12 +1,13 @@
 // sample: draws one allowed id per row of logits. The logits are divided by the temperature, the smallest set of
 // allowed ids with at least the nucleus' share of their probability is kept (ties to the lower id), and one is
-// drawn by Philox4x32-10 keyed by the seed with the counter (sequence, position, iteration): the same draw in any
-// batch. log_probs are without temperature, over all real ids.
+// drawn: the first, in rising order of ids, at which the kept probability passes a uniform number of Philox4x32-10
+// keyed by the seed with the counter (sequence, position, iteration, 0): the same draw in any batch. log_probs are
+// without temperature, over all real ids.
 #pragma once
 
-#include "ops/context.h"
-
 #include <cstdint>
+
+#include "ops/context.h"
 
 namespace mask_predict {
 
@@ -25,9 +26,11 @@ struct SampleArguments {
   float* log_probs;          // [rows]
 };
 
+namespace cpu {
 void sample(const Context& context, const SampleArguments& arguments);
-
-// 53 uniform bits in [0, 1) from Philox4x32-10 (Salmon et al., SC 2011).
-double uniform_draw(uint64_t seed, uint32_t sequence, uint32_t position, uint32_t iteration);
+}
+namespace cuda {
+void sample(const Context& context, const SampleArguments& arguments);
+}
 
 }  // namespace mask_predict

@@ -9,7 +9,7 @@
 #include "cpu/thread_pool.h"
 #include "ops/sample.h"
 
-namespace mask_predict {
+namespace mask_predict::cpu {
 namespace {
 
 constexpr int buckets = 1 << 13;  // of a positive float's exponent and first five bits
@@ -55,8 +55,7 @@ Cut nucleus_cut(const float* weights, int64_t real_ids, int32_t mask_token_id, d
   return cut;
 }
 
-}  // namespace
-
+// 53 uniform bits in [0, 1) from Philox4x32-10 (Salmon et al., SC 2011).
 double uniform_draw(uint64_t seed, uint32_t sequence, uint32_t position, uint32_t iteration) {
   uint32_t c[4] = {sequence, position, iteration, 0};
   uint32_t k[2] = {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
@@ -72,12 +71,14 @@ double uniform_draw(uint64_t seed, uint32_t sequence, uint32_t position, uint32_
   return static_cast<double>(bits) * 0x1p-53;
 }
 
+}  // namespace
+
 void sample(const Context& context, const SampleArguments& a) {
   const int64_t real_ids = a.mask_token_id + 1;
   context.pool->reserve_scratch(static_cast<uint64_t>(real_ids) * sizeof(float));
   const auto body = [&](int64_t begin, int64_t end, int thread) {
     float* weights = context.pool->scratch<float>(thread);
-    for (int64_t r = begin; r < end; r++) {
+    for (int64_t r = begin; r < end && !context.is_cancelled(); r++) {
       const float* row = a.logits + r * a.vocabulary;
       float largest = row[0], most = -INFINITY;  // of all real ids, of the allowed ones
       for (int64_t i = 0; i < real_ids; i++) {
@@ -116,4 +117,4 @@ void sample(const Context& context, const SampleArguments& a) {
   context.pool->parallel_for(a.rows, 1, body);
 }
 
-}  // namespace mask_predict
+}  // namespace mask_predict::cpu

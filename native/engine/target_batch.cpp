@@ -1,0 +1,108 @@
+#include "engine/target_batch.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "engine/error.h"
+
+namespace mask_predict {
+
+void check_numbers(const std::vector<float>& values, const char* what) {
+  for (const float value : values)
+    if (std::isnan(value))
+      throw Error(ErrorCode::ModelFormat,
+                  std::string("the model's ") + what + " are not numbers (NaN): its weights are damaged or too large");
+}
+
+TargetBatch::TargetBatch(Targets targets, DeviceArena& arena)
+    : targets_(std::move(targets)), arena_(arena), offsets_{0}, masked_offsets_{0} {
+  std::vector<int32_t> tokens, positions, masked;
+  std::vector<float> scores;
+  std::vector<uint8_t> maskable;
+  for (const ActiveTarget& target : targets_) {
+    const int64_t length = target->length(), source_length = target.source->length();
+    for (size_t i = 0; i < target->masked.size(); i++)
+      if (target->masked[i]) masked.push_back(static_cast<int32_t>(tokens.size() + i));
+    sequences_.push_back({rows_, length, rows_, length, target.source->keys_values.as<void>(), source_length});
+    tokens.insert(tokens.end(), target->tokens.begin(), target->tokens.end());
+    scores.insert(scores.end(), target->scores.begin(), target->scores.end());
+    maskable.insert(maskable.end(), target->maskable.begin(), target->maskable.end());
+    for (int64_t i = 0; i < length; i++) positions.push_back(static_cast<int32_t>(i) + first_position);
+    rows_ += length;
+    offsets_.push_back(static_cast<int32_t>(rows_));
+    masked_offsets_.push_back(static_cast<int32_t>(masked.size()));
+    most_rows_ = std::max(most_rows_, length);
+    most_keys_ = std::max(most_keys_, length + source_length);
+  }
+  tokens_ = arena.put(tokens);
+  positions_ = arena.put(positions);
+  scores_ = arena.put(scores);
+  maskable_ = arena.put(maskable);
+  masked.resize(static_cast<size_t>(rows_));  // room for any later set of masks
+  masked_rows_ = arena.put(masked);
+  device_offsets_ = arena.put(offsets_);
+  device_sequences_ = arena.put(sequences_);
+}
+
+StackPass TargetBatch::pass(bool masked_only) const {
+  StackPass pass;
+  pass.rows = rows_;
+  pass.ids = tokens_;
+  pass.positions = positions_;
+  pass.sequences = device_sequences_;
+  pass.sequence_count = static_cast<int64_t>(sequences_.size());
+  pass.most_queries = most_rows_;
+  pass.most_keys = most_keys_;
+  if (!masked_only) return pass;
+  std::vector<AttentionSequence> last = sequences_;
+  pass.last_most_queries = 0;
+  for (size_t i = 0; i < last.size(); i++) {
+    last[i].first_query = masked_offsets_[i];
+    last[i].queries = masked_offsets_[i + 1] - masked_offsets_[i];
+    pass.last_most_queries = std::max(pass.last_most_queries, last[i].queries);
+  }
+  pass.wanted = masked_rows_;
+  pass.wanted_rows = masked_count();
+  pass.last_sequences = arena_.put(last);
+  return pass;
+}
+
+void TargetBatch::masked_positions(std::vector<int32_t>& sequences, std::vector<int32_t>& positions) const {
+  const std::vector<int32_t> rows = arena_.get(masked_rows_, masked_count());
+  for (size_t i = 0; i < targets_.size(); i++)
+    for (int32_t m = masked_offsets_[i]; m < masked_offsets_[i + 1]; m++) {
+      sequences.push_back(static_cast<int32_t>(targets_[i]->sequence));
+      positions.push_back(rows[static_cast<size_t>(m)] - offsets_[i]);
+    }
+}
+
+void TargetBatch::fill(const Context& context, const int32_t* ids, const float* log_probs) {
+  context.operations->fill_masks(context, {masked_rows_, masked_count(), ids, log_probs, tokens_, scores_});
+  std::fill(masked_offsets_.begin(), masked_offsets_.end(), 0);
+}
+
+void TargetBatch::remask(const Context& context, const std::vector<int32_t>& counts, int32_t mask_token_id) {
+  for (size_t i = 0; i < counts.size(); i++) masked_offsets_[i + 1] = masked_offsets_[i] + counts[i];
+  context.operations->remask(
+      context, {tokens_, scores_, maskable_, device_offsets_, arena_.put(counts), arena_.put(masked_offsets_),
+                static_cast<int64_t>(counts.size()), most_rows_, mask_token_id, masked_rows_});
+}
+
+void TargetBatch::publish(int32_t mask_token_id) const {
+  const std::vector<int32_t> tokens = arena_.get(tokens_, rows_);
+  const std::vector<float> scores = arena_.get(scores_, rows_);
+  check_numbers(scores, "logits");
+  for (size_t t = 0; t < targets_.size(); t++) {
+    Target& target = *targets_[t];
+    const std::lock_guard<std::mutex> lock(target.mutex);
+    target.tokens.assign(tokens.begin() + offsets_[t], tokens.begin() + offsets_[t + 1]);
+    target.scores.assign(scores.begin() + offsets_[t], scores.begin() + offsets_[t + 1]);
+    for (size_t i = 0; i < target.masked.size(); i++)
+      target.masked[i] = target.maskable[i] && target.tokens[i] == mask_token_id;
+    target.masked_count = masked_offsets_[t + 1] - masked_offsets_[t];
+  }
+}
+
+}  // namespace mask_predict

@@ -1,0 +1,61 @@
+// Targets on their way through passes together: their tokens, scores and masks laid one behind the other in the
+// device's memory, where they stay from iteration to iteration. The host knows at any time how many positions of
+// each are masked, because that depends on lengths alone.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/device_arena.h"
+#include "engine/layer_stack.h"
+#include "engine/sequence.h"
+
+namespace mask_predict {
+
+// Throws Error(ModelFormat) if one of the values, which the message calls `what`, is not a number.
+void check_numbers(const std::vector<float>& values, const char* what);
+
+class TargetBatch {
+ public:
+  TargetBatch(Targets targets, DeviceArena& arena);
+
+  int64_t rows() const { return rows_; }
+  // Positions that are masked now, of all targets.
+  int64_t masked_count() const { return masked_offsets_.back(); }
+  const int32_t* masked_rows() const { return masked_rows_; }
+
+  // What run_stack needs. With `masked_only` the last layer computes the masked rows only.
+  StackPass pass(bool masked_only) const;
+
+  // Sequence and position of each masked row, for sampling.
+  void masked_positions(std::vector<int32_t>& sequences, std::vector<int32_t>& positions) const;
+
+  // Writes predictions, one per masked row, into tokens and scores.
+  void fill(const Context& context, const int32_t* ids, const float* log_probs);
+
+  // Masks again the counts[i] lowest-scored maskable positions of target i.
+  void remask(const Context& context, const std::vector<int32_t>& counts, int32_t mask_token_id);
+
+  // Writes tokens, scores and masks back to the targets. Error(ModelFormat) if a score is not a number; the
+  // targets are unchanged then.
+  void publish(int32_t mask_token_id) const;
+
+ private:
+  const Targets targets_;
+  DeviceArena& arena_;
+  int64_t rows_ = 0;
+  std::vector<int32_t> offsets_;         // [targets + 1]
+  std::vector<int32_t> masked_offsets_;  // [targets + 1]
+  std::vector<AttentionSequence> sequences_;
+  int64_t most_rows_ = 0;
+  int64_t most_keys_ = 0;
+  int32_t* tokens_;                      // from here on in the device's memory, [rows]
+  int32_t* positions_;
+  float* scores_;
+  uint8_t* maskable_;
+  int32_t* masked_rows_;
+  int32_t* device_offsets_;
+  AttentionSequence* device_sequences_;
+};
+
+}  // namespace mask_predict

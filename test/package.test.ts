@@ -1,0 +1,266 @@
+/**
+ * The tarball that npm publishes: what is in it and what is not, and that it works once installed into an
+ * empty project, from ES modules, CommonJS and TypeScript and by its program. Needs dist/, build/ and a
+ * registry (or npm's cache) that has the dependencies.
+ */
+import { spawnSync } from 'node:child_process';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import './built-package.js';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Runs a program to its end, for two minutes at most: an npm without a registry tries for longer. */
+function run(command: string, args: string[], cwd: string) {
+  const { NODE_OPTIONS: _, ...environment } = process.env;
+  const { status, signal, stdout, stderr, error } = spawnSync(command, args, {
+    cwd,
+    env: environment,
+    encoding: 'utf8',
+    timeout: 120_000,
+    killSignal: 'SIGKILL',
+    maxBuffer: 2 ** 26,
+  });
+  return { status, signal, stdout, stderr, ...(error && { error: error.message }) };
+}
+
+interface Packed {
+  filename: string;
+  size: number;
+  files: { path: string; size: number }[];
+}
+
+const project = t.testdir({ 'package.json': '{ "private": true }' });
+
+function pack(): Packed {
+  const args = ['pack', '--ignore-scripts', '--json', '--pack-destination', project];
+  const { status, stdout, stderr } = run('npm', args, root);
+  if (status !== 0) throw new Error(`npm pack failed: ${stderr}`);
+  return (JSON.parse(stdout) as Packed[])[0]!;
+}
+
+const packed = pack();
+const paths = packed.files.map(({ path }) => path);
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  bin: Record<string, string>;
+  dependencies: Record<string, string>;
+};
+
+t.test('what is in the tarball', async (t) => {
+  const model = readdir(/^models\/numbers\//);
+  t.same(model, ['README.md', 'config.json', 'model.safetensors', 'sentencepiece.bpe.model']);
+  for (const path of [
+    'package.json',
+    'README.md',
+    'LICENSE',
+    'binding.gyp',
+    'CMakeLists.txt',
+    'dist/index.js',
+    'dist/index.d.ts',
+    'dist/kernels.js',
+    'dist/kernels.d.ts',
+    'native/binding.cjs',
+    'native/binding.d.cts',
+    'native/build.cjs',
+    'native/addon/addon.cpp',
+    ...Object.values(manifest.bin),
+  ]) {
+    t.ok(paths.includes(path), path);
+  }
+  const sources = JSON.parse(readFileSync(join(root, 'native/sources.json'), 'utf8')) as unknown;
+  for (const source of strings(sources).filter((text) => /\.(cpp|cu)$/.test(text))) {
+    t.ok(paths.includes(source), `${source}, which is compiled`);
+  }
+  const strangers = paths.filter((path) =>
+    /^(test|build|bench|lib|node_modules|\.)|\.test\.|fixtures|\.(tgz|o|log)$|(^|\/)\.[^/]/.test(
+      path,
+    ),
+  );
+  t.same(strangers, [], 'no tests, no build output, nothing hidden');
+  t.ok(packed.size < 10 * 2 ** 20, `${(packed.size / 2 ** 20).toFixed(1)} MiB`);
+});
+
+function readdir(folder: RegExp): string[] {
+  return paths
+    .filter((path) => folder.test(path))
+    .map((path) => path.replace(folder, ''))
+    .sort();
+}
+
+/** All strings inside a value. */
+function strings(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.values(value).flatMap(strings);
+}
+
+t.test('installed', async (t) => {
+  const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline'];
+  const quick = ['--fetch-retries=1', '--fetch-timeout=30000'];
+  const tarball = join(project, packed.filename);
+  const installed = run('npm', ['install', ...options, ...quick, tarball], project);
+  if (installed.status !== 0) {
+    throw new Error(`npm install failed; is there a registry? ${JSON.stringify(installed)}`);
+  }
+  const own = join(project, 'node_modules/mask-predict');
+  const node = (file: string, text: string) => {
+    writeFileSync(join(project, file), text);
+    return run(process.execPath, [file], project);
+  };
+
+  const prebuilds = join(own, 'prebuilds');
+  if (existsSync(prebuilds)) renameSync(prebuilds, `${prebuilds}-of-the-tarball`);
+  const without = node(
+    'without.mjs',
+    `const error = await import('mask-predict').catch((reason) => reason);
+    console.log(error.code, error.message);`,
+  );
+  t.match(without, {
+    status: 0, // the error was caught
+    stdout: /^ERR_DEVICE mask-predict has no native addon for .*npm rebuild mask-predict/s,
+  });
+  if (existsSync(`${prebuilds}-of-the-tarball`)) {
+    renameSync(`${prebuilds}-of-the-tarball`, prebuilds);
+  } else {
+    // What `node native/build.cjs --prebuild` puts into a tarball, without compiling again.
+    const report = process.report.getReport() as unknown as { header: Record<string, unknown> };
+    const libc = report.header['glibcVersionRuntime'] ? '.glibc' : '.musl';
+    const folder = join(prebuilds, `${process.platform}-${process.arch}`);
+    const name = `mask-predict${process.platform === 'linux' ? libc : ''}.node`;
+    mkdirSync(folder, { recursive: true });
+    copyFileSync(join(root, 'build/Release/mask_predict.node'), join(folder, name));
+  }
+
+  const answer = `
+    const model = await MaskPredict.load();
+    const { text } = await model.generate('Write the number 4217 in German words.');
+    await model.close();
+    const rows = kernels.meanRows({
+      input: Float32Array.of(1, 2, 3, 4), offsets: Int32Array.of(0, 2), width: 2,
+    });
+    console.log(text, [...rows].join(' '), manifest.name);`;
+  const expected = {
+    status: 0,
+    stderr: '',
+    stdout: 'viertausendzweihundertsiebzehn 2 3 mask-predict\n',
+  };
+  t.match(
+    node(
+      'module.mjs',
+      `import { MaskPredict } from 'mask-predict';
+      import * as kernels from 'mask-predict/kernels';
+      import manifest from 'mask-predict/package.json' with { type: 'json' };
+      process.removeAllListeners('warning'); // JSON modules are experimental in Node 20
+      ${answer}`,
+    ),
+    expected,
+    'from an ES module',
+  );
+  t.match(
+    node(
+      'common.cjs',
+      `const { MaskPredict } = require('mask-predict');
+      const kernels = require('mask-predict/kernels');
+      const manifest = require('mask-predict/package.json');
+      (async () => {${answer}})();`,
+    ),
+    expected,
+    'from CommonJS',
+  );
+  const inner = node(
+    'inner.mjs',
+    `const error = await import('mask-predict/dist/engine.js').catch(({ code }) => code);
+    console.log(error);`,
+  );
+  t.match(inner, { status: 0, stdout: 'ERR_PACKAGE_PATH_NOT_EXPORTED\n' }, 'nothing else');
+
+  for (const [name, path] of Object.entries(manifest.bin)) {
+    t.match(readFileSync(join(own, path), 'utf8'), /^#!\/usr\/bin\/env node\n/, name);
+    const help = run(join(project, 'node_modules/.bin', name), ['--help'], project);
+    t.match(help, { status: 0, stdout: new RegExp(name) }, `${name} --help`);
+  }
+
+  writeFileSync(join(project, 'program.ts'), program);
+  writeFileSync(
+    join(project, 'tsconfig.json'),
+    JSON.stringify({
+      compilerOptions: {
+        target: 'es2022',
+        lib: ['es2022', 'esnext.disposable'],
+        module: 'nodenext',
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        noUncheckedIndexedAccess: true,
+        skipLibCheck: false,
+        noEmit: true,
+        types: ['node'],
+        typeRoots: [join(root, 'node_modules/@types')],
+      },
+      files: ['program.ts'],
+    }),
+  );
+  const compiler = join(root, 'node_modules/typescript/bin/tsc');
+  const compiled = run(process.execPath, [compiler, '-p', '.'], project);
+  t.match(compiled, { status: 0, stdout: '' }, 'from TypeScript');
+});
+
+/** Uses every part of the API; a line marked as wrong has to be an error. */
+const program = `
+import {
+  Engine, MaskPredict, MaskPredictError, Tokenizer, embeddedModel,
+  type EngineConfig, type ErrorCode, type Generation, type RefinementStep, type Source, type Target,
+} from 'mask-predict';
+import { lmHeadArgmax, packWeight, type PackedWeight } from 'mask-predict/kernels';
+
+export async function main(): Promise<void> {
+  await using model: MaskPredict = await MaskPredict.load(embeddedModel, {
+    device: 'auto', precision: 'fp32', threads: 2, memoryLimit: 2 ** 30,
+    onProgress: (fraction: number) => void fraction,
+    logger: (level, message) => console.error(level, message),
+  });
+  const one: Generation = await model.generate('x', { length: { candidates: 3 }, iterations: 4 });
+  const many: Generation[] = await model.generate(['x', 'y'] as const, { sampling: { seed: 1n } });
+  for await (const step of model.refine('x', { length: 3 })) {
+    const { iteration, text, tokens }: RefinementStep = step;
+    console.log(iteration, text, tokens.map(({ piece, masked }) => (masked ? '_' : piece)));
+  }
+  const { label, logProbs } = await model.choose('x', ['a', 'b']);
+  const { mean } = await model.score('x', 'y');
+  const lengths: { length: number; logProb: number }[] = await model.predictLength('x', 3);
+  const engine: Engine = model.engine;
+  const config: EngineConfig = engine.config;
+  const tokenizer: Tokenizer = model.tokenizer;
+  const [source]: Source[] = await engine.encode([tokenizer.encode('x').ids]);
+  const target: Target = source!.target(5);
+  const passes: number[] = await engine.decode([target], 10, { signal: AbortSignal.timeout(1000) });
+  const weight: PackedWeight = packWeight(new Float32Array(16), 'fp32', 8, 2);
+  const best = lmHeadArgmax({
+    states: new Float32Array(2), weight, bias: new Float32Array(8), maskTokenId: 7,
+  });
+  console.log(one.text, many.length, label, logProbs, mean, lengths, config.layers, passes, best.ids);
+  const random = await Engine.random('xlm-r-base', { seed: 1 });
+  await random.close();
+  try {
+    // @ts-expect-error there is no such option
+    await model.generate('x', { iteration: 3 });
+    // @ts-expect-error there is no such device
+    await Engine.load('x', { device: 'abacus' });
+    // @ts-expect-error nor such an architecture
+    await Engine.random('xlm-r-tiny');
+  } catch (error) {
+    if (error instanceof MaskPredictError) {
+      const code: ErrorCode = error.code;
+      console.error(code);
+    }
+  }
+}
+`;
