@@ -27,7 +27,10 @@ export type Precision = 'auto' | 'fp32' | 'bf16' | 'fp16' | 'int8';
 export type Logger = (level: 'info' | 'warn', message: string) => void;
 
 export interface EngineOptions {
-  /** Default `'auto'`: the best there is. A device that is named and not there is `ERR_DEVICE`. */
+  /**
+   * Default `'auto'`: what the environment variable MASK_PREDICT_DEVICE names, else the best there is. A
+   * device that is named and not there is `ERR_DEVICE`.
+   */
   device?: Device;
   /**
    * How weight matrices are kept; arithmetic is float32 on the CPU. `'auto'` (default) and `'fp32'` keep
@@ -127,6 +130,9 @@ const architectureKeys = [
   'maxPositions',
   'lengths',
 ];
+
+/** One warning per process is enough: every engine of it falls back for the same reason. */
+let warnedOfFallback = false;
 
 /** An encoded source: made by {@link Engine.encode}, read by any number of targets. */
 export class Source {
@@ -318,12 +324,18 @@ export class Engine {
     } finally {
       forget();
     }
+    if (engine.fallback && !warnedOfFallback) {
+      warnedOfFallback = true;
+      const reason = `no GPU is used: ${engine.fallback}; device: 'cpu' says so on purpose`;
+      process.emitWarning(reason, { type: 'MaskPredictWarning', code: 'MASK_PREDICT_FALLBACK' });
+    }
     const name = typeof model === 'string' ? model : `a random ${engine.config.modelType}`;
     const megabytes = Math.round(engine.memory().weights / 2 ** 20);
     logger?.(
       'info',
       `loaded ${name} in ${Math.round(performance.now() - begun)} ms: ${megabytes} MiB of ${engine.precision} ` +
-        `on ${engine.device} (${engine.instructionSet}, ${engine.threads} threads)`,
+        `on ${engine.device}` +
+        (engine.instructionSet && ` (${engine.instructionSet}, ${engine.threads} threads)`),
     );
     return new Engine(engine);
   }
@@ -343,7 +355,7 @@ export class Engine {
     return this.#native.precision;
   }
 
-  /** `'avx512'`, `'avx2'` or `'portable'`. */
+  /** `'avx512'`, `'avx2'` or `'portable'`; empty on a GPU. */
   get instructionSet(): string {
     return this.#native.instructionSet;
   }

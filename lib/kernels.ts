@@ -8,11 +8,16 @@
 import { native } from './native.js';
 
 export interface KernelOptions {
-  /** Default `'cpu'`. */
-  device?: 'cpu';
-  /** Default: the best one this machine has. A set it does not have is `ERR_DEVICE`. */
+  /** Default: what the environment variable MASK_PREDICT_DEVICE names, else `'cpu'`. */
+  device?: 'cpu' | 'cuda' | `cuda:${number}`;
+  /**
+   * On a GPU, how activations are kept and what weights must be: `'fp32'` (default), for verification, or
+   * `'bf16'`. On the CPU activations are always float32.
+   */
+  precision?: 'fp32' | 'bf16';
+  /** On the CPU. Default: the best one this machine has. A set it does not have is `ERR_DEVICE`. */
   instructionSet?: 'avx512' | 'avx2' | 'portable';
-  /** Threads to use, 1 … 256. Default 1. Results do not depend on it. */
+  /** Threads to use on the CPU, 1 … 256. Default 1. Results do not depend on it. */
   threads?: number;
 }
 
@@ -28,15 +33,16 @@ export interface PackedWeight {
 /**
  * Packs a weight matrix `[rows, columns]` (`[out, in]` for {@link linear}) into panels of 16 rows.
  * `values` is a `Float32Array` for `'fp32'` and a `Uint16Array` of bit patterns for the 16-bit types;
- * the stored precision is kept.
+ * the stored precision is kept. For a GPU the order is another one: `options` names the device.
  */
 export function packWeight(
   values: Float32Array | Uint16Array,
   type: PackedWeight['type'],
   rows: number,
   columns: number,
+  options: KernelOptions = {},
 ): PackedWeight {
-  return native.kernels.packWeight(values, type, rows, columns) as PackedWeight;
+  return native.kernels.packWeight(values, type, rows, columns, options) as PackedWeight;
 }
 
 export interface LinearArguments {

@@ -95,6 +95,8 @@ declare class NativeEngine {
   readonly precision: string;
   readonly instructionSet: string;
   readonly threads: number;
+  /** Why 'auto' took the CPU although this build has CUDA kernels; empty otherwise. */
+  readonly fallback: string;
   memory(): NativeMemory;
   encode(ids: Int32Array[]): Call<NativeSource[]>;
   predict(targets: NativeTarget[], sampling: SamplingParameters | null): Call<void>;
@@ -129,7 +131,7 @@ declare namespace binding {
   };
   /** Gives the addon the class its errors are made of; called once per environment. */
   export function initialize(errorClass: new (code: never, message: string) => Error): void;
-  /** Instruction sets this machine can run, best first, and the one in use. */
+  /** Instruction sets this machine can run, best first. */
   export function instructionSets(): string[];
   /** The single operations of native/ops, synchronous; arguments are checked by lib/kernels.ts and again natively. */
   export const kernels: {
@@ -138,6 +140,7 @@ declare namespace binding {
       type: string,
       rows: number,
       columns: number,
+      context: object,
     ): object;
     linear(args: object, context: object): Float32Array<ArrayBuffer>;
     mixedAttention(args: object, context: object): Float32Array<ArrayBuffer>;

@@ -1,11 +1,14 @@
 'use strict';
 // Builds the addon into build/Release. Plain CommonJS: it runs before anything is compiled. Needs no network.
-//   node native/build.cjs [--if-needed] [--strict] [--gyp] [--prebuild]
+//   node native/build.cjs [--if-needed] [--strict] [--simt] [--simt-sanitized] [--gyp] [--prebuild]
 //     --if-needed  nothing if a binary that loads is there
 //     --strict     compiles into build/strict with warnings as errors; the binary in use stays
+//     --simt       into build/simt: the CUDA kernels on an emulated device, for tests (native/simt)
+//     --simt-sanitized  the same with AddressSanitizer and UndefinedBehaviorSanitizer, into build/simt-sanitized
 //     --gyp        node-gyp even where CMake is there
 //     --prebuild   copies the binary into prebuilds/, which the package's tarball contains
-// Environment: JOBS, parallel compilers; MASK_PREDICT_PORTABLE=1, static libstdc++.
+// Environment: JOBS, parallel compilers; MASK_PREDICT_CUDA=on|off, CUDA kernels (default: where nvcc works);
+// CUDACXX, CUDA_PATH, CUDAARCHS; MASK_PREDICT_PORTABLE=1, static libstdc++.
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
@@ -18,8 +21,8 @@ const works = (command) => spawnSync(command, ['--version'], { stdio: 'ignore' }
 const run = (command, args) =>
   spawnSync(command, args, { stdio: 'inherit', cwd: root }).status === 0;
 
-function cmake(folder, strict) {
-  const on = (value) => (value ? 'ON' : 'OFF');
+function cmake(folder, options) {
+  const all = { PORTABLE: !!process.env.MASK_PREDICT_PORTABLE, ...options };
   return run(process.execPath, [
     require.resolve('cmake-js/bin/cmake-js'),
     'rebuild',
@@ -27,9 +30,44 @@ function cmake(folder, strict) {
     path.join(root, 'build', folder),
     '--parallel',
     process.env.JOBS ?? String(os.availableParallelism()),
-    `--CDMASK_PREDICT_STRICT=${on(strict)}`,
-    `--CDMASK_PREDICT_PORTABLE=${on(process.env.MASK_PREDICT_PORTABLE)}`,
+    ...Object.entries(all).map(
+      ([name, value]) =>
+        `--CDMASK_PREDICT_${name}=${value === true ? 'ON' : value === false ? 'OFF' : value}`,
+    ),
   ]);
+}
+
+function nvcc() {
+  const dirs = [
+    process.env.CUDA_PATH,
+    process.env.CUDA_HOME,
+    '/usr/local/cuda',
+    '/opt/cuda',
+  ].filter(Boolean);
+  const candidates = [
+    process.env.CUDACXX,
+    'nvcc',
+    ...dirs.map((dir) => path.join(dir, 'bin', 'nvcc')),
+  ];
+  return candidates.find((candidate) => candidate && works(candidate));
+}
+
+// With CUDA kernels where nvcc is; without them if they do not compile, unless they were asked for by name.
+function build() {
+  if (flags.has('--gyp') || !works('cmake')) return gyp();
+  const asked = process.env.MASK_PREDICT_CUDA ?? '';
+  const compiler = /^(0|off|false|no)$/i.test(asked) ? undefined : nvcc();
+  const must = /^(1|on|true|yes)$/i.test(asked);
+  if (must && !compiler) say('MASK_PREDICT_CUDA asks for CUDA kernels, but there is no nvcc');
+  if (compiler) {
+    process.env.CUDACXX = compiler;
+    if (cmake('cmake', { CUDA: true })) return true;
+    say(
+      'the CUDA kernels could not be built (see above)' +
+        (must ? '' : '; building the CPU kernels only'),
+    );
+  }
+  return !must && (cmake('cmake', { CUDA: false }) || gyp());
 }
 
 function gyp() {
@@ -57,6 +95,15 @@ function prebuild() {
   );
 }
 
+// MASK_PREDICT_PREBUILD=build/simt then loads this build instead: the loader looks for a package of that name there.
+function describeSimt(folder) {
+  fs.copyFileSync(
+    path.join(root, 'package.json'),
+    path.join(root, 'build', folder, 'package.json'),
+  );
+  return true;
+}
+
 function loads() {
   // In a process of its own: a binary that crashes must not take the installation with it.
   const script = `require('node-gyp-build')(${JSON.stringify(root)})`;
@@ -64,10 +111,21 @@ function loads() {
 }
 
 function main() {
-  if (flags.has('--strict')) return works('cmake') && cmake('strict', true);
+  if (flags.has('--strict')) return cmake('strict', { STRICT: true, OUTPUT: 'build/strict/out' });
+  if (flags.has('--simt'))
+    return (
+      cmake('simt', { SIMT: true, OUTPUT: 'build/simt/build/Release' }) && describeSimt('simt')
+    );
+  if (flags.has('--simt-sanitized')) {
+    const output = 'build/simt-sanitized/build/Release';
+    return (
+      cmake('simt-sanitized', { SIMT: true, SANITIZE: true, OUTPUT: output }) &&
+      describeSimt('simt-sanitized')
+    );
+  }
   const forced = process.env.npm_config_build_from_source === 'true';
   if (flags.has('--if-needed') && !forced && loads()) return true;
-  const built = (!flags.has('--gyp') && works('cmake') && cmake('cmake', false)) || gyp();
+  const built = build();
   if (!built)
     say(
       'build failed; a C++20 compiler and CMake 3.24 or later are needed (without CMake: Python 3 and make)',

@@ -41,7 +41,7 @@ t.test('options of loading', async (t) => {
     'a GPU that cannot be there': [load({ device: 'cuda:99' }), /cuda:99.*(CUDA|driver|GPU)/],
     'a precision the CPU does not have': [
       load({ device: 'cpu', precision: 'int8' }),
-      /precision 'int8'.*CPU.*fp32/,
+      /precision 'int8'.*fp32/,
     ],
   });
   await t.test('a device that is named is never replaced by another', async (t) => {
@@ -50,7 +50,7 @@ t.test('options of loading', async (t) => {
       t.match(outcome.device, /^cuda/);
       await outcome.close();
     } else {
-      t.match(outcome, { code: 'ERR_DEVICE', message: /"cuda".*(CUDA|driver|GPU)/ });
+      t.match(outcome, { code: 'ERR_DEVICE', message: /'cuda'.*(CUDA|driver|GPU)/ });
     }
   });
   await refused(t, 'ERR_TOKENIZER', {

@@ -68,7 +68,7 @@ for (const name of fixtureNames) {
   t.test(name, async (t) => {
     const fixture = readFixture(name);
     const { cases } = fixture;
-    const engine = await Engine.load(fixture.directory, { threads: 2 });
+    const engine = await Engine.load(fixture.directory, { threads: 2, precision: 'fp32' });
     const { layers, feedForward, maskTokenId, vocabulary } = engine.config;
     const relative = relativeBound(layers, feedForward);
     const near = (
@@ -156,7 +156,7 @@ async function oneByOne(
   logits: Float32Array[],
   decoded: Map<number, Snapshot[]>,
 ): Promise<void> {
-  const engine = await Engine.load(directory, { threads: 1 });
+  const engine = await Engine.load(directory, { threads: 1, precision: 'fp32' });
   for (const [i, { sourceIds, targetIds, decodeLength }] of cases.entries()) {
     const [source] = await engine.encode([sourceIds]);
     t.ok(sameBits(source!.states(), batched[i]!.states()), `source ${i}`);

@@ -43,7 +43,7 @@ LoadOptions read_options(const Napi::Value& value) {
   options.threads = static_cast<int>(read_integer(object.Get("threads"), "threads", 0, 256));
   options.memory_limit = static_cast<uint64_t>(read_integer(object.Get("memoryLimit"), "memoryLimit", 0, int64_t{1} << 53));
   options.mask_token_id = read_integer(object.Get("maskTokenId"), "maskTokenId", -1, 1 << 24);
-  check_options(options);
+  check_device(options.device, options.precision);
   return options;
 }
 
@@ -106,6 +106,7 @@ Napi::Function EngineObject::define(Napi::Env env) {
       {InstanceAccessor<&EngineObject::ready>("ready"), InstanceAccessor<&EngineObject::config>("config"),
        InstanceAccessor<&EngineObject::device>("device"), InstanceAccessor<&EngineObject::precision>("precision"),
        InstanceAccessor<&EngineObject::instruction_set>("instructionSet"),
+       InstanceAccessor<&EngineObject::fallback>("fallback"),
        InstanceAccessor<&EngineObject::threads>("threads"), InstanceMethod<&EngineObject::memory>("memory"),
        InstanceMethod<&EngineObject::encode>("encode"), InstanceMethod<&EngineObject::predict>("predict"),
        InstanceMethod<&EngineObject::remask>("remask"), InstanceMethod<&EngineObject::decode>("decode"),
@@ -186,16 +187,19 @@ Napi::Value EngineObject::config(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value EngineObject::device(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device); });
+  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.name); });
 }
 Napi::Value EngineObject::precision(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.precision); });
 }
+Napi::Value EngineObject::fallback(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.fallback); });
+}
 Napi::Value EngineObject::instruction_set(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.instruction_set); });
+  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.instruction_set); });
 }
 Napi::Value EngineObject::threads(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), state().model.threads); });
+  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), state().model.device.threads); });
 }
 
 Napi::Value EngineObject::memory(const Napi::CallbackInfo& info) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "cpu/thread_pool.h"
+#include "engine/device.h"
 #include "engine/error.h"
 
 namespace mask_predict {
@@ -19,6 +20,8 @@ struct Environment {
   Napi::FunctionReference target_class;
   // Threads for the synchronous operations, by their number; kept so that a call does not start any.
   std::map<int, std::unique_ptr<cpu::ThreadPool>> pools;
+  // And GPUs, by name and precision.
+  std::map<std::string, std::unique_ptr<OpenDevice>> devices;
 
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 };

@@ -2,125 +2,16 @@
 
 #include <algorithm>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "addon/arguments.h"
 #include "addon/environment.h"
-#include "cpu/instruction_set.h"
-#include "cpu/thread_pool.h"
-#include "ops/operations.h"
+#include "addon/kernel_call.h"
 
 namespace mask_predict {
 namespace {
-
-constexpr napi_type_tag weight_tag = {0x6d61736b2d707265, 0x646963742d777467};
-
-// One call's arguments: named values, every length checked against what the others say.
-class Call {
- public:
-  explicit Call(const Napi::CallbackInfo& info) : env(info.Env()) {
-    if (!info[0].IsObject()) invalid("the arguments must be an object");
-    // Each property once and all of them first: a getter is JavaScript, which could detach what was read before.
-    const Napi::Object arguments = info[0].As<Napi::Object>();
-    const Napi::Array names = arguments.GetPropertyNames();
-    for (uint32_t i = 0; i < names.Length(); i++) {
-      const Napi::Value name = names.Get(i);
-      arguments_[name.ToString().Utf8Value()] = arguments.Get(name);
-    }
-    const Napi::Object options = info[1].IsObject() ? info[1].As<Napi::Object>() : Napi::Object::New(env);
-    const Napi::Value device = options.Get("device"), set = options.Get("instructionSet"), threads = options.Get("threads");
-    if (!device.IsUndefined() && read_string(device, "device") != "cpu") invalid("device must be 'cpu'");
-    context.operations = &cpu_operations;
-    context.kernels = &cpu::kernels_for(set.IsUndefined() ? "" : read_string(set, "instructionSet"));
-    const int size = threads.IsUndefined() ? 1 : static_cast<int>(read_integer(threads, "threads", 1, 256));
-    auto& pool = Environment::of(env).pools[size];
-    if (!pool) pool = std::make_unique<cpu::ThreadPool>(size);
-    context.pool = pool.get();
-  }
-
-  Napi::Value argument(const char* name) const {
-    const auto found = arguments_.find(name);
-    return found == arguments_.end() ? env.Undefined() : found->second;
-  }
-  bool has(const char* name) const { return !argument(name).IsUndefined(); }
-  View<float> floats(const char* name) const { return read_floats(argument(name), name); }
-  View<float> floats(const char* name, int64_t size) const { return sized(floats(name), name, size); }
-  View<int32_t> integers(const char* name) const { return read_integers(argument(name), name); }
-  View<int32_t> integers(const char* name, int64_t size) const { return sized(integers(name), name, size); }
-  View<uint8_t> bytes(const char* name, int64_t size) const { return sized(read_bytes(argument(name), name), name, size); }
-  int64_t integer(const char* name, int64_t least, int64_t most) const {
-    return read_integer(argument(name), name, least, most);
-  }
-  double number(const char* name) const { return read_number(argument(name), name); }
-  uint64_t seed(const char* name) const { return read_seed(argument(name), name); }
-  std::string string(const char* name) const { return read_string(argument(name), name); }
-
-  const PackedMatrix& weight(const char* name) const {
-    const Napi::Value value = argument(name);
-    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&weight_tag))
-      invalid(std::string(name) + " must come from packWeight()");
-    void* matrix = nullptr;
-    if (napi_unwrap(env, value, &matrix) != napi_ok) invalid(std::string(name) + " must come from packWeight()");
-    return *static_cast<PackedMatrix*>(matrix);
-  }
-
-  // Rows of `width` values each.
-  int64_t rows(const View<float>& view, const char* name, int64_t width) const {
-    if (width < 1 || view.size % width != 0)
-      invalid(std::string(name) + " has " + std::to_string(view.size) + " values, which are no rows of " + std::to_string(width));
-    return view.size / width;
-  }
-
-  // The width that makes `rows` rows of the values.
-  int64_t width(const View<float>& view, const char* name, int64_t rows) const {
-    if (view.size == 0 || view.size % rows != 0)
-      invalid(std::string(name) + " has " + std::to_string(view.size) + " values, which are no " + std::to_string(rows) + " rows");
-    return view.size / rows;
-  }
-
-  // An offsets array: 0, then rising to `rows`. Returns the number of sequences.
-  int64_t sequences(const View<int32_t>& offsets, const char* name, int64_t rows) const {
-    if (offsets.size < 1 || offsets.data[0] != 0) invalid(std::string(name) + " must begin with 0");
-    for (int64_t i = 1; i < offsets.size; i++)
-      if (offsets.data[i] < offsets.data[i - 1]) invalid(std::string(name) + " must not fall");
-    if (offsets.data[offsets.size - 1] != rows)
-      invalid(std::string(name) + " must end with the number of rows, " + std::to_string(rows));
-    return offsets.size - 1;
-  }
-
-  void check_range(const View<int32_t>& values, const char* name, int64_t least, int64_t most) const {
-    for (int64_t i = 0; i < values.size; i++)
-      if (values.data[i] < least || values.data[i] > most)
-        invalid(std::string(name) + "[" + std::to_string(i) + "] is " + std::to_string(values.data[i]) + "; it must be " +
-                std::to_string(least) + " to " + std::to_string(most));
-  }
-
-  // The values followed by zeros up to a multiple of 16, as biases are kept.
-  static std::vector<float> padded(const View<float>& view) {
-    std::vector<float> values(view.data, view.data + view.size);
-    values.resize((values.size() + cpu::panel_columns - 1) / cpu::panel_columns * cpu::panel_columns);
-    return values;
-  }
-
-  const Operations& operations() const { return *context.operations; }
-
-  const Napi::Env env;
-  Context context;
-
- private:
-  template <class T>
-  static View<T> sized(View<T> view, const char* name, int64_t size) {
-    if (view.size != size)
-      invalid(std::string(name) + " has " + std::to_string(view.size) + " values; it must have " + std::to_string(size));
-    return view;
-  }
-
-  std::map<std::string, Napi::Value> arguments_;
-};
 
 Napi::Value pack_weight(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -142,36 +33,34 @@ Napi::Value pack_weight(const Napi::CallbackInfo& info) {
     }
     if (size != rows * columns)
       invalid("values has " + std::to_string(size) + " elements; rows x columns is " + std::to_string(rows * columns));
-    cpu::ThreadPool pool(1);
-    const Operations& operations = cpu_operations;
-    const Context context{&operations, ValueType::F32, &cpu::kernels_for(""), &pool, nullptr};
+    const Context context = context_of(env, info[4]);
+    const Operations& operations = *context.operations;
     const auto bytes = static_cast<uint64_t>(operations.packed_bytes(kind, rows, columns));
-    auto matrix = std::make_unique<PackedMatrix>(
-        PackedMatrix{kind, rows, columns, Buffer(bytes, nullptr, "packWeight", *operations.memory)});
-    operations.pack(context, {values, kind, nullptr, nullptr}, 0, rows, *matrix);
+    auto packed = std::make_unique<std::pair<const Operations*, PackedMatrix>>(
+        &operations, PackedMatrix{kind, rows, columns, Buffer(bytes, nullptr, "packWeight", *operations.memory)});
+    operations.pack(context, {values, kind, nullptr, nullptr}, 0, rows, packed->second);
 
     Napi::Object object = Napi::Object::New(env);
     object.Set("rows", Napi::Number::New(env, static_cast<double>(rows)));
     object.Set("columns", Napi::Number::New(env, static_cast<double>(columns)));
     object.Set("type", type);
-    object.Set("bytes", Napi::Number::New(env, static_cast<double>(matrix->data.bytes())));
+    object.Set("bytes", Napi::Number::New(env, static_cast<double>(bytes)));
     object.TypeTag(&weight_tag);
-    const auto release = [](napi_env, void* data, void*) { delete static_cast<PackedMatrix*>(data); };
-    if (napi_wrap(env, object, matrix.get(), release, nullptr, nullptr) != napi_ok)
+    const auto release = [](napi_env, void* data, void*) { delete static_cast<std::pair<const Operations*, PackedMatrix>*>(data); };
+    if (napi_wrap(env, object, packed.get(), release, nullptr, nullptr) != napi_ok)
       throw Error(ErrorCode::OutOfMemory, "the packed weight could not be handed to JavaScript");
-    matrix.release();
+    packed.release();
     object.Freeze();
     return object;
   });
 }
 
-Napi::Value call_linear(const Call& call) {
+Napi::Value call_linear(KernelCall& call) {
   const PackedMatrix& weight = call.weight("weight");
   const View<float> input = call.floats("input");
   const int64_t rows = call.rows(input, "input", weight.inputs);
-  std::vector<float> bias;
-  if (call.has("bias")) bias = Call::padded(call.floats("bias", weight.outputs));
-  const float* residual = call.has("residual") ? call.floats("residual", rows * weight.outputs).data : nullptr;
+  const float* bias = call.has("bias") ? call.bias(call.floats("bias", weight.outputs)) : nullptr;
+  const float* residual = call.has("residual") ? call.in(call.floats("residual", rows * weight.outputs)) : nullptr;
   if (call.has("activation") && call.string("activation") != "gelu") invalid("activation must be 'gelu'");
   Napi::Float32Array output;
   if (call.has("output")) {
@@ -183,12 +72,12 @@ Napi::Value call_linear(const Call& call) {
   } else {
     output = Napi::Float32Array::New(call.env, static_cast<size_t>(rows * weight.outputs));
   }
-  call.operations().linear(call.context, {input.data, rows, &weight, bias.empty() ? nullptr : bias.data(),
-                                          call.has("activation"), residual, output.Data(), ValueType::F32});
+  call.operations().linear(call.context, {call.activations(input), rows, &weight, bias, call.has("activation"), residual,
+                                          call.out(output.Data(), rows * weight.outputs), ValueType::F32});
   return output;
 }
 
-Napi::Value call_mixed_attention(const Call& call) {
+Napi::Value call_mixed_attention(KernelCall& call) {
   const int64_t heads = call.integer("heads", 1, 1024);
   const View<int32_t> query_offsets = call.integers("queryOffsets");
   const int64_t sequences = query_offsets.size - 1;
@@ -213,7 +102,9 @@ Napi::Value call_mixed_attention(const Call& call) {
     return rows;
   };
   const std::vector<float> own = interleave(key, value);
-  std::vector<float> source;
+  const char* source = nullptr;  // on the device
+  const int64_t row_bytes = 2 * width * bytes_of(call.context.activations);
+  std::vector<float> source_rows;
   View<int32_t> source_offsets, source_index;
   if (call.has("sourceIndex")) {
     source_index = call.integers("sourceIndex", sequences);
@@ -221,7 +112,8 @@ Napi::Value call_mixed_attention(const Call& call) {
     const View<float> source_key = call.floats("sourceKey"), source_value = call.floats("sourceValue", source_key.size);
     const int64_t sources = call.sequences(source_offsets, "sourceOffsets", call.rows(source_key, "sourceKey", width));
     call.check_range(source_index, "sourceIndex", -1, sources - 1);
-    source = interleave(source_key, source_value);
+    source_rows = interleave(source_key, source_value);
+    source = static_cast<const char*>(call.activations(source_rows.data(), static_cast<int64_t>(source_rows.size())));
   }
 
   std::vector<AttentionSequence> list;
@@ -231,7 +123,7 @@ Napi::Value call_mixed_attention(const Call& call) {
                         own_offsets.data[i + 1] - own_offsets.data[i], nullptr, 0};
     if (source_index.data != nullptr && source_index.data[i] >= 0) {
       const int64_t first = source_offsets.data[source_index.data[i]];
-      s.source = source.data() + first * 2 * width;
+      s.source = source + first * row_bytes;
       s.source_rows = source_offsets.data[source_index.data[i] + 1] - first;
     }
     if (s.queries > 0 && s.own_rows + s.source_rows == 0) invalid("sequence " + std::to_string(i) + " has nothing to attend to");
@@ -240,34 +132,36 @@ Napi::Value call_mixed_attention(const Call& call) {
     list.push_back(s);
   }
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(query.size));
-  call.operations().mixed_attention(call.context, {query.data, own.data(), list.data(), sequences, 0, most_queries,
-                                                   most_keys, heads, width / heads, output.Data()});
+  call.operations().mixed_attention(call.context, {call.activations(query), call.activations(own.data(), static_cast<int64_t>(own.size())),
+                                                   call.in(list), sequences, 0, most_queries, most_keys, heads,
+                                                   width / heads, call.activations_out(output.Data(), query.size)});
   return output;
 }
 
-Napi::Value call_embed(const Call& call) {
+Napi::Value call_embed(KernelCall& call) {
   const PackedMatrix& words = call.weight("words");
   const View<int32_t> ids = call.integers("ids"), positions = call.integers("positions", ids.size);
   const View<float> table = call.floats("positionTable");
   call.check_range(ids, "ids", 0, words.outputs - 1);
   call.check_range(positions, "positions", 0, call.rows(table, "positionTable", words.inputs) - 1);
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(ids.size * words.inputs));
-  call.operations().embed(call.context, {ids.data, positions.data, ids.size, &words, table.data, output.Data()});
+  call.operations().embed(call.context, {call.in(ids), call.in(positions), ids.size, &words, call.in(table),
+                                         call.out(output.Data(), ids.size * words.inputs)});
   return output;
 }
 
-Napi::Value call_layer_norm(const Call& call) {
+Napi::Value call_layer_norm(KernelCall& call) {
   const View<float> input = call.floats("input"), gain = call.floats("scale"), shift = call.floats("shift", gain.size);
   const int64_t rows = call.rows(input, "input", gain.size);
   const double epsilon = call.number("epsilon");
   if (!(epsilon > 0)) invalid("epsilon must be above 0");
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(input.size));
-  call.operations().layer_norm(call.context, {input.data, rows, gain.size, gain.data, shift.data,
-                                              static_cast<float>(epsilon), output.Data(), nullptr});
+  call.operations().layer_norm(call.context, {call.in(input), rows, gain.size, call.in(gain), call.in(shift),
+                                              static_cast<float>(epsilon), call.out(output.Data(), input.size), nullptr});
   return output;
 }
 
-Napi::Value call_mean_rows(const Call& call) {
+Napi::Value call_mean_rows(KernelCall& call) {
   const int64_t width = call.integer("width", 1, 1 << 28);
   const View<float> input = call.floats("input");
   const View<int32_t> offsets = call.integers("offsets");
@@ -275,32 +169,35 @@ Napi::Value call_mean_rows(const Call& call) {
   for (int64_t i = 0; i < sequences; i++)
     if (offsets.data[i] == offsets.data[i + 1]) invalid("sequence " + std::to_string(i) + " has no rows");
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(sequences * width));
-  call.operations().mean_rows(call.context, {input.data, offsets.data, sequences, width, output.Data()});
+  call.operations().mean_rows(call.context, {call.in(input), call.in(offsets), sequences, width,
+                                             call.activations_out(output.Data(), sequences * width)});
   return output;
 }
 
-Napi::Value call_gather_rows(const Call& call) {
+Napi::Value call_gather_rows(KernelCall& call) {
   const int64_t width = call.integer("width", 1, 1 << 28);
   const View<float> input = call.floats("input");
   const View<int32_t> index = call.integers("index");
   call.check_range(index, "index", 0, call.rows(input, "input", width) - 1);
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(index.size * width));
-  call.operations().gather_rows(call.context, {input.data, ValueType::F32, index.data, index.size, width, output.Data()});
+  call.operations().gather_rows(call.context, {call.in(input), ValueType::F32, call.in(index), index.size, width,
+                                               call.out(output.Data(), index.size * width)});
   return output;
 }
 
-Napi::Value call_lm_head_argmax(const Call& call) {
+Napi::Value call_lm_head_argmax(KernelCall& call) {
   const PackedMatrix& weight = call.weight("weight");
   const View<float> states = call.floats("states");
   const int64_t rows = call.rows(states, "states", weight.inputs);
-  const std::vector<float> bias = Call::padded(call.floats("bias", weight.outputs));
+  const float* bias = call.bias(call.floats("bias", weight.outputs));
   const auto mask = static_cast<int32_t>(call.integer("maskTokenId", 4, weight.outputs - 1));
-  std::vector<LmHeadPartial> partials(static_cast<size_t>(lm_head_ranges * rows));
+  auto* partials = static_cast<LmHeadPartial*>(call.work(lm_head_ranges * rows * static_cast<int64_t>(sizeof(LmHeadPartial))));
   Napi::Int32Array ids = Napi::Int32Array::New(call.env, static_cast<size_t>(rows));
   Napi::Float32Array log_probs = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
   Napi::Float32Array log_sums = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
-  call.operations().lm_head_argmax(call.context, {states.data, rows, &weight, bias.data(), mask, partials.data(),
-                                                  ids.Data(), log_probs.Data(), log_sums.Data()});
+  call.operations().lm_head_argmax(call.context, {call.activations(states), rows, &weight, bias, mask, partials,
+                                                  call.out(ids.Data(), rows), call.out(log_probs.Data(), rows),
+                                                  call.out(log_sums.Data(), rows)});
   Napi::Object result = Napi::Object::New(call.env);
   result.Set("ids", ids);
   result.Set("logProbs", log_probs);
@@ -308,19 +205,20 @@ Napi::Value call_lm_head_argmax(const Call& call) {
   return result;
 }
 
-Napi::Value call_logits_at(const Call& call) {
+Napi::Value call_logits_at(KernelCall& call) {
   const PackedMatrix& weight = call.weight("weight");
   const View<float> states = call.floats("states");
-  const std::vector<float> bias = Call::padded(call.floats("bias", weight.outputs));
+  const float* bias = call.bias(call.floats("bias", weight.outputs));
   const View<int32_t> rows = call.integers("rows"), ids = call.integers("ids", rows.size);
   call.check_range(rows, "rows", 0, call.rows(states, "states", weight.inputs) - 1);
   call.check_range(ids, "ids", 0, weight.outputs - 1);
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(rows.size));
-  call.operations().logits_at(call.context, {states.data, &weight, bias.data(), rows.data, ids.data, rows.size, output.Data()});
+  call.operations().logits_at(call.context, {call.activations(states), &weight, bias, call.in(rows), call.in(ids), rows.size,
+                                             call.out(output.Data(), rows.size)});
   return output;
 }
 
-Napi::Value call_remask(const Call& call) {
+Napi::Value call_remask(KernelCall& call) {
   const View<int32_t> tokens = call.integers("tokens"), offsets = call.integers("offsets");
   const View<float> scores = call.floats("scores", tokens.size);
   const View<uint8_t> maskable = call.bytes("maskable", tokens.size);
@@ -343,8 +241,12 @@ Napi::Value call_remask(const Call& call) {
     most_rows = std::max<int64_t>(most_rows, offsets.data[i + 1] - offsets.data[i]);
   }
   std::vector<int32_t> masked_rows(static_cast<size_t>(masked_offsets.back()));
-  call.operations().remask(call.context, {new_tokens.Data(), new_scores.Data(), maskable.data, offsets.data, counts.data,
-                                          masked_offsets.data(), sequences, most_rows, mask, masked_rows.data()});
+  const int64_t masked_count = masked_offsets.back();
+  call.operations().remask(
+      call.context, {call.out(new_tokens.Data(), tokens.size, true), call.out(new_scores.Data(), tokens.size, true),
+                     call.in(maskable), call.in(offsets), call.in(counts), call.in(masked_offsets), sequences, most_rows,
+                     mask, call.out(masked_rows.data(), masked_count)});
+  call.finish();
   for (const int32_t row : masked_rows) masked.Data()[row] = 1;
   Napi::Object result = Napi::Object::New(call.env);
   result.Set("tokens", new_tokens);
@@ -353,7 +255,7 @@ Napi::Value call_remask(const Call& call) {
   return result;
 }
 
-Napi::Value call_sample(const Call& call) {
+Napi::Value call_sample(KernelCall& call) {
   const int64_t vocabulary = call.integer("vocabulary", 5, 1 << 28);
   const View<float> logits = call.floats("logits");
   const int64_t rows = call.rows(logits, "logits", vocabulary);
@@ -365,18 +267,24 @@ Napi::Value call_sample(const Call& call) {
   Napi::Int32Array ids = Napi::Int32Array::New(call.env, static_cast<size_t>(rows));
   Napi::Float32Array log_probs = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
   call.operations().sample(
-      call.context, {logits.data, rows, vocabulary, mask, static_cast<float>(temperature), static_cast<float>(nucleus),
-                     call.seed("seed"), sequences.data, positions.data,
-                     static_cast<int32_t>(call.integer("iteration", 0, INT32_MAX)), ids.Data(), log_probs.Data()});
+      call.context, {call.in(logits), rows, vocabulary, mask, static_cast<float>(temperature), static_cast<float>(nucleus),
+                     call.seed("seed"), call.in(sequences), call.in(positions),
+                     static_cast<int32_t>(call.integer("iteration", 0, INT32_MAX)), call.out(ids.Data(), rows),
+                     call.out(log_probs.Data(), rows)});
   Napi::Object result = Napi::Object::New(call.env);
   result.Set("ids", ids);
   result.Set("logProbs", log_probs);
   return result;
 }
 
-template <Napi::Value (*body)(const Call&)>
+template <Napi::Value (*body)(KernelCall&)>
 Napi::Value checked(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] { return body(Call(info)); });
+  return guarded(info.Env(), [&] {
+    KernelCall call(info);
+    const Napi::Value result = body(call);
+    call.finish();
+    return result;
+  });
 }
 
 }  // namespace

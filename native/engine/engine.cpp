@@ -19,10 +19,10 @@ uint64_t left_of(uint64_t limit, uint64_t taken) { return limit > taken ? limit 
 
 }  // namespace
 
-Engine::Engine(std::shared_ptr<const Weights> weights, const Context& context, std::shared_ptr<cpu::ThreadPool> pool,
+Engine::Engine(std::shared_ptr<const Weights> weights, const Context& context, std::shared_ptr<void> resources,
                uint64_t limit)
     : weights_(std::move(weights)),
-      pool_(std::move(pool)),
+      resources_(std::move(resources)),
       context_(context),
       budget_(std::make_shared<MemoryBudget>(left_of(limit, weights_->budget->used()))),
       workspace_(weights_->config, context_, budget_),

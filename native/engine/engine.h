@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "cpu/thread_pool.h"
 #include "engine/device_arena.h"
 #include "engine/layer_stack.h"
 #include "engine/sequence.h"
@@ -24,7 +23,8 @@ namespace mask_predict {
 class Engine {
  public:
   // `limit`: bytes for weights, caches and working memory together.
-  Engine(std::shared_ptr<const Weights> weights, const Context& context, std::shared_ptr<cpu::ThreadPool> pool,
+  // `resources` is what the context points to.
+  Engine(std::shared_ptr<const Weights> weights, const Context& context, std::shared_ptr<void> resources,
          uint64_t limit);
 
   const ModelConfig& config() const { return weights_->config; }
@@ -79,7 +79,7 @@ class Engine {
   float* reserve_head(int64_t floats);
 
   std::shared_ptr<const Weights> weights_;
-  std::shared_ptr<cpu::ThreadPool> pool_;
+  std::shared_ptr<void> resources_;
   Context context_;
   std::shared_ptr<MemoryBudget> budget_;
   StackWorkspace workspace_;

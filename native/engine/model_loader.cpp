@@ -7,7 +7,6 @@
 #include <system_error>
 #include <thread>
 
-#include "cpu/instruction_set.h"
 #include "engine/error.h"
 
 namespace mask_predict {
@@ -65,39 +64,26 @@ const char* name_of(WeightType type) {
 
 }  // namespace
 
-void check_options(const LoadOptions& options) {
-  if (options.device.rfind("cuda", 0) == 0)
-    throw Error(ErrorCode::Device, "device \"" + options.device + "\" is not available: this build has no CUDA kernels; use 'cpu' or 'auto'");
-  if (options.device != "auto" && options.device != "cpu")
-    throw Error(ErrorCode::InvalidArgument, "device must be 'auto' or 'cpu', not '" + options.device + "'");
-  const std::string& p = options.precision;
-  if (p == "int8") throw Error(ErrorCode::Device, "precision 'int8' is not available on the CPU; use 'auto', 'fp32', 'fp16' or 'bf16'");
-  if (p != "auto" && p != "fp32" && p != "fp16" && p != "bf16")
-    throw Error(ErrorCode::InvalidArgument, "precision must be 'auto', 'fp32', 'fp16' or 'bf16', not '" + p + "'");
-}
-
 LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
                        const std::function<void(double)>& progress, const std::atomic<bool>& cancelled) {
-  check_options(options);
   LoadedModel model;
-  model.device = "cpu";
-  const cpu::Kernels& kernels = cpu::kernels_for("");
-  model.instruction_set = kernels.name;
-  model.threads = options.threads > 0 ? options.threads : cpu::available_processors();
-  model.memory_limit = options.memory_limit > 0 ? options.memory_limit : available_memory();
-  auto pool = std::make_shared<cpu::ThreadPool>(model.threads);
+  model.device = open_device(options.device, options.precision, options.threads);
+  const Context& device = model.device.context;
+  const bool on_cpu = device.operations == &cpu_operations;
+  model.memory_limit = options.memory_limit > 0 ? options.memory_limit : model.device.available_memory;
 
-  const bool stored = options.precision == "auto" || options.precision == "fp32";
-  const WeightType type = options.precision == "bf16"   ? WeightType::BF16
-                          : options.precision == "fp16" ? WeightType::F16
-                                                        : WeightType::F32;
-  const Context device{&cpu_operations, ValueType::F32, &kernels, pool.get(), nullptr};
+  // The CPU computes on any type as it is stored; a GPU on the type of its activations.
+  const bool stored = on_cpu && (options.precision == "auto" || options.precision == "fp32");
+  const WeightType type = device.activations == ValueType::BF16 || options.precision == "bf16" ? WeightType::BF16
+                          : options.precision == "fp16"                                        ? WeightType::F16
+                                                                                               : WeightType::F32;
   const LoadContext context{device, std::make_shared<MemoryBudget>(model.memory_limit), progress, &cancelled};
   std::shared_ptr<const Weights> weights;
   if (request.random) {
     weights = random_weights(*request.random, type, request.seed, context);
   } else {
-    const std::string key = identity_of(request.directory) + "\n" + (stored ? "stored" : name_of(type)) + " " +
+    const std::string key = identity_of(request.directory) + "\n" + model.device.name + " " +
+                            (stored ? "stored" : name_of(type)) + " " +
                             std::to_string(options.mask_token_id);
     const auto entry = shared_entry(key);
     while (!entry->loading.try_lock_for(std::chrono::milliseconds(20)))
@@ -114,7 +100,7 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
     }
   }
   model.precision = name_of(weights->words.type);
-  model.engine = std::make_unique<Engine>(std::move(weights), device, std::move(pool), model.memory_limit);
+  model.engine = std::make_unique<Engine>(std::move(weights), device, model.device.resources, model.memory_limit);
   return model;
 }
 

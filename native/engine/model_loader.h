@@ -8,13 +8,15 @@
 #include <optional>
 #include <string>
 
+#include "engine/device.h"
 #include "engine/engine.h"
 
 namespace mask_predict {
 
 struct LoadOptions {
-  std::string device = "auto";     // "auto", "cpu"
-  std::string precision = "auto";  // "auto" and "fp32": as stored; "bf16", "fp16": matrices narrowed to it
+  std::string device = "auto";     // as open_device takes it
+  // On the CPU "auto" and "fp32" keep matrices as stored, "bf16" and "fp16" narrow them. On a GPU "auto" is "bf16".
+  std::string precision = "auto";
   int threads = 0;                 // 0: as many processors as the process may use
   uint64_t memory_limit = 0;       // 0: what the machine has available
   int64_t mask_token_id = -1;      // -1: from config.json
@@ -27,19 +29,14 @@ struct ModelRequest {
 };
 
 struct LoadedModel {
+  OpenDevice device;
   std::unique_ptr<Engine> engine;
-  std::string device;
   std::string precision;  // of the matrices: "fp32", "fp16" or "bf16"
-  std::string instruction_set;
-  int threads = 1;
   uint64_t memory_limit = 0;
 };
 
 // Throws Error of every code but Disposed, and Cancelled. `progress` goes from 0 to 1.
 LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
                        const std::function<void(double)>& progress, const std::atomic<bool>& cancelled);
-
-// Throws Error(Device) or Error(InvalidArgument) if device or precision are not to be had; touches nothing.
-void check_options(const LoadOptions& options);
 
 }  // namespace mask_predict

@@ -6,9 +6,9 @@ import { embed, packWeight } from '../../lib/kernels.js';
 import { sameBits } from '../reference/closeness.js';
 import { embed as reference } from '../reference/ops.js';
 import { Random } from '../reference/random.js';
-import { randomWeight, weightTypes } from '../reference/stored.js';
+import { randomWeight } from '../reference/stored.js';
 import { badOptions, refuses } from './refusals.js';
-import { variants } from './variants.js';
+import { variants, weightTypes } from './variants.js';
 
 for (const type of weightTypes) {
   t.test(`${type}: exact`, async (t) => {

@@ -8,9 +8,9 @@ import { linearBound } from '../reference/bounds.js';
 import { closeness, sameBits } from '../reference/closeness.js';
 import { linear as reference } from '../reference/ops.js';
 import { Random } from '../reference/random.js';
-import { randomWeight, weightTypes, type StoredWeight } from '../reference/stored.js';
+import { randomWeight, type StoredWeight } from '../reference/stored.js';
 import { badOptions, refuses } from './refusals.js';
-import { variants } from './variants.js';
+import { variants, weightTypes } from './variants.js';
 
 const pack = (w: StoredWeight) => packWeight(w.stored, w.type, w.rows, w.columns);
 

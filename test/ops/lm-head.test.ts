@@ -9,9 +9,9 @@ import { closeness, sameBits } from '../reference/closeness.js';
 import { linear } from '../reference/ops.js';
 import { allowed, predictRow } from '../reference/prediction.js';
 import { Random } from '../reference/random.js';
-import { randomWeight, storeWeight, weightTypes, type StoredWeight } from '../reference/stored.js';
+import { randomWeight, storeWeight, type StoredWeight } from '../reference/stored.js';
 import { badOptions, refuses } from './refusals.js';
-import { variants, type Variant } from './variants.js';
+import { variants, weightTypes, type Variant } from './variants.js';
 
 const pack = (w: StoredWeight) => packWeight(w.stored, w.type, w.rows, w.columns);
 

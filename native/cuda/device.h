@@ -1,0 +1,29 @@
+// Opening a CUDA device. The runtime is linked statically and the driver is looked up when a device is asked for, so
+// that a program with this code in it runs on machines that have neither.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace mask_predict::cuda {
+
+struct Stream;
+
+#ifdef MASK_PREDICT_SIMT
+inline constexpr const char* device_kind = "simt";  // the emulated device
+#else
+inline constexpr const char* device_kind = "cuda";
+#endif
+
+// Empty if a device can be opened; otherwise what is missing: no driver, one too old, no device, one too old.
+std::string why_unavailable();
+
+// A stream on device `index` with its working memory. Error(Device) that says what is missing, Error(OutOfMemory).
+// The calling thread works on that device from then on.
+std::shared_ptr<Stream> open_stream(int index);
+
+// Bytes that are free on the stream's device.
+uint64_t available_memory(const Stream& stream);
+
+}  // namespace mask_predict::cuda

@@ -1,0 +1,235 @@
+// Sums of products in bfloat16 on the tensor cores, for few rows: limited by how fast the weights arrive.
+//
+// The weights take the 16-wide side of the instruction and the rows the 8-wide one, so that few rows waste little. A
+// block makes 128 outputs for 8, 16, 32 or 64 rows; each of its four warps 32 outputs. A warp's weights go straight
+// from global memory into registers, in the order in which the instruction wants them (packed_layout.h): whenever
+// one of the 16 tiles of a chunk has been multiplied, the same tile of the next chunk is asked for, so 8 KiB per
+// warp are always under way. The rows are shared by the four warps and come through shared memory, two chunks ahead.
+//
+// Weights are constants, which no kernel writes: the first ones are asked for before the kernels that make the rows
+// have ended.
+#pragma once
+
+#include "cuda/linear_epilogue.cuh"
+#include "cuda/linear_slices.h"
+
+namespace mask_predict::cuda {
+
+struct TensorLinear {
+  const uint4* weights;        // [outputs, inputs] in the order of packed_layout.h
+  const __nv_bfloat16* input;  // [rows, inputs]
+  int rows;
+  int outputs;
+  int inputs;
+  bool aligned_rows;           // every row of the input begins at a multiple of 16 bytes
+  bool wide_outputs;           // linear_epilogue.cuh
+  InnerSlices slices;
+  float* partials;             // [slices, rows, outputs]: gets the bare sums, of each slice or of all, if not nullptr
+  LinearEpilogue epilogue;     // otherwise
+};
+
+inline constexpr int tensor_threads = 128;
+inline constexpr int warp_tiles = block_outputs / 16 / (tensor_threads / 32);  // tiles of 16 outputs of a warp
+inline constexpr int chunk_tiles = chunk_inner / 16;
+inline constexpr int row_stages = 3;
+// 16 bytes apart from each other beyond their length, 8 rows lie in 8 different groups of banks; likewise the sums.
+inline constexpr int row_stride = chunk_inner + 8;
+inline constexpr int sums_stride = block_outputs + 4;
+
+// The rows' stages; the sums take their place at the end.
+constexpr size_t tensor_shared_bytes(int row_tile) {
+  const size_t stages = static_cast<size_t>(row_stages * row_tile * row_stride) * sizeof(__nv_bfloat16);
+  const size_t sums = static_cast<size_t>(row_tile * sums_stride) * sizeof(float);
+  return stages > sums ? stages : sums;
+}
+
+// Brings one chunk of the rows into shared memory, zeros beyond the matrix: asynchronously, where rows are aligned.
+template <int row_tile>
+__device__ __forceinline__ void stage_rows(__nv_bfloat16* stage, const TensorLinear& a, int first_row, int chunk) {
+  constexpr int parts = chunk_inner / 8;  // of 16 bytes
+  for (int i = static_cast<int>(threadIdx.x); i < row_tile * parts; i += tensor_threads) {
+    const int row = first_row + i / parts;
+    const int position = chunk * chunk_inner + i % parts * 8;
+    const bool valid = row < a.rows && position < a.inputs;
+    const __nv_bfloat16* from = valid ? a.input + static_cast<int64_t>(row) * a.inputs + position : a.input;
+    __nv_bfloat16* to = stage + i / parts * row_stride + i % parts * 8;
+    if (a.aligned_rows) {
+      cp_async_16_or_zero(to, from, valid);
+      continue;
+    }
+    const auto bits = [&](int element) {
+      const bool inside = valid && position + element < a.inputs;
+      return inside ? uint32_t{load_global(reinterpret_cast<const uint16_t*>(from) + element)} : 0u;
+    };
+    store_shared(reinterpret_cast<uint4*>(to), make_uint4(bits(0) | bits(1) << 16, bits(2) | bits(3) << 16,
+                                                          bits(4) | bits(5) << 16, bits(6) | bits(7) << 16));
+  }
+}
+
+__device__ __forceinline__ uint4 load_tile(const uint4* tile, bool valid, CachePolicy policy) {
+  return valid ? load_global_once(tile, policy) : make_uint4(0, 0, 0, 0);
+}
+
+// sums += weights . rows for one tile of 16 inner positions; `rows` is where it begins in shared memory.
+template <int row_tile>
+__device__ __forceinline__ void multiply_tile(float (&sums)[warp_tiles][row_tile / 8][4],
+                                              const uint32_t (&weights)[warp_tiles][4], const __nv_bfloat16* rows) {
+  const int lane = lane_index();
+  const __nv_bfloat16* row = rows + lane % 8 * row_stride + lane / 8 % 2 * 8;
+  if constexpr (row_tile == 8) {
+    uint32_t b[2];
+    ldmatrix_x2(b, row);
+#pragma unroll
+    for (int tile = 0; tile < warp_tiles; ++tile) mma_m16n8k16(sums[tile][0], weights[tile], b[0], b[1]);
+  } else {
+    row += lane / 16 * 8 * row_stride;
+#pragma unroll
+    for (int pair = 0; pair < row_tile / 16; ++pair) {
+      uint32_t b[4];
+      ldmatrix_x4(b, row + pair * 16 * row_stride);
+#pragma unroll
+      for (int tile = 0; tile < warp_tiles; ++tile) {
+        mma_m16n8k16(sums[tile][2 * pair], weights[tile], b[0], b[1]);
+        mma_m16n8k16(sums[tile][2 * pair + 1], weights[tile], b[2], b[3]);
+      }
+    }
+  }
+}
+
+// Writes the block's sums [row_tile, block_outputs], which lie in shared memory, row by row.
+template <bool wide>
+__device__ __forceinline__ void write_sums(const TensorLinear& a, const float* sums, int row_tile, int first_row,
+                                           int first_output) {
+  const int output = first_output + lane_index() * 4;
+  const int count = a.outputs - output;
+  if (count <= 0) return;
+  for (int i = warp_index(); i < row_tile && first_row + i < a.rows; i += tensor_threads / 32) {
+    const float4 loaded = load_shared(reinterpret_cast<const float4*>(sums + i * sums_stride) + lane_index());
+    float values[4] = {loaded.x, loaded.y, loaded.z, loaded.w};
+    if (a.partials != nullptr) {
+      const int64_t row = static_cast<int64_t>(blockIdx.z) * a.rows + first_row + i;
+      store_group<wide>(a.partials + row * a.outputs + output, values, count);
+    } else {
+      finish_group<wide>(a.epilogue, first_row + i, output, a.outputs, values, count);
+    }
+  }
+}
+
+// Grid: tiles of rows, of outputs, slices. With all_slices a block makes all slices one after the other and adds
+// them up itself, which gives the same bits; then there is one in the grid.
+template <int row_tile, bool all_slices>
+__global__ void __launch_bounds__(tensor_threads) linear_tensor_kernel(const TensorLinear a) {
+  __nv_bfloat16* stages = shared_memory<__nv_bfloat16>();
+  const int first_row = static_cast<int>(blockIdx.x) * row_tile;
+  const int first_output = static_cast<int>(blockIdx.y) * block_outputs;
+  const int first_chunk = all_slices ? 0 : static_cast<int>(blockIdx.z) * a.slices.slice_chunks;
+  const int end_chunk = all_slices ? a.slices.chunks : min(first_chunk + a.slices.slice_chunks, a.slices.chunks);
+  const int lane = lane_index();
+
+  const int inner_tiles = (a.inputs + 15) / 16;
+  const int first_tile = first_output / 16 + warp_index() * warp_tiles;
+  const int output_tiles = min(max((a.outputs + 15) / 16 - first_tile, 0), warp_tiles);  // that exist
+  const uint4* next_weights = a.weights + (static_cast<int64_t>(first_tile) * inner_tiles + first_chunk * chunk_tiles) * 32;
+  const int64_t tile_stride = static_cast<int64_t>(inner_tiles) * 32;
+  const CachePolicy policy = evict_first_policy();
+  uint4 weights[chunk_tiles][warp_tiles];
+#pragma unroll
+  for (int inside = 0; inside < chunk_tiles; ++inside) {
+#pragma unroll
+    for (int tile = 0; tile < warp_tiles; ++tile) {
+      const bool valid = tile < output_tiles && first_chunk * chunk_tiles + inside < inner_tiles;
+      weights[inside][tile] = load_tile(next_weights + tile * tile_stride + inside * 32 + lane, valid, policy);
+    }
+  }
+  next_weights += chunk_tiles * 32;
+  if (first_chunk + 1 < end_chunk && (first_chunk + 1) * chunk_tiles + lane / 4 < inner_tiles) {
+    // The chunk after that: a lane asks for a quarter of a tile.
+    for (int tile = 0; tile < output_tiles; ++tile) prefetch_l2(next_weights + tile * tile_stride + lane * 8);
+  }
+
+  wait_for_earlier_kernels();
+  allow_next_kernel();
+#pragma unroll
+  for (int stage = 0; stage + 1 < row_stages; ++stage) {
+    if (first_chunk + stage < end_chunk) {
+      stage_rows<row_tile>(stages + stage * row_tile * row_stride, a, first_row, first_chunk + stage);
+    }
+    cp_async_commit();
+  }
+
+  float sums[warp_tiles][row_tile / 8][4] = {};
+  float totals[warp_tiles][row_tile / 8][4] = {};  // of the slices before
+  int stage = 0;
+  int stage_to_fill = row_stages - 1;
+  int slice_left = a.slices.slice_chunks;
+  for (int chunk = first_chunk; chunk < end_chunk; ++chunk) {
+    cp_async_wait<row_stages - 2>();
+    __syncthreads();  // this chunk's rows are there, and the stage of the last one is free
+    if (chunk + row_stages - 1 < end_chunk) {
+      stage_rows<row_tile>(stages + stage_to_fill * row_tile * row_stride, a, first_row, chunk + row_stages - 1);
+    }
+    cp_async_commit();
+
+    if (output_tiles > 0) {
+      const int next_tiles = chunk + 1 < end_chunk ? inner_tiles - (chunk + 1) * chunk_tiles : 0;
+#pragma unroll
+      for (int inside = 0; inside < chunk_tiles; ++inside) {
+        uint32_t fragments[warp_tiles][4];
+#pragma unroll
+        for (int tile = 0; tile < warp_tiles; ++tile) {
+          const uint4 loaded = weights[inside][tile];
+          fragments[tile][0] = loaded.x, fragments[tile][1] = loaded.y;
+          fragments[tile][2] = loaded.z, fragments[tile][3] = loaded.w;
+        }
+        multiply_tile<row_tile>(sums, fragments, stages + stage * row_tile * row_stride + inside * 16);
+#pragma unroll
+        for (int tile = 0; tile < warp_tiles; ++tile) {
+          const bool valid = tile < output_tiles && inside < next_tiles;
+          weights[inside][tile] = load_tile(next_weights + tile * tile_stride + inside * 32 + lane, valid, policy);
+        }
+      }
+      next_weights += chunk_tiles * 32;
+    }
+    stage = stage + 1 == row_stages ? 0 : stage + 1;
+    stage_to_fill = stage_to_fill + 1 == row_stages ? 0 : stage_to_fill + 1;
+    if constexpr (all_slices) {
+      if (--slice_left == 0 || chunk + 1 == end_chunk) {
+        slice_left = a.slices.slice_chunks;
+#pragma unroll
+        for (int tile = 0; tile < warp_tiles; ++tile) {
+#pragma unroll
+          for (int i = 0; i < row_tile / 8; ++i) {
+#pragma unroll
+            for (int part = 0; part < 4; ++part) {
+              totals[tile][i][part] += sums[tile][i][part];
+              sums[tile][i][part] = 0.0f;
+            }
+          }
+        }
+      }
+    }
+  }
+
+  __syncthreads();  // the last stage has been read
+  float* block_sums = shared_memory<float>();
+#pragma unroll
+  for (int tile = 0; tile < warp_tiles; ++tile) {
+#pragma unroll
+    for (int i = 0; i < row_tile / 8; ++i) {
+#pragma unroll
+      for (int part = 0; part < 4; ++part) {
+        const int row = i * 8 + lane % 4 * 2 + part % 2;
+        const int output = (warp_index() * warp_tiles + tile) * 16 + lane / 4 + part / 2 * 8;
+        store_shared(block_sums + row * sums_stride + output, all_slices ? totals[tile][i][part] : sums[tile][i][part]);
+      }
+    }
+  }
+  __syncthreads();
+  if (a.wide_outputs) {
+    write_sums<true>(a, block_sums, row_tile, first_row, first_output);
+  } else {
+    write_sums<false>(a, block_sums, row_tile, first_row, first_output);
+  }
+}
+
+}  // namespace mask_predict::cuda

@@ -1,0 +1,104 @@
+#include "engine/device.h"
+
+#include <cstdlib>
+
+#include "cpu/instruction_set.h"
+#include "cpu/thread_pool.h"
+#include "engine/error.h"
+
+#if MASK_PREDICT_CUDA
+#include "cuda/device.h"
+#endif
+
+namespace mask_predict {
+namespace {
+
+OpenDevice open_cpu(int threads) {
+  OpenDevice device;
+  const cpu::Kernels& kernels = cpu::kernels_for("");
+  device.threads = threads > 0 ? threads : cpu::available_processors();
+  auto pool = std::make_shared<cpu::ThreadPool>(device.threads);
+  device.context.operations = &cpu_operations;
+  device.context.kernels = &kernels;
+  device.context.pool = pool.get();
+  device.resources = std::move(pool);
+  device.name = "cpu";
+  device.instruction_set = kernels.name;
+  device.available_memory = available_memory();
+  return device;
+}
+
+#if MASK_PREDICT_CUDA
+
+OpenDevice open_cuda(int index, bool float_activations) {
+  OpenDevice device;
+  const std::shared_ptr<cuda::Stream> stream = cuda::open_stream(index);
+  device.context.operations = &cuda_operations;
+  device.context.activations = float_activations ? ValueType::F32 : ValueType::BF16;
+  device.context.stream = stream.get();
+  device.resources = stream;
+  device.name = std::string(cuda::device_kind) + ":" + std::to_string(index);
+  device.available_memory = cuda::available_memory(*stream);
+  return device;
+}
+
+bool is_cuda(const std::string& device) { return device.rfind(cuda::device_kind, 0) == 0; }
+
+#else
+
+bool is_cuda(const std::string&) { return false; }
+
+#endif
+
+// 0 for "cuda", N for "cuda:N", -1 for anything else.
+int index_of(const std::string& device) {
+  const size_t colon = device.find(':');
+  if (colon == std::string::npos) return 0;
+  const std::string digits = device.substr(colon + 1);
+  const bool number = !digits.empty() && digits.size() < 4 && digits.find_first_not_of("0123456789") == std::string::npos;
+  return number ? std::atoi(digits.c_str()) : -1;
+}
+
+}  // namespace
+
+std::string default_device() {
+  const char* named = std::getenv("MASK_PREDICT_DEVICE");
+  return named != nullptr && *named != '\0' ? named : "auto";
+}
+
+void check_device(const std::string& asked, const std::string& precision) {
+  const std::string device = asked == "auto" ? default_device() : asked;
+  if (precision != "auto" && precision != "fp32" && precision != "bf16" && precision != "fp16" && precision != "int8")
+    throw Error(ErrorCode::InvalidArgument, "precision must be 'auto', 'fp32', 'bf16', 'fp16' or 'int8', not '" + precision + "'");
+  if (precision == "int8")
+    throw Error(ErrorCode::Device, "precision 'int8' is not available; use 'auto', 'fp32', 'bf16' or 'fp16'");
+  if (device == "auto" || device == "cpu") return;
+  const std::string kind = device.substr(0, device.find(':'));
+  if ((kind != "cuda" && !is_cuda(device)) || index_of(device) < 0)
+    throw Error(ErrorCode::InvalidArgument, "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not '" + device + "'");
+  if (!is_cuda(device))
+    throw Error(ErrorCode::Device, "device '" + device + "' is not available: this build has no CUDA kernels; install with nvcc "
+                                                         "on the PATH, or use 'cpu' or 'auto'");
+  if (precision == "fp16")
+    throw Error(ErrorCode::Device, "precision 'fp16' is not available on device '" + device + "'; use 'bf16' or 'fp32'");
+}
+
+OpenDevice open_device(const std::string& asked, const std::string& precision, int threads) {
+  check_device(asked, precision);
+  const std::string device = asked == "auto" ? default_device() : asked;
+#if MASK_PREDICT_CUDA
+  if (is_cuda(device)) return open_cuda(index_of(device), precision == "fp32");
+#ifndef MASK_PREDICT_SIMT  // the emulated device is for tests: never chosen
+  if (device == "auto" && precision != "fp16") {
+    const std::string missing = cuda::why_unavailable();
+    if (missing.empty()) return open_cuda(0, precision == "fp32");
+    OpenDevice cpu = open_cpu(threads);
+    cpu.fallback = missing;
+    return cpu;
+  }
+#endif
+#endif
+  return open_cpu(threads);
+}
+
+}  // namespace mask_predict

@@ -1,0 +1,34 @@
+// From the name of a device to a context in which operations run.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "ops/operations.h"
+
+namespace mask_predict {
+
+struct OpenDevice {
+  Context context;
+  std::shared_ptr<void> resources;  // what the context points to
+  std::string name;                 // "cpu", "cuda:0", "simt:0"
+  std::string instruction_set;      // of the CPU; empty elsewhere
+  int threads = 1;                  // of the CPU
+  uint64_t available_memory = 0;
+  // Why 'auto' did not take a GPU this build could use; empty otherwise.
+  std::string fallback;
+};
+
+// `device`: "auto", "cpu", "cuda", "cuda:N" (or "simt", in a test build); the environment variable
+// MASK_PREDICT_DEVICE says what "auto" means, otherwise it is the best there is. `precision`: "auto", "fp32", "bf16", "fp16".
+// Throws Error(Device) that says what is missing, Error(InvalidArgument) for a name that means nothing.
+OpenDevice open_device(const std::string& device, const std::string& precision, int threads);
+
+// What "auto" is replaced by, or "auto".
+std::string default_device();
+
+// The checks of open_device that need no device: whether both names mean something and this build has the device.
+void check_device(const std::string& device, const std::string& precision);
+
+}  // namespace mask_predict

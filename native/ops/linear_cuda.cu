@@ -1,0 +1,171 @@
+// Chooses the kernels: bfloat16 activations with bfloat16 weights go to the tensor cores, float32 with float32 to
+// plain multiply-adds in one order. Both give a row the same bits whatever the other rows and their number.
+//
+// Few rows: one launch makes the slices of the inner dimension side by side, another adds them up. Many rows: enough
+// blocks without that, each of which adds up all slices itself.
+#include <algorithm>
+#include <string>
+
+#include "cuda/linear_float.cuh"
+#include "cuda/linear_reduce.cuh"
+#include "cuda/linear_tensor.cuh"
+#include "cuda/stream.h"
+#include "ops/linear.h"
+
+namespace mask_predict::cuda {
+namespace {
+
+// More rows than these are done in several launches, for the sake of 32-bit numbers of rows.
+constexpr int64_t most_rows = 1 << 16;
+
+unsigned tiles(int64_t size, int tile) { return static_cast<unsigned>((size + tile - 1) / tile); }
+
+// Rows whose partial sums, [slices, rows, outputs], fit into the stream's memory for them.
+int64_t rows_of_partials(const Stream& stream, int64_t slices, int64_t outputs) {
+  const int64_t fitting = stream.partial_floats / (slices * outputs);
+  if (fitting == 0) {
+    throw Error(ErrorCode::Device, "the partial sums of one row of " + std::to_string(outputs) + " outputs, " +
+                                       std::to_string(slices * outputs) + " floats, do not fit into the " +
+                                       std::to_string(stream.partial_floats) + " set aside for them");
+  }
+  return std::min(fitting >= 64 ? fitting / 64 * 64 : fitting, most_rows);
+}
+
+void require_types(const Context& context, const PackedMatrix& weight) {
+  const bool floats = context.activations == ValueType::F32 && weight.type == WeightType::F32;
+  const bool narrow = context.activations == ValueType::BF16 && weight.type == WeightType::BF16;
+  if (floats || narrow) return;
+  throw Error(ErrorCode::Device, "a CUDA device multiplies float32 by float32 or bfloat16 by bfloat16 only");
+}
+
+template <int row_tile, bool all_slices>
+void launch_tensor(const Stream& stream, const TensorLinear& a) {
+  const dim3 grid(tiles(a.rows, row_tile), tiles(a.outputs, block_outputs),
+                  all_slices ? 1u : static_cast<unsigned>(a.slices.slices));
+  launch(linear_tensor_kernel<row_tile, all_slices>,
+         LaunchShape{grid, dim3(tensor_threads), tensor_shared_bytes(row_tile), stream.handle, "linear_tensor", true},
+         a);
+}
+
+// Whether there are blocks enough for the device when each makes all slices.
+bool sum_in_blocks(const Stream& stream, const InnerSlices& slices, int64_t rows, int64_t outputs) {
+  return slices.slices > 1 &&
+         int64_t{tiles(rows, 64)} * tiles(outputs, block_outputs) >= std::max(stream.processors * 3 / 4, 1);
+}
+
+// All sums for rows first ... first + rows - 1: through the epilogue, or bare into partials. Returns how many slices
+// are left to be added up there.
+int multiply(const Context& context, const PackedMatrix& weight, const void* input, int64_t rows, float* partials,
+             const LinearEpilogue& epilogue, bool wide) {
+  const Stream& stream = *context.stream;
+  const int outputs = static_cast<int>(weight.outputs), inputs = static_cast<int>(weight.inputs);
+  if (weight.type == WeightType::F32) {
+    const FloatLinear a{weight.data.as<float>(), static_cast<const float*>(input), static_cast<int>(rows), outputs,
+                        inputs, partials, epilogue};
+    launch(linear_float_kernel,
+           LaunchShape{dim3(tiles(rows, float_rows), tiles(outputs, float_outputs)), dim3(float_threads),
+                       float_shared_bytes, stream.handle, "linear_float", true},
+           a);
+    return 1;
+  }
+  const InnerSlices slices = inner_slices(outputs, inputs);
+  const TensorLinear a{weight.data.as<uint4>(), static_cast<const __nv_bfloat16*>(input), static_cast<int>(rows),
+                       outputs, inputs, inputs % 8 == 0 && aligned_16(input), wide, slices, partials, epilogue};
+  if (sum_in_blocks(stream, slices, rows, outputs)) {
+    launch_tensor<64, true>(stream, a);
+    return 1;
+  }
+  if (rows <= 8) {
+    launch_tensor<8, false>(stream, a);
+  } else if (rows <= 16) {
+    launch_tensor<16, false>(stream, a);
+  } else if (rows <= 32) {
+    launch_tensor<32, false>(stream, a);
+  } else {
+    launch_tensor<64, false>(stream, a);
+  }
+  return slices.slices;
+}
+
+template <bool wide>
+void launch_reduce(const Stream& stream, const ReduceLinear& a) {
+  const dim3 grid(static_cast<unsigned>(a.rows), tiles(a.outputs, reduce_outputs));
+  launch(linear_reduce_kernel<wide>,
+         LaunchShape{grid, dim3(reduce_threads), 0, stream.handle, "linear_reduce", true}, a);
+}
+
+template <bool wide>
+void launch_norm(const Stream& stream, const NormLinear& a) {
+  launch(linear_norm_kernel<wide>,
+         LaunchShape{dim3(static_cast<unsigned>(a.rows)), dim3(static_cast<unsigned>(norm_threads(a.width))),
+                     norm_shared_bytes(a.width), stream.handle, "linear_norm", true},
+         a);
+}
+
+const char* advance(const void* array, int64_t elements, int64_t element_bytes) {
+  return static_cast<const char*>(array) + elements * element_bytes;
+}
+char* advance(void* array, int64_t elements, int64_t element_bytes) {
+  return static_cast<char*>(array) + elements * element_bytes;
+}
+
+}  // namespace
+
+void linear(const Context& context, const LinearArguments& arguments) {
+  const PackedMatrix& weight = *arguments.weight;
+  require_types(context, weight);
+  const Stream& stream = *context.stream;
+  const int64_t outputs = weight.outputs;
+  const int64_t input_bytes = bytes_of(context.activations), output_bytes = bytes_of(arguments.output_type);
+  const bool wide = outputs % 4 == 0 && aligned_16(arguments.output) &&
+                    aligned_16(arguments.bias) && aligned_16(arguments.residual);
+  const int64_t slices = weight.type == WeightType::F32 ? 1 : inner_slices(outputs, weight.inputs).slices;
+
+  for (int64_t first = 0, rows; first < arguments.rows; first += rows) {
+    rows = std::min(arguments.rows - first, most_rows);
+    const bool reduce = slices > 1 && !sum_in_blocks(stream, inner_slices(outputs, weight.inputs), rows, outputs);
+    if (reduce) rows = std::min(rows, rows_of_partials(stream, slices, outputs));
+    const LinearEpilogue epilogue{arguments.bias,
+                                  arguments.residual != nullptr ? arguments.residual + first * outputs : nullptr,
+                                  advance(arguments.output, first * outputs, output_bytes), arguments.gelu,
+                                  arguments.output_type == ValueType::BF16};
+    const char* input = advance(arguments.input, first * weight.inputs, input_bytes);
+    multiply(context, weight, input, rows, reduce ? stream.partials : nullptr, epilogue, wide);
+    if (!reduce) continue;
+    const ReduceLinear sums{stream.partials, static_cast<int>(slices), static_cast<int>(rows),
+                            static_cast<int>(outputs), epilogue};
+    wide ? launch_reduce<true>(stream, sums) : launch_reduce<false>(stream, sums);
+  }
+}
+
+void linear_norm(const Context& context, const LinearNormArguments& arguments) {
+  const PackedMatrix& weight = *arguments.weight;
+  require_types(context, weight);
+  const Stream& stream = *context.stream;
+  const int64_t width = weight.outputs;
+  const int64_t value_bytes = bytes_of(context.activations);
+  const bool wide = width % 4 == 0 && aligned_16(arguments.bias) && aligned_16(arguments.gain) &&
+                    aligned_16(arguments.shift) && aligned_16(arguments.states) && aligned_16(arguments.normed);
+  const int64_t most = weight.type == WeightType::F32 ? 1 : inner_slices(width, weight.inputs).slices;
+
+  for (int64_t first = 0, rows; first < arguments.rows; first += rows) {
+    rows = std::min(arguments.rows - first, rows_of_partials(stream, most, width));
+    const char* input = advance(arguments.input, first * weight.inputs, value_bytes);
+    const int slices = multiply(context, weight, input, rows, stream.partials, LinearEpilogue{}, wide);
+    const NormLinear sums{stream.partials,
+                          slices,
+                          static_cast<int>(rows),
+                          static_cast<int>(width),
+                          arguments.bias,
+                          arguments.gain,
+                          arguments.shift,
+                          arguments.epsilon,
+                          arguments.placement == NormPlacement::Post,
+                          arguments.states + first * width,
+                          advance(arguments.normed, first * width, value_bytes),
+                          context.activations == ValueType::BF16};
+    wide ? launch_norm<true>(stream, sums) : launch_norm<false>(stream, sums);
+  }
+}
+
+}  // namespace mask_predict::cuda

@@ -1,0 +1,53 @@
+#include "ops/operations.h"
+
+#include "cuda/device.h"
+#include "cuda/platform.h"
+#include "cuda/stream.h"
+
+namespace mask_predict {
+namespace {
+
+void* allocate(uint64_t bytes) {
+  void* data = nullptr;
+  const cudaError_t status = cudaMalloc(&data, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  cuda::check(status, "cudaMalloc");
+  cuda::check(cudaMemset(data, 0, bytes), "cudaMemset");
+  return data;
+}
+
+// Errors are of no use here: at the end of a process the driver may be gone before the last buffer.
+void release(void* data, uint64_t) { cudaFree(data); }
+
+const Memory device_memory = {allocate, release};
+
+// From pageable memory, cudaMemcpyAsync returns once the bytes have left it.
+void upload(const Context& context, void* to, const void* from, uint64_t bytes) {
+  if (bytes == 0) return;
+  cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, context.stream->handle), "cudaMemcpyAsync to the device");
+}
+
+void download(const Context& context, void* to, const void* from, uint64_t bytes) {
+  if (bytes == 0) return;
+  cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, context.stream->handle), "cudaMemcpyAsync to the host");
+  cuda::check(cudaStreamSynchronize(context.stream->handle), "cudaStreamSynchronize");
+}
+
+void copy(const Context& context, void* to, const void* from, uint64_t bytes) {
+  if (bytes == 0) return;
+  cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, context.stream->handle), "cudaMemcpyAsync on the device");
+}
+
+}  // namespace
+
+const Operations cuda_operations = {
+    cuda::device_kind,    &device_memory,     upload,               download,
+    copy,                 cuda::packed_bytes, cuda::pack,           cuda::embed,
+    cuda::layer_norm,     cuda::linear,       cuda::linear_norm,    cuda::mixed_attention,
+    cuda::gather_rows,    cuda::mean_rows,    cuda::lm_head_argmax, cuda::logits_at,
+    cuda::fill_masks,     cuda::remask,       cuda::sample};
+
+}  // namespace mask_predict

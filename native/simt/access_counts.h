@@ -1,0 +1,24 @@
+// Counts what the hardware would do with the accesses of a warp. Lanes run one after another here, so the
+// accesses of one instruction are brought together first: the n-th time each lane of a warp comes to the same
+// place.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "simt/block.h"
+
+namespace mask_predict::simt {
+
+enum class Space { Shared, Global };
+
+void begin_counting(const char* kernel, uint64_t blocks);
+void finish_counting_block();
+
+// The running lane's part of one instruction.
+void count_access(Space space, const char* access, const void* pointer, size_t bytes, Site site);
+
+// A whole instruction: `count` rows of 16 bytes that are read together (ldmatrix).
+void count_rows(const char* access, const void* const* rows, int count, Site site);
+
+}  // namespace mask_predict::simt

@@ -1,0 +1,244 @@
+// The device, its memory, and launches.
+#include "simt/runtime_api.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <vector>
+
+#include "simt/block.h"
+#include "simt/dependency.h"
+#include "simt/memory.h"
+#include "simt/streams.h"
+
+namespace mask_predict::simt {
+
+namespace {
+
+constexpr int multiprocessors = 132;
+constexpr int compute_capability = 90;
+constexpr int l2_cache_bytes = 50 << 20;
+constexpr size_t shared_bytes_without_asking = 48 * 1024;
+
+thread_local const char* next_name = "?";
+
+struct Known {
+  std::map<const void*, size_t> shared_bytes;         // kernels that asked for more
+  std::map<const char*, size_t, std::less<>> pinned;  // host memory
+};
+Known& known() {
+  static Known& instance = *new Known;
+  return instance;
+}
+
+bool is_pinned(const void* pointer) {
+  const std::lock_guard lock(runtime_mutex());
+  auto after = known().pinned.upper_bound(static_cast<const char*>(pointer));
+  if (after == known().pinned.begin()) return false;
+  --after;
+  return static_cast<const char*>(pointer) < after->first + after->second;
+}
+
+bool is_device(const void* pointer, size_t bytes) { return in_device_memory(pointer, bytes); }
+bool touches_device(const void* pointer) { return in_device_memory(pointer, 0); }
+
+// Whether the addresses are what `kind` says, as far as that can be known.
+bool fits(const void* pointer, size_t bytes, bool device) {
+  return device ? is_device(pointer, bytes) : !touches_device(pointer);
+}
+
+}  // namespace
+
+void name_next_kernel(const char* name) { next_name = name; }
+
+cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> body) {
+  const char* name = std::exchange(next_name, "?");
+  const dim3 grid = config.gridDim;
+  const dim3 block = config.blockDim;
+  const uint64_t threads = static_cast<uint64_t>(block.x) * block.y * block.z;
+  const bool blocks_are_right = threads >= 1 && threads <= 1024 && block.z <= 64;
+  const bool grid_is_right =
+      grid.x >= 1 && grid.x <= 0x7fffffff && grid.y >= 1 && grid.y <= 65535 && grid.z >= 1 && grid.z <= 65535;
+  if (!blocks_are_right || !grid_is_right) return remember(cudaErrorInvalidConfiguration);
+  if (threads % 32) {
+    std::fprintf(stderr, "simt: kernel %s: the emulator needs blocks of whole warps\n", name);
+    return remember(cudaErrorInvalidConfiguration);
+  }
+  {
+    const std::lock_guard lock(runtime_mutex());
+    const auto found = known().shared_bytes.find(kernel);
+    const size_t allowed = found == known().shared_bytes.end() ? shared_bytes_without_asking : found->second;
+    if (config.dynamicSmemBytes > allowed) return remember(cudaErrorInvalidValue);
+  }
+  bool dependent = false;
+  for (unsigned i = 0; i < config.numAttrs; ++i) {
+    dependent |= config.attrs[i].id == cudaLaunchAttributeProgrammaticStreamSerialization &&
+                 config.attrs[i].val.programmaticStreamSerializationAllowed != 0;
+  }
+  return enqueue(config.stream, [call = KernelLaunch{name, grid, block, config.dynamicSmemBytes, dependent,
+                                                     config.stream, std::move(body)}] { run(call); });
+}
+
+}  // namespace mask_predict::simt
+
+using namespace mask_predict::simt;
+
+// ---- the device -------------------------------------------------------------------------------------------
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) { return device ? remember(cudaErrorInvalidDevice) : cudaSuccess; }
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device) return remember(cudaErrorInvalidDevice);
+  *properties = {};
+  std::snprintf(properties->name, sizeof properties->name, "SIMT emulator");
+  properties->totalGlobalMem = device_memory_total();
+  properties->sharedMemPerBlock = shared_bytes_without_asking;
+  properties->sharedMemPerBlockOptin = largest_shared_bytes;
+  properties->sharedMemPerMultiprocessor = largest_shared_bytes + 1024;
+  properties->major = compute_capability / 10;
+  properties->minor = compute_capability % 10;
+  properties->multiProcessorCount = multiprocessors;
+  properties->warpSize = 32;
+  properties->maxThreadsPerBlock = 1024;
+  properties->l2CacheSize = l2_cache_bytes;
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  if (device) return remember(cudaErrorInvalidDevice);
+  switch (attribute) {
+    case cudaDevAttrMaxThreadsPerBlock: *value = 1024; break;
+    case cudaDevAttrMultiProcessorCount: *value = multiprocessors; break;
+    case cudaDevAttrL2CacheSize: *value = l2_cache_bytes; break;
+    case cudaDevAttrComputeCapabilityMajor: *value = compute_capability / 10; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = compute_capability % 10; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = static_cast<int>(largest_shared_bytes); break;
+  }
+  return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = 13000;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) { return cudaDriverGetVersion(version); }
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+  *attributes = {};
+  attributes->maxThreadsPerBlock = 1024;
+  attributes->ptxVersion = attributes->binaryVersion = compute_capability;
+  return cudaSuccess;
+}
+
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
+  if (value < 0 || static_cast<size_t>(value) > largest_shared_bytes) return remember(cudaErrorInvalidValue);
+  const std::lock_guard lock(runtime_mutex());
+  known().shared_bytes[kernel] = static_cast<size_t>(value);
+  return cudaSuccess;
+}
+
+// ---- memory -----------------------------------------------------------------------------------------------
+
+cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+  *pointer = nullptr;
+  if (forbidden_by_capture()) return remember(cudaErrorStreamCaptureUnsupported);
+  if (!bytes) return cudaSuccess;
+  *pointer = allocate_device(bytes);
+  return *pointer ? cudaSuccess : remember(cudaErrorMemoryAllocation);
+}
+
+cudaError_t cudaFree(void* pointer) {
+  if (!pointer) return cudaSuccess;
+  if (forbidden_by_capture()) return remember(cudaErrorStreamCaptureUnsupported);
+  const std::lock_guard lock(runtime_mutex());
+  const cudaError_t status = drain_all_streams();
+  return free_device(pointer) ? status : remember(cudaErrorInvalidValue);
+}
+
+cudaError_t cudaMallocHost(void** pointer, size_t bytes) {
+  *pointer = std::malloc(bytes);
+  if (!*pointer) return remember(cudaErrorMemoryAllocation);
+  std::memset(*pointer, poison_byte, bytes);
+  const std::lock_guard lock(runtime_mutex());
+  known().pinned[static_cast<char*>(*pointer)] = bytes;
+  return cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void* pointer) {
+  if (!pointer) return cudaSuccess;
+  const std::lock_guard lock(runtime_mutex());
+  const cudaError_t status = drain_all_streams();
+  if (!known().pinned.erase(static_cast<char*>(pointer))) return remember(cudaErrorInvalidValue);
+  std::free(pointer);
+  return status;
+}
+
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  *total = device_memory_total();
+  *free = *total - device_memory_used();
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+  if (!bytes) return cudaSuccess;
+  const bool to_device = kind == cudaMemcpyDefault
+                             ? touches_device(to)
+                             : kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  const bool from_device = kind == cudaMemcpyDefault
+                               ? touches_device(from)
+                               : kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  if (!fits(to, bytes, to_device) || !fits(from, bytes, from_device)) return remember(cudaErrorInvalidValue);
+  const auto copy = [=] {
+    forget_kernels();
+    const DeviceMemoryInReach in_reach;
+    std::memcpy(to, from, bytes);
+  };
+  if (is_capturing(stream)) return enqueue(stream, copy);
+  if (!from_device && to_device && !is_pinned(from)) {  // staged before the call returns
+    const char* begin = static_cast<const char*>(from);
+    return enqueue(stream, [to, staged = std::vector<char>(begin, begin + bytes)] {
+      forget_kernels();
+      const DeviceMemoryInReach in_reach;
+      std::memcpy(to, staged.data(), staged.size());
+    });
+  }
+  const cudaError_t status = enqueue(stream, copy);
+  const bool returns_when_done = from_device && !to_device && !is_pinned(to);
+  return status == cudaSuccess && returns_when_done ? drain(stream) : status;
+}
+
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  if (forbidden_by_capture()) return remember(cudaErrorStreamCaptureUnsupported);
+  const std::lock_guard lock(runtime_mutex());
+  cudaError_t status = drain_blocking_streams();
+  if (status == cudaSuccess) status = cudaMemcpyAsync(to, from, bytes, kind, nullptr);
+  return status == cudaSuccess ? drain(nullptr) : status;
+}
+
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+  if (!bytes) return cudaSuccess;
+  if (!is_device(to, bytes)) return remember(cudaErrorInvalidValue);
+  return enqueue(stream, [=] {
+    forget_kernels();
+    const DeviceMemoryInReach in_reach;
+    std::memset(to, value, bytes);
+  });
+}
+
+cudaError_t cudaMemset(void* to, int value, size_t bytes) {
+  if (forbidden_by_capture()) return remember(cudaErrorStreamCaptureUnsupported);
+  const std::lock_guard lock(runtime_mutex());
+  cudaError_t status = drain_blocking_streams();
+  if (status == cudaSuccess) status = cudaMemsetAsync(to, value, bytes, nullptr);
+  return status == cudaSuccess ? drain(nullptr) : status;
+}

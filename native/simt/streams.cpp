@@ -1,0 +1,290 @@
+// Streams, events and graphs: queues of closures. A graph is a queue that was recorded instead of run.
+#include "simt/streams.h"
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "simt/block.h"
+
+using Work = std::function<void()>;
+
+struct CUgraph_st {
+  std::vector<Work> nodes;
+};
+
+struct CUgraphExec_st {
+  std::vector<Work> nodes;
+};
+
+struct CUstream_st {
+  bool blocking = true;
+  std::deque<Work> queue;
+  uint64_t enqueued = 0, done = 0;
+  std::unique_ptr<CUgraph_st> recording;
+  bool recording_is_spoilt = false;
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+  std::thread::id recorder;
+};
+
+struct CUevent_st {
+  cudaStream_t stream = nullptr;
+  uint64_t position = 0;  // of the stream, when it was recorded
+};
+
+namespace mask_predict::simt {
+
+namespace {
+
+struct Streams {
+  CUstream_st default_stream;
+  std::set<cudaStream_t> created;
+};
+Streams& streams() {
+  static Streams& instance = *new Streams;
+  return instance;
+}
+
+CUstream_st* find(cudaStream_t stream) {
+  if (!stream) return &streams().default_stream;
+  return streams().created.count(stream) ? stream : nullptr;
+}
+
+// Runs the stream up to a position.
+void run_until(CUstream_st& stream, uint64_t position) {
+  while (stream.done < position && !stream.queue.empty()) {
+    const Work work = std::move(stream.queue.front());
+    stream.queue.pop_front();
+    ++stream.done;
+    try {
+      work();
+    } catch (...) {
+      stream.done += stream.queue.size();
+      stream.queue.clear();
+      throw;
+    }
+  }
+}
+
+cudaError_t run_and_remember(CUstream_st& stream, uint64_t position) {
+  try {
+    run_until(stream, position);
+    return cudaSuccess;
+  } catch (const std::exception& error) {
+    return remember_failure(error.what());
+  }
+}
+
+}  // namespace
+
+std::recursive_mutex& runtime_mutex() {
+  static std::recursive_mutex& mutex = *new std::recursive_mutex;
+  return mutex;
+}
+
+cudaError_t enqueue(cudaStream_t handle, Work work) {
+  const std::lock_guard lock(runtime_mutex());
+  CUstream_st* stream = find(handle);
+  if (!stream) return remember(cudaErrorInvalidResourceHandle);
+  if (stream->recording_is_spoilt) return remember(cudaErrorStreamCaptureInvalidated);
+  if (stream->recording) {
+    stream->recording->nodes.push_back(std::move(work));
+  } else {
+    stream->queue.push_back(std::move(work));
+    ++stream->enqueued;
+  }
+  return cudaSuccess;
+}
+
+cudaError_t drain(cudaStream_t handle) {
+  const std::lock_guard lock(runtime_mutex());
+  CUstream_st* stream = find(handle);
+  if (!stream) return remember(cudaErrorInvalidResourceHandle);
+  return run_and_remember(*stream, stream->enqueued);
+}
+
+cudaError_t drain_blocking_streams() {
+  const std::lock_guard lock(runtime_mutex());
+  cudaError_t status = drain(nullptr);
+  for (cudaStream_t stream : streams().created) {
+    if (stream->blocking && status == cudaSuccess) status = drain(stream);
+  }
+  return status;
+}
+
+cudaError_t drain_all_streams() {
+  const std::lock_guard lock(runtime_mutex());
+  cudaError_t status = drain(nullptr);
+  for (cudaStream_t stream : streams().created) {
+    if (status == cudaSuccess) status = drain(stream);
+  }
+  return status;
+}
+
+bool is_capturing(cudaStream_t handle) {
+  const std::lock_guard lock(runtime_mutex());
+  const CUstream_st* stream = find(handle);
+  return stream && stream->recording;
+}
+
+bool forbidden_by_capture() {
+  const std::lock_guard lock(runtime_mutex());
+  bool forbidden = false;
+  for (cudaStream_t stream : streams().created) {
+    if (!stream->recording || stream->mode == cudaStreamCaptureModeRelaxed) continue;
+    if (stream->mode == cudaStreamCaptureModeThreadLocal && stream->recorder != std::this_thread::get_id())
+      continue;
+    stream->recording_is_spoilt = true;
+    forbidden = true;
+  }
+  return forbidden;
+}
+
+}  // namespace mask_predict::simt
+
+using namespace mask_predict::simt;
+
+// ---- streams ----------------------------------------------------------------------------------------------
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
+  const std::lock_guard lock(runtime_mutex());
+  *stream = new CUstream_st;
+  (*stream)->blocking = flags != cudaStreamNonBlocking;
+  streams().created.insert(*stream);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamCreate(cudaStream_t* stream) {
+  return cudaStreamCreateWithFlags(stream, cudaStreamDefault);
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const std::lock_guard lock(runtime_mutex());
+  const cudaError_t status = drain(stream);
+  if (!stream || !streams().created.erase(stream)) return remember(cudaErrorInvalidResourceHandle);
+  delete stream;
+  return status;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (forbidden_by_capture()) return remember(cudaErrorStreamCaptureUnsupported);
+  return stream ? drain(stream) : drain_blocking_streams();
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t handle) {
+  const std::lock_guard lock(runtime_mutex());
+  const CUstream_st* stream = find(handle);
+  if (!stream) return remember(cudaErrorInvalidResourceHandle);
+  // One who asks again and again must see an end.
+  return stream->queue.empty() ? cudaSuccess
+                               : (drain(handle) == cudaSuccess ? cudaErrorNotReady : cudaPeekAtLastError());
+}
+
+cudaError_t cudaDeviceSynchronize() {
+  if (forbidden_by_capture()) return remember(cudaErrorStreamCaptureUnsupported);
+  return drain_all_streams();
+}
+
+// ---- events -----------------------------------------------------------------------------------------------
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new CUevent_st;
+  return cudaSuccess;
+}
+cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, cudaEventDefault); }
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
+  const std::lock_guard lock(runtime_mutex());
+  const CUstream_st* stream = find(handle);
+  if (!stream) return remember(cudaErrorInvalidResourceHandle);
+  if (stream->recording) return remember(cudaErrorNotSupported);
+  event->stream = handle;
+  event->position = stream->enqueued;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  const std::lock_guard lock(runtime_mutex());
+  CUstream_st* stream = find(event->stream);
+  return stream ? run_and_remember(*stream, event->position) : cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event) { return cudaEventSynchronize(event); }
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (is_capturing(stream)) return remember(cudaErrorNotSupported);
+  return enqueue(stream, [awaited = event->stream, position = event->position] {
+    if (CUstream_st* other = find(awaited)) run_until(*other, position);
+  });
+}
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
+  *milliseconds = 0;
+  return cudaSuccess;
+}
+
+// ---- graphs -----------------------------------------------------------------------------------------------
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  const std::lock_guard lock(runtime_mutex());
+  if (!stream) return remember(cudaErrorStreamCaptureUnsupported);
+  if (!find(stream)) return remember(cudaErrorInvalidResourceHandle);
+  if (stream->recording) return remember(cudaErrorInvalidValue);
+  stream->recording = std::make_unique<CUgraph_st>();
+  stream->recording_is_spoilt = false;
+  stream->mode = mode;
+  stream->recorder = std::this_thread::get_id();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  const std::lock_guard lock(runtime_mutex());
+  *graph = nullptr;
+  if (!stream || !find(stream) || !stream->recording) return remember(cudaErrorInvalidValue);
+  std::unique_ptr<CUgraph_st> recorded = std::move(stream->recording);
+  const bool spoilt = std::exchange(stream->recording_is_spoilt, false);
+  if (spoilt) return remember(cudaErrorStreamCaptureInvalidated);
+  *graph = recorded.release();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* status) {
+  const std::lock_guard lock(runtime_mutex());
+  const CUstream_st* stream = find(handle);
+  if (!stream) return remember(cudaErrorInvalidResourceHandle);
+  *status = !stream->recording            ? cudaStreamCaptureStatusNone
+            : stream->recording_is_spoilt ? cudaStreamCaptureStatusInvalidated
+                                          : cudaStreamCaptureStatusActive;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  *executable = new CUgraphExec_st{graph->nodes};
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return cudaSuccess; }
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  for (const Work& node : executable->nodes) {
+    const cudaError_t status = enqueue(stream, node);
+    if (status != cudaSuccess) return status;
+  }
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  delete executable;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
