@@ -1,4 +1,4 @@
-// Attention on the tensor cores, for bfloat16 and head sizes that are multiples of 16.
+// Attention on the tensor cores, for bfloat16 and head sizes that are multiples of 64, or of 64 and 16 more.
 //
 // A block has 64 query rows, 16 in each of its 4 warps, and goes over the keys in tiles of 64, keeping for every row
 // the largest score so far, the sum of the exponentials relative to it and the weighted sum of the values. Neither

@@ -4,21 +4,26 @@
 #pragma once
 
 #include "cuda/linear_epilogue.cuh"
+#include "cuda/linear_slices.h"
+#include "cuda/reduce.cuh"
 
 namespace mask_predict::cuda {
 
-// values = sums of the slices; `partials`: the group's place in the first one.
+// values = sums of the slices; `partials`: the group's place in the first one. All are asked for before the first is
+// needed.
 template <bool wide>
 __device__ __forceinline__ void add_slices(float (&values)[4], const float* partials, int slices, int64_t slice_stride,
                                            int count) {
+  float added[most_slices][4] = {};
 #pragma unroll
-  for (int i = 0; i < 4; ++i) values[i] = 0.0f;
-#pragma unroll 8
-  for (int slice = 0; slice < slices; ++slice) {
-    float added[4];
-    load_group<wide>(added, partials + slice * slice_stride, count);
+  for (int slice = 0; slice < most_slices; ++slice) {
+    if (slice < slices) load_group<wide>(added[slice], partials + slice * slice_stride, count);
+  }
 #pragma unroll
-    for (int i = 0; i < 4; ++i) values[i] += added[i];
+  for (int i = 0; i < 4; ++i) {
+    values[i] = 0.0f;
+#pragma unroll
+    for (int slice = 0; slice < most_slices; ++slice) values[i] += added[slice][i];
   }
 }
 
@@ -38,11 +43,12 @@ inline constexpr int reduce_outputs = reduce_threads * 4;  // of a block
 // Grid: rows, blocks of outputs.
 template <bool wide>
 __global__ void __launch_bounds__(reduce_threads) linear_reduce_kernel(const ReduceLinear a) {
-  wait_for_earlier_kernels();
-  allow_next_kernel();
   const int64_t row = blockIdx.x;
   const int output = static_cast<int>(blockIdx.y) * reduce_outputs + static_cast<int>(threadIdx.x) * 4;
   const int count = a.outputs - output;
+  if (count > 0 && a.epilogue.bias != nullptr) prefetch_l2(a.epilogue.bias + output);
+  wait_for_earlier_kernels();
+  allow_next_kernel();
   if (count <= 0) return;
   float values[4];
   add_slices<wide>(values, a.partials + row * a.outputs + output, a.slices, int64_t{a.rows} * a.outputs, count);
@@ -66,36 +72,31 @@ struct NormLinear {
   bool narrow;            // normed is bfloat16, else float
 };
 
-inline constexpr int norm_most_warps = 16;
+inline constexpr int norm_most_warps = 32;
 
 inline int norm_threads(int64_t width) {
   const int64_t warps = (width + 127) / 128;  // a group for each thread
   return 32 * static_cast<int>(warps < norm_most_warps ? warps : norm_most_warps);
 }
 
-// The row and two sums of every warp.
+// The row and a sum of every warp.
 inline size_t norm_shared_bytes(int64_t width) {
-  return (2 * norm_most_warps + static_cast<size_t>(width + 3) / 4 * 4) * sizeof(float);
-}
-
-// The sum over the block, in one fixed order. `warp_sums`: shared memory that nothing else uses.
-__device__ __forceinline__ float block_sum(float value, float* warp_sums) {
-  const float sum = warp_sum(value);
-  if (lane_index() == 0) store_shared(warp_sums + warp_index(), sum);
-  __syncthreads();
-  float total = 0.0f;
-  for (int warp = 0; warp < static_cast<int>(blockDim.x) / 32; ++warp) total += load_shared(warp_sums + warp);
-  return total;
+  return (norm_most_warps + static_cast<size_t>(width + 3) / 4 * 4) * sizeof(float);
 }
 
 // A block for each row. The row is read once and kept in shared memory, where each thread meets only its own groups.
 template <bool wide>
 __global__ void __launch_bounds__(norm_most_warps * 32) linear_norm_kernel(const NormLinear a) {
   float* warp_sums = shared_memory<float>();
-  float* values_of_row = warp_sums + 2 * norm_most_warps;
+  float* values_of_row = warp_sums + norm_most_warps;
   const int64_t row = blockIdx.x;
   const int first = static_cast<int>(threadIdx.x) * 4;
   const int step = static_cast<int>(blockDim.x) * 4;
+  for (int i = first; i < a.width; i += step) {  // constants: no kernel writes them
+    if (a.bias != nullptr) prefetch_l2(a.bias + i);
+    prefetch_l2(a.gain + i);
+    prefetch_l2(a.shift + i);
+  }
   wait_for_earlier_kernels();
   allow_next_kernel();
 
@@ -129,7 +130,7 @@ __global__ void __launch_bounds__(norm_most_warps * 32) linear_norm_kernel(const
       if (wide || i + k < a.width) squares = __fmaf_rn(differences[k], differences[k], squares);
     }
   }
-  const float variance = block_sum(squares, warp_sums + norm_most_warps) / static_cast<float>(a.width);
+  const float variance = block_sum(squares, warp_sums) / static_cast<float>(a.width);
   const float factor = 1.0f / sqrtf(variance + a.epsilon);
 
   for (int i = first; i < a.width; i += step) {

@@ -10,6 +10,7 @@ namespace mask_predict::cuda {
 
 inline constexpr int block_outputs = 128;  // of one block of threads
 inline constexpr int chunk_inner = 128;    // what a block has in flight at a time; slices are whole chunks
+inline constexpr int most_slices = 8;
 
 struct InnerSlices {
   int chunks;        // in the inner dimension; the last one may reach beyond it
@@ -21,10 +22,10 @@ inline InnerSlices inner_slices(int64_t outputs, int64_t inputs) {
   // A block has 32 KiB of weights on their way. At 4.3 TB/s and about a microsecond of latency that takes some 130
   // blocks; each further slice is only more sums to write and to read again.
   constexpr int64_t wanted_blocks = 160;
-  constexpr int64_t most_slices = 8;
   const int64_t blocks = (outputs + block_outputs - 1) / block_outputs;
   const int64_t chunks = std::max<int64_t>((inputs + chunk_inner - 1) / chunk_inner, 1);
-  const int64_t wanted = std::clamp<int64_t>((wanted_blocks + blocks - 1) / blocks, 1, std::min(chunks, most_slices));
+  const int64_t wanted = std::clamp<int64_t>((wanted_blocks + blocks - 1) / blocks, 1,
+                                             std::min<int64_t>(chunks, most_slices));
   const int64_t slice_chunks = (chunks + wanted - 1) / wanted;
   return {static_cast<int>(chunks), static_cast<int>(slice_chunks),
           static_cast<int>((chunks + slice_chunks - 1) / slice_chunks)};

@@ -36,12 +36,14 @@ inline constexpr int row_stages = 3;
 inline constexpr int row_stride = chunk_inner + 8;
 inline constexpr int sums_stride = block_outputs + 4;
 
-// The rows' stages; the sums take their place at the end.
-constexpr size_t tensor_shared_bytes(int row_tile) {
-  const size_t stages = static_cast<size_t>(row_stages * row_tile * row_stride) * sizeof(__nv_bfloat16);
-  const size_t sums = static_cast<size_t>(row_tile * sums_stride) * sizeof(float);
-  return stages > sums ? stages : sums;
-}
+template <int row_tile>
+inline constexpr size_t stages_bytes = size_t{row_stages * row_tile * row_stride} * sizeof(__nv_bfloat16);
+static_assert(row_stages * row_stride * sizeof(__nv_bfloat16) >= sums_stride * sizeof(float));
+
+// The rows' stages, whose place the block's sums take at the end; and the sums of the slices before.
+template <int row_tile, bool all_slices>
+inline constexpr size_t tensor_shared_bytes =
+    stages_bytes<row_tile> + (all_slices ? size_t{row_tile * block_outputs} * sizeof(float) : 0);
 
 // Brings one chunk of the rows into shared memory, zeros beyond the matrix: asynchronously, where rows are aligned.
 template <int row_tile>
@@ -96,6 +98,29 @@ __device__ __forceinline__ void multiply_tile(float (&sums)[warp_tiles][row_tile
   }
 }
 
+// Between two slices: adds what the ones before came to, and unless this is the last one keeps the result and begins
+// anew. `kept`: shared memory, of which each thread has its own part.
+template <int row_tile>
+__device__ __forceinline__ void end_slice(float (&sums)[warp_tiles][row_tile / 8][4], float4* kept, bool first,
+                                          bool last) {
+#pragma unroll
+  for (int tile = 0; tile < warp_tiles; ++tile) {
+#pragma unroll
+    for (int i = 0; i < row_tile / 8; ++i) {
+      float4* place = kept + (tile * (row_tile / 8) + i) * tensor_threads + threadIdx.x;
+      float(&sum)[4] = sums[tile][i];
+      if (!first) {
+        const float4 before = load_shared(place);
+        sum[0] += before.x, sum[1] += before.y, sum[2] += before.z, sum[3] += before.w;
+      }
+      if (!last) {
+        store_shared(place, make_float4(sum[0], sum[1], sum[2], sum[3]));
+        sum[0] = sum[1] = sum[2] = sum[3] = 0.0f;
+      }
+    }
+  }
+}
+
 // Writes the block's sums [row_tile, block_outputs], which lie in shared memory, row by row.
 template <bool wide>
 __device__ __forceinline__ void write_sums(const TensorLinear& a, const float* sums, int row_tile, int first_row,
@@ -128,23 +153,30 @@ __global__ void __launch_bounds__(tensor_threads) linear_tensor_kernel(const Ten
 
   const int inner_tiles = (a.inputs + 15) / 16;
   const int first_tile = first_output / 16 + warp_index() * warp_tiles;
-  const int output_tiles = min(max((a.outputs + 15) / 16 - first_tile, 0), warp_tiles);  // that exist
-  const uint4* next_weights = a.weights + (static_cast<int64_t>(first_tile) * inner_tiles + first_chunk * chunk_tiles) * 32;
-  const int64_t tile_stride = static_cast<int64_t>(inner_tiles) * 32;
+  const int output_tiles = (a.outputs + 15) / 16 - first_tile;  // from there to the matrix's end
   const CachePolicy policy = evict_first_policy();
+  const uint4* next_weights[warp_tiles];  // the lane's part of the next chunk's first tile
   uint4 weights[chunk_tiles][warp_tiles];
+#pragma unroll
+  for (int tile = 0; tile < warp_tiles; ++tile) {
+    // Beyond the last tile of outputs it is multiplied once more, and not written.
+    const int64_t row_of_tiles = first_tile + max(min(tile, output_tiles - 1), 0);
+    next_weights[tile] = a.weights + (row_of_tiles * inner_tiles + first_chunk * chunk_tiles) * 32 + lane;
+  }
+  const int first_tiles = output_tiles > 0 ? inner_tiles - first_chunk * chunk_tiles : 0;
 #pragma unroll
   for (int inside = 0; inside < chunk_tiles; ++inside) {
 #pragma unroll
     for (int tile = 0; tile < warp_tiles; ++tile) {
-      const bool valid = tile < output_tiles && first_chunk * chunk_tiles + inside < inner_tiles;
-      weights[inside][tile] = load_tile(next_weights + tile * tile_stride + inside * 32 + lane, valid, policy);
+      weights[inside][tile] = load_tile(next_weights[tile] + inside * 32, inside < first_tiles, policy);
     }
   }
-  next_weights += chunk_tiles * 32;
-  if (first_chunk + 1 < end_chunk && (first_chunk + 1) * chunk_tiles + lane / 4 < inner_tiles) {
-    // The chunk after that: a lane asks for a quarter of a tile.
-    for (int tile = 0; tile < output_tiles; ++tile) prefetch_l2(next_weights + tile * tile_stride + lane * 8);
+#pragma unroll
+  for (int tile = 0; tile < warp_tiles; ++tile) {
+    next_weights[tile] += chunk_tiles * 32;
+    if (first_chunk + 1 < end_chunk && chunk_tiles + lane / 4 < first_tiles) {
+      prefetch_l2(next_weights[tile] + lane * 7);  // a quarter of a tile each (l + 7 l), of the chunk after that
+    }
   }
 
   wait_for_earlier_kernels();
@@ -158,10 +190,8 @@ __global__ void __launch_bounds__(tensor_threads) linear_tensor_kernel(const Ten
   }
 
   float sums[warp_tiles][row_tile / 8][4] = {};
-  float totals[warp_tiles][row_tile / 8][4] = {};  // of the slices before
   int stage = 0;
   int stage_to_fill = row_stages - 1;
-  int slice_left = a.slices.slice_chunks;
   for (int chunk = first_chunk; chunk < end_chunk; ++chunk) {
     cp_async_wait<row_stages - 2>();
     __syncthreads();  // this chunk's rows are there, and the stage of the last one is free
@@ -184,28 +214,19 @@ __global__ void __launch_bounds__(tensor_threads) linear_tensor_kernel(const Ten
         multiply_tile<row_tile>(sums, fragments, stages + stage * row_tile * row_stride + inside * 16);
 #pragma unroll
         for (int tile = 0; tile < warp_tiles; ++tile) {
-          const bool valid = tile < output_tiles && inside < next_tiles;
-          weights[inside][tile] = load_tile(next_weights + tile * tile_stride + inside * 32 + lane, valid, policy);
+          weights[inside][tile] = load_tile(next_weights[tile] + inside * 32, inside < next_tiles, policy);
         }
       }
-      next_weights += chunk_tiles * 32;
+#pragma unroll
+      for (int tile = 0; tile < warp_tiles; ++tile) next_weights[tile] += chunk_tiles * 32;
     }
     stage = stage + 1 == row_stages ? 0 : stage + 1;
     stage_to_fill = stage_to_fill + 1 == row_stages ? 0 : stage_to_fill + 1;
     if constexpr (all_slices) {
-      if (--slice_left == 0 || chunk + 1 == end_chunk) {
-        slice_left = a.slices.slice_chunks;
-#pragma unroll
-        for (int tile = 0; tile < warp_tiles; ++tile) {
-#pragma unroll
-          for (int i = 0; i < row_tile / 8; ++i) {
-#pragma unroll
-            for (int part = 0; part < 4; ++part) {
-              totals[tile][i][part] += sums[tile][i][part];
-              sums[tile][i][part] = 0.0f;
-            }
-          }
-        }
+      const int done = chunk + 1;
+      if (done % a.slices.slice_chunks == 0 || done == end_chunk) {
+        float4* kept = reinterpret_cast<float4*>(shared_memory<char>() + stages_bytes<row_tile>);
+        end_slice<row_tile>(sums, kept, done <= a.slices.slice_chunks, done == end_chunk);
       }
     }
   }
@@ -220,7 +241,7 @@ __global__ void __launch_bounds__(tensor_threads) linear_tensor_kernel(const Ten
       for (int part = 0; part < 4; ++part) {
         const int row = i * 8 + lane % 4 * 2 + part % 2;
         const int output = (warp_index() * warp_tiles + tile) * 16 + lane / 4 + part / 2 * 8;
-        store_shared(block_sums + row * sums_stride + output, all_slices ? totals[tile][i][part] : sums[tile][i][part]);
+        store_shared(block_sums + row * sums_stride + output, sums[tile][i][part]);
       }
     }
   }

@@ -12,7 +12,7 @@ constexpr int plain_inner = 32;                 // a warp copies a row
 constexpr int plain_stride = plain_inner + 1;   // a warp's 8 outputs, and its 4 rows, lie in different banks
 constexpr size_t plain_bytes = (pass_strips * strip_outputs + plain_rows) * plain_stride * sizeof(float);
 
-__global__ void __launch_bounds__(threads) lm_head_plain(Head head) {
+static __global__ void __launch_bounds__(threads) lm_head_plain(Head head) {
   constexpr int row_groups = plain_rows / 8;
   constexpr int outputs = pass_strips * strip_outputs;
   float* const weights = shared_memory<float>();

@@ -12,18 +12,22 @@ namespace lm_head {
 constexpr int stages = 4;
 constexpr int stage_tiles = 2;  // of 16 inner positions
 constexpr int stage_inner = stage_tiles * 16;
-constexpr int state_stride = stage_inner + 8;  // 16 bytes more, so that ldmatrix's 8 rows lie in 8 groups of banks
+constexpr int row_chunks = stage_inner / 8;  // of 16 bytes
+
+// Where a chunk of a row of states lies, in chunks: two rows fill all banks, and every second row its chunks are
+// exchanged otherwise, so that ldmatrix finds the same chunk of 8 rows in 8 groups of banks.
+__device__ __forceinline__ int place_of_chunk(int row, int chunk) { return row * row_chunks + (chunk ^ row / 2 % 4); }
 constexpr int stage_fragments = warps * strips_per_warp * stage_tiles * 32;  // of 16 bytes
 
 constexpr size_t tensor_core_bytes(int row_tile) {
-  return stages * (stage_fragments * sizeof(uint4) + static_cast<size_t>(row_tile * state_stride) * 2);
+  return stages * static_cast<size_t>(stage_fragments + row_tile * row_chunks) * sizeof(uint4);
 }
 
 template <int row_tile>
 __global__ void __launch_bounds__(threads, 2) lm_head_tensor_cores(Head head) {
   constexpr int row_groups = row_tile / 8;
   uint4* const fragments = shared_memory<uint4>();
-  __nv_bfloat16* const tokens = reinterpret_cast<__nv_bfloat16*>(fragments + stages * stage_fragments);
+  uint4* const tokens = fragments + stages * stage_fragments;
   const int lane = lane_index(), warp = warp_index(), thread = static_cast<int>(threadIdx.x);
   const int first_row = static_cast<int>(blockIdx.x) * row_tile;
   const int range = static_cast<int>(blockIdx.y), ranges = static_cast<int>(gridDim.y);
@@ -48,13 +52,12 @@ __global__ void __launch_bounds__(threads, 2) lm_head_tensor_cores(Head head) {
     }
   };
   const auto copy_states = [&](int stage, int first_tile) {
-    constexpr int row_chunks = stage_inner / 8;  // of 16 bytes
     if (thread >= row_tile * row_chunks) return;
-    const int row = thread / row_chunks, inside = thread % row_chunks * 8, position = first_tile * 16 + inside;
+    const int row = thread / row_chunks, chunk = thread % row_chunks, position = first_tile * 16 + chunk * 8;
     const bool valid = first_row + row < head.rows && position < head.width;
     const __nv_bfloat16* const states = static_cast<const __nv_bfloat16*>(head.states);
     const int64_t index = valid ? static_cast<int64_t>(first_row + row) * head.width + position : 0;
-    cp_async_16_or_zero(tokens + (stage * row_tile + row) * state_stride + inside, states + index, valid);
+    cp_async_16_or_zero(tokens + stage * row_tile * row_chunks + place_of_chunk(row, chunk), states + index, valid);
   };
   const auto advance = [&] {
     ahead_tile += stage_tiles;
@@ -92,8 +95,7 @@ __global__ void __launch_bounds__(threads, 2) lm_head_tensor_cores(Head head) {
     if (strip < end_strip) {
       const int stage = step % stages;
       const uint4* const a = fragments + stage * stage_fragments + warp * (strips_per_warp * stage_tiles * 32) + lane;
-      const __nv_bfloat16* const b =
-          tokens + (stage * row_tile + lane / 16 * 8 + lane % 8) * state_stride + lane / 8 % 2 * 8;
+      const uint4* const b = tokens + stage * row_tile * row_chunks;
 #pragma unroll
       for (int inside = 0; inside < stage_tiles; ++inside) {
         if (tile + inside >= tiles) break;
@@ -110,7 +112,8 @@ __global__ void __launch_bounds__(threads, 2) lm_head_tensor_cores(Head head) {
 #pragma unroll
         for (int group = 0; group < row_groups; group += 2) {
           uint32_t states[4];
-          ldmatrix_x4(states, b + group * 8 * state_stride + inside * 16);
+          const int row = (group + lane / 16) * 8 + lane % 8;
+          ldmatrix_x4(states, b + place_of_chunk(row, inside * 2 + lane / 8 % 2));
 #pragma unroll
           for (int s = 0; s < strips_per_warp; ++s) {
             mma_m16n8k16(logits.sums[s][group], weights[s], states[0], states[1]);

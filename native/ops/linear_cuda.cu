@@ -43,39 +43,48 @@ void launch_tensor(const Stream& stream, const TensorLinear& a) {
   const dim3 grid(tiles(a.rows, row_tile), tiles(a.outputs, block_outputs),
                   all_slices ? 1u : static_cast<unsigned>(a.slices.slices));
   launch(linear_tensor_kernel<row_tile, all_slices>,
-         LaunchShape{grid, dim3(tensor_threads), tensor_shared_bytes(row_tile), stream.handle, "linear_tensor", true},
+         LaunchShape{grid, dim3(tensor_threads), tensor_shared_bytes<row_tile, all_slices>, stream.handle,
+                     "linear_tensor", true},
          a);
 }
 
-// Whether there are blocks enough for the device when each makes all slices.
-bool sum_in_blocks(const Stream& stream, const InnerSlices& slices, int64_t rows, int64_t outputs) {
-  return slices.slices > 1 &&
-         int64_t{tiles(rows, 64)} * tiles(outputs, block_outputs) >= std::max(stream.processors * 3 / 4, 1);
+// What one launch does: how many of the rows that are left, and in how many parts their sums come out.
+struct Step {
+  int64_t rows;
+  int parts;
+};
+
+Step next_step(const Stream& stream, const PackedMatrix& weight, int64_t rows_left, bool always_partials) {
+  int64_t rows = std::min(rows_left, most_rows);
+  int parts = weight.type == WeightType::F32 ? 1 : inner_slices(weight.outputs, weight.inputs).slices;
+  // Whether there are blocks enough for the device when each makes all slices.
+  const int64_t blocks = int64_t{tiles(rows, 64)} * tiles(weight.outputs, block_outputs);
+  if (blocks >= std::max(stream.processors * 3 / 4, 1)) parts = 1;
+  if (parts > 1 || always_partials) rows = std::min(rows, rows_of_partials(stream, parts, weight.outputs));
+  return {rows, parts};
 }
 
-// All sums for rows first ... first + rows - 1: through the epilogue, or bare into partials. Returns how many slices
-// are left to be added up there.
-int multiply(const Context& context, const PackedMatrix& weight, const void* input, int64_t rows, float* partials,
-             const LinearEpilogue& epilogue, bool wide) {
+// The sums of step.rows rows: bare, into `partials`, or if that is nullptr through the epilogue.
+void multiply(const Context& context, const PackedMatrix& weight, const void* input, const Step& step,
+              float* partials, const LinearEpilogue& epilogue, bool wide) {
   const Stream& stream = *context.stream;
+  const int rows = static_cast<int>(step.rows);
   const int outputs = static_cast<int>(weight.outputs), inputs = static_cast<int>(weight.inputs);
   if (weight.type == WeightType::F32) {
-    const FloatLinear a{weight.data.as<float>(), static_cast<const float*>(input), static_cast<int>(rows), outputs,
-                        inputs, partials, epilogue};
+    const FloatLinear a{weight.data.as<float>(), static_cast<const float*>(input), rows, outputs, inputs, partials,
+                        epilogue};
     launch(linear_float_kernel,
            LaunchShape{dim3(tiles(rows, float_rows), tiles(outputs, float_outputs)), dim3(float_threads),
                        float_shared_bytes, stream.handle, "linear_float", true},
            a);
-    return 1;
+    return;
   }
   const InnerSlices slices = inner_slices(outputs, inputs);
-  const TensorLinear a{weight.data.as<uint4>(), static_cast<const __nv_bfloat16*>(input), static_cast<int>(rows),
-                       outputs, inputs, inputs % 8 == 0 && aligned_16(input), wide, slices, partials, epilogue};
-  if (sum_in_blocks(stream, slices, rows, outputs)) {
+  const TensorLinear a{weight.data.as<uint4>(), static_cast<const __nv_bfloat16*>(input), rows, outputs, inputs,
+                       inputs % 8 == 0 && aligned_16(input), wide, slices, partials, epilogue};
+  if (step.parts < slices.slices) {
     launch_tensor<64, true>(stream, a);
-    return 1;
-  }
-  if (rows <= 8) {
+  } else if (rows <= 8) {
     launch_tensor<8, false>(stream, a);
   } else if (rows <= 16) {
     launch_tensor<16, false>(stream, a);
@@ -84,7 +93,6 @@ int multiply(const Context& context, const PackedMatrix& weight, const void* inp
   } else {
     launch_tensor<64, false>(stream, a);
   }
-  return slices.slices;
 }
 
 template <bool wide>
@@ -117,24 +125,23 @@ void linear(const Context& context, const LinearArguments& arguments) {
   const Stream& stream = *context.stream;
   const int64_t outputs = weight.outputs;
   const int64_t input_bytes = bytes_of(context.activations), output_bytes = bytes_of(arguments.output_type);
-  const bool wide = outputs % 4 == 0 && aligned_16(arguments.output) &&
-                    aligned_16(arguments.bias) && aligned_16(arguments.residual);
-  const int64_t slices = weight.type == WeightType::F32 ? 1 : inner_slices(outputs, weight.inputs).slices;
+  const bool wide = outputs % 4 == 0 && aligned_16(arguments.output) && aligned_16(arguments.bias) &&
+                    aligned_16(arguments.residual);
 
-  for (int64_t first = 0, rows; first < arguments.rows; first += rows) {
-    rows = std::min(arguments.rows - first, most_rows);
-    const bool reduce = slices > 1 && !sum_in_blocks(stream, inner_slices(outputs, weight.inputs), rows, outputs);
-    if (reduce) rows = std::min(rows, rows_of_partials(stream, slices, outputs));
+  for (int64_t first = 0; first < arguments.rows;) {
+    const Step step = next_step(stream, weight, arguments.rows - first, false);
     const LinearEpilogue epilogue{arguments.bias,
                                   arguments.residual != nullptr ? arguments.residual + first * outputs : nullptr,
                                   advance(arguments.output, first * outputs, output_bytes), arguments.gelu,
                                   arguments.output_type == ValueType::BF16};
     const char* input = advance(arguments.input, first * weight.inputs, input_bytes);
-    multiply(context, weight, input, rows, reduce ? stream.partials : nullptr, epilogue, wide);
-    if (!reduce) continue;
-    const ReduceLinear sums{stream.partials, static_cast<int>(slices), static_cast<int>(rows),
-                            static_cast<int>(outputs), epilogue};
-    wide ? launch_reduce<true>(stream, sums) : launch_reduce<false>(stream, sums);
+    multiply(context, weight, input, step, step.parts > 1 ? stream.partials : nullptr, epilogue, wide);
+    if (step.parts > 1) {
+      const ReduceLinear sums{stream.partials, step.parts, static_cast<int>(step.rows), static_cast<int>(outputs),
+                              epilogue};
+      wide ? launch_reduce<true>(stream, sums) : launch_reduce<false>(stream, sums);
+    }
+    first += step.rows;
   }
 }
 
@@ -146,15 +153,14 @@ void linear_norm(const Context& context, const LinearNormArguments& arguments) {
   const int64_t value_bytes = bytes_of(context.activations);
   const bool wide = width % 4 == 0 && aligned_16(arguments.bias) && aligned_16(arguments.gain) &&
                     aligned_16(arguments.shift) && aligned_16(arguments.states) && aligned_16(arguments.normed);
-  const int64_t most = weight.type == WeightType::F32 ? 1 : inner_slices(width, weight.inputs).slices;
 
-  for (int64_t first = 0, rows; first < arguments.rows; first += rows) {
-    rows = std::min(arguments.rows - first, rows_of_partials(stream, most, width));
+  for (int64_t first = 0; first < arguments.rows;) {
+    const Step step = next_step(stream, weight, arguments.rows - first, true);
     const char* input = advance(arguments.input, first * weight.inputs, value_bytes);
-    const int slices = multiply(context, weight, input, rows, stream.partials, LinearEpilogue{}, wide);
+    multiply(context, weight, input, step, stream.partials, LinearEpilogue{}, wide);
     const NormLinear sums{stream.partials,
-                          slices,
-                          static_cast<int>(rows),
+                          step.parts,
+                          static_cast<int>(step.rows),
                           static_cast<int>(width),
                           arguments.bias,
                           arguments.gain,
@@ -165,6 +171,7 @@ void linear_norm(const Context& context, const LinearNormArguments& arguments) {
                           advance(arguments.normed, first * width, value_bytes),
                           context.activations == ValueType::BF16};
     wide ? launch_norm<true>(stream, sums) : launch_norm<false>(stream, sums);
+    first += step.rows;
   }
 }
 

@@ -66,9 +66,10 @@ __global__ void __launch_bounds__(row_threads)
   sum = warp_sum(sum);
   if (lane == 0) {
     const double log_of_sum = log(sum);
-    const float log_prob = static_cast<float>(static_cast<double>(best.logit) - relative - log_of_sum);
+    float log_prob = static_cast<float>(static_cast<double>(best.logit) - relative - log_of_sum);
+    if (best.id < 0) log_prob = not_a_number;
     store_global(ids + row, static_cast<int32_t>(best.id));
-    store_global(log_probs + row, best.id < 0 ? not_a_number : log_prob);
+    store_global(log_probs + row, log_prob);
     store_global(log_sums + row, static_cast<float>(relative + log_of_sum));
   }
 }

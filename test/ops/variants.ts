@@ -24,5 +24,7 @@ export const variants: Variant[] = device
       })),
     );
 
+export const onDevice = Boolean(device);
+
 /** The weight types the operations take: on a GPU those of its float32 mode. */
 export const weightTypes = device ? (['fp32'] as const) : allWeightTypes;

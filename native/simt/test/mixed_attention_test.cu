@@ -303,7 +303,7 @@ void test_same_bits(const Model& model) {
     const auto output = attend(model, fewer)[0];
     for (size_t row = 0; row < kept.size(); ++row) {
       expect(same_bits(output.data() + static_cast<int64_t>(row) * width, outputs[i].data() + kept[row] * width, width),
-             model.name() + ": sequence " + std::to_string(i) + " with fewer queries, row " + std::to_string(kept[row]));
+             model.name() + ": sequence " + std::to_string(i) + ", fewer queries, row " + std::to_string(kept[row]));
     }
   }
 }

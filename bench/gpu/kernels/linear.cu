@@ -1,0 +1,139 @@
+// linear and linear_norm at the shapes of XLM-R XL, in bfloat16, for 1 to 256 rows. Each call has a weight of its own.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "bench.h"
+#include "ops/linear.h"
+
+namespace mask_predict::bench {
+namespace {
+
+struct Shape {
+  const char* name;
+  int64_t inputs, outputs;
+  const char* epilogue;  // "bias", "gelu": bias and GELU, "norm": bias, sum with the states, LayerNorm
+};
+
+constexpr Shape full_size[] = {{"query", 2560, 2560, "bias"},
+                               {"keys and values", 2560, 5120, "bias"},
+                               {"attention output", 2560, 2560, "norm"},
+                               {"feed-forward in", 2560, 10240, "gelu"},
+                               {"feed-forward out", 10240, 2560, "norm"}};
+constexpr Shape tiny_size[] = {{"query", 64, 64, "bias"}, {"feed-forward in", 64, 144, "gelu"}, {"feed-forward out", 144, 64, "norm"}};
+
+constexpr float weight_scale = 1.0f / 4096, input_scale = 1.0f / 64;
+
+double gelu(double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }
+
+// The arrays of one shape, for as many rows as wanted.
+struct Operands {
+  std::vector<PackedMatrix> weights;
+  Array<__nv_bfloat16> input, output;
+  Array<float> bias, gain, shift, states;
+};
+
+Operands operands_of(const Bench& bench, const Shape& shape, int64_t rows) {
+  Operands o;
+  const int64_t bytes = shape.inputs * shape.outputs * 2;
+  const int64_t copies = bench.tiny ? 2 : std::clamp<int64_t>(cold_bytes / bytes + 1, 2, 64);
+  for (int64_t i = 0; i < copies; ++i)
+    o.weights.push_back(random_matrix(bench, shape.outputs, shape.inputs, static_cast<uint64_t>(100 + i), weight_scale));
+  o.input = Array<__nv_bfloat16>(rows * shape.inputs);
+  o.output = Array<__nv_bfloat16>(rows * shape.outputs);
+  o.bias = Array<float>(shape.outputs);
+  o.gain = Array<float>(shape.outputs);
+  o.shift = Array<float>(shape.outputs);
+  o.states = Array<float>(rows * shape.outputs);
+  fill_bf16(bench, o.input, rows * shape.inputs, 1, input_scale);
+  fill_floats(bench, o.bias, shape.outputs, 2, 1.0f / 256);
+  fill_floats(bench, o.gain, shape.outputs, 3, 1.0f / 128);
+  fill_floats(bench, o.shift, shape.outputs, 4, 1.0f / 256);
+  return o;
+}
+
+void run(const Bench& bench, const Shape& shape, const Operands& o, int64_t rows, size_t which) {
+  const PackedMatrix& weight = o.weights[which];
+  if (std::string(shape.epilogue) == "norm") {
+    LinearNormArguments a{};
+    a.input = o.input.get();
+    a.rows = rows;
+    a.weight = &weight;
+    a.bias = o.bias;
+    a.placement = NormPlacement::Pre;
+    a.gain = o.gain;
+    a.shift = o.shift;
+    a.epsilon = 1e-5f;
+    a.states = o.states;
+    a.normed = o.output.get();
+    cuda::linear_norm(bench.context, a);
+  } else {
+    LinearArguments a{};
+    a.input = o.input.get();
+    a.rows = rows;
+    a.weight = &weight;
+    a.bias = o.bias;
+    a.gelu = std::string(shape.epilogue) == "gelu";
+    a.output = o.output.get();
+    a.output_type = ValueType::BF16;
+    cuda::linear(bench.context, a);
+  }
+}
+
+// Sampled results of the first weight against sums in double.
+double deviation_of(const Bench& bench, const Shape& shape, const Operands& o, int64_t rows) {
+  const bool norm = std::string(shape.epilogue) == "norm", with_gelu = std::string(shape.epilogue) == "gelu";
+  fill_floats(bench, o.states, o.states.count(), 5, 1.0f / 64);
+  run(bench, shape, o, rows, 0);
+  const std::vector<float> states = o.states.host(bench);
+  const std::vector<__nv_bfloat16> output = o.output.host(bench);
+  // The states are float32, everything else is rounded to bfloat16; values are about 1.
+  Deviation deviation(norm ? 1.0 : 0.1);
+  for (int64_t sample = 0; sample < 64; ++sample) {
+    const int64_t row = sample * 7919 % rows, column = sample * 104729 % shape.outputs;
+    double sum = 0;
+    for (int64_t k = 0; k < shape.inputs; ++k)
+      sum += static_cast<double>(value_of(1, static_cast<uint64_t>(row * shape.inputs + k), input_scale)) *
+             static_cast<double>(matrix_value(o.weights[0], column, k, 100, weight_scale));
+    sum += static_cast<double>(value_of(2, static_cast<uint64_t>(column), 1.0f / 256));
+    const auto place = static_cast<size_t>(row * shape.outputs + column);
+    if (norm) {
+      deviation.compare(static_cast<double>(states[place]), sum + static_cast<double>(value_of(5, place, 1.0f / 64)));
+    } else {
+      deviation.compare(static_cast<double>(__bfloat162float(output[place])), with_gelu ? gelu(sum) : sum);
+    }
+  }
+  return deviation.worst();
+}
+
+void run_shape(const Bench& bench, const Shape& shape) {
+  const std::vector<int64_t> row_counts =
+      bench.tiny ? std::vector<int64_t>{1, 9} : std::vector<int64_t>{1, 8, 16, 32, 64, 96, 128, 160, 192, 256};
+  const Operands o = operands_of(bench, shape, row_counts.back());
+  const bool norm = std::string(shape.epilogue) == "norm";
+  for (const int64_t rows : row_counts) {
+    const double deviation = deviation_of(bench, shape, o, rows);
+    const int copies = static_cast<int>(o.weights.size());
+    const Times times =
+        time_calls(bench, copies, [&](int i) { run(bench, shape, o, rows, static_cast<size_t>(i)); });
+    const int64_t bytes = shape.inputs * shape.outputs * 2 + rows * (shape.inputs + shape.outputs) * 2 +
+                          (norm ? rows * shape.outputs * 8 : 0);
+    report(field("op", "linear") + "," + field("shape", shape.name) + "," + field("epilogue", shape.epilogue) + "," +
+               field("rows", rows) + "," + field("inputs", shape.inputs) + "," + field("outputs", shape.outputs) + "," +
+               field("bytes", bytes) + "," + field("operations", 2 * rows * shape.inputs * shape.outputs) + "," +
+               field("deviation", deviation),
+           times);
+  }
+}
+
+}  // namespace
+
+void linear(const Bench& bench) {
+  if (bench.tiny) {
+    for (const Shape& shape : tiny_size) run_shape(bench, shape);
+  } else {
+    for (const Shape& shape : full_size) run_shape(bench, shape);
+  }
+}
+
+}  // namespace mask_predict::bench

@@ -1,0 +1,43 @@
+// kernels measure|linear|attention|head|remask... [--tiny]
+//
+// Prints one JSON object a line: { who: 'ours', op, its sizes, bytes, operations, us, low, high, replays, deviation }:
+// microseconds of one call, the bytes it has to move through memory and the operations it has to do, and how far
+// sampled results are from sums in double. --tiny: sizes for the emulated device.
+#include <cstdio>
+#include <cstring>
+#include <exception>
+
+#include "bench.h"
+#include "cuda/device.h"
+#include "ops/operations.h"
+
+int main(int count, char** arguments) {
+  using namespace mask_predict;
+  const struct {
+    const char* name;
+    void (*run)(const bench::Bench&);
+  } parts[] = {{"measure", bench::measure}, {"linear", bench::linear}, {"attention", bench::attention},
+               {"head", bench::head},       {"remask", bench::remask}};
+  try {
+    bench::Bench bench;
+    bench.stream = cuda::open_stream(0);
+    bench.context.operations = &cuda_operations;
+    bench.context.activations = ValueType::BF16;
+    bench.context.stream = bench.stream.get();
+    for (int i = 1; i < count; ++i) bench.tiny = bench.tiny || std::strcmp(arguments[i], "--tiny") == 0;
+    int done = 0;
+    for (int i = 1; i < count; ++i) {
+      for (const auto& part : parts) {
+        if (std::strcmp(arguments[i], part.name) != 0) continue;
+        part.run(bench);
+        ++done;
+      }
+    }
+    if (done > 0) return 0;
+    std::fprintf(stderr, "kernels measure|linear|attention|head|remask... [--tiny]\n");
+    return 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}

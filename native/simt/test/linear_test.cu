@@ -1,0 +1,339 @@
+// Tests linear, linear_norm and pack of a CUDA device under the emulator: against sums in double, for sizes that are
+// no multiple of any tile, with every epilogue, under every schedule; and that a row's bits do not depend on what is
+// computed beside it. From the repository's root:
+//   g++ -std=c++20 -O2 -g1 -DMASK_PREDICT_SIMT -Wall -Wextra -Wconversion -Werror -Wno-unknown-pragmas -I native
+//     -o build/simt/linear_test native/simt/*.cpp native/engine/buffer.cpp native/ops/packed_matrix.cpp -pthread
+//     -x c++ native/ops/linear_cuda.cu native/ops/pack_cuda.cu native/simt/test/linear_test.cu
+//   build/simt/linear_test [report]
+// The same with -O1 -fsanitize=address,undefined. `report` also prints the emulator's table of the memory accesses of
+// the last test.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cuda/linear_slices.h"
+#include "simt/test/linear_problem.h"
+
+namespace mask_predict {
+namespace {
+
+int cases = 0;
+
+// ---- linear ----------------------------------------------------------------------------------------------------
+
+struct Epilogue {
+  bool bias, gelu, residual;
+  ValueType output;
+};
+
+std::vector<uint8_t> run_linear(const Problem& p, const Epilogue& e, int64_t first, int64_t rows) {
+  const DeviceArray<uint32_t> output(static_cast<size_t>((rows * p.outputs * bytes_of(e.output) + 3) / 4));
+  const auto begin = p.residual.begin() + first * p.outputs;
+  const DeviceArray<float> residual(std::vector<float>(begin, begin + rows * p.outputs));
+  cuda::linear(p.context, {p.input_at(first), rows, &p.matrix, e.bias ? p.device_bias.data : nullptr, e.gelu,
+                           e.residual ? residual.data : nullptr, output.data, e.output});
+  check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+  const size_t element = static_cast<size_t>(bytes_of(e.output));
+  simt::require_written(output.data, static_cast<size_t>(rows * p.outputs), element, "output of " + p.name());
+  std::vector<uint8_t> bytes(static_cast<size_t>(rows * p.outputs) * element);
+  check(cudaMemcpy(bytes.data(), output.data, bytes.size(), cudaMemcpyDeviceToHost), "cudaMemcpy");
+  return bytes;
+}
+
+void check_linear(const Problem& p, const Epilogue& e) {
+  ++cases;
+  const std::vector<uint8_t> output = run_linear(p, e, 0, p.rows);
+  for (int64_t row = 0; row < p.rows; ++row) {
+    for (int64_t out = 0; out < p.outputs; ++out) {
+      double bound;
+      double wanted = p.product(row, out, bound);
+      double largest = std::fabs(wanted);
+      const auto add = [&](float term) {
+        wanted += static_cast<double>(term);
+        largest = std::max({largest, std::fabs(static_cast<double>(term)), std::fabs(wanted)});
+      };
+      if (e.bias) add(p.bias[static_cast<size_t>(out)]);
+      if (e.gelu) {
+        bound = 1.13 * bound + 4 * 0x1p-24 * largest;  // the slope of gelu, and its own error
+        wanted = 0.5 * wanted * (1 + std::erf(wanted * std::sqrt(0.5)));
+      }
+      if (e.residual) add(p.residual[static_cast<size_t>(row * p.outputs + out)]);
+      bound += 2 * 0x1p-24 * largest;
+      bound += (std::fabs(wanted) + bound) * rounding(e.output);
+      const double got = value_at(output, row * p.outputs + out, e.output);
+      if (std::fabs(got - wanted) <= bound) continue;  // false for NaN
+      expect(false, "linear of " + p.name() + ": [" + std::to_string(row) + ", " + std::to_string(out) + "] is " +
+                        std::to_string(got) + ", not " + std::to_string(wanted));
+      return;
+    }
+  }
+}
+
+// Rows first ... first + rows - 1 alone have the bits that they have among all.
+void check_alone(const Problem& p, const Epilogue& e, const std::vector<uint8_t>& all, int64_t first, int64_t rows) {
+  ++cases;
+  const std::vector<uint8_t> alone = run_linear(p, e, first, rows);
+  expect(std::memcmp(alone.data(), all.data() + first * p.outputs * bytes_of(e.output), alone.size()) == 0,
+         "bits of rows " + std::to_string(first) + " to " + std::to_string(first + rows - 1) + " of linear of " +
+             p.name());
+}
+
+// ---- linear_norm -----------------------------------------------------------------------------------------------
+
+struct Normed {
+  std::vector<float> states;
+  std::vector<uint8_t> normed;
+};
+
+constexpr float epsilon = 1e-5f;
+
+Normed run_norm(const Problem& p, NormPlacement placement, bool same_memory, int64_t first, int64_t rows) {
+  const auto begin = p.residual.begin() + first * p.outputs;
+  const DeviceArray<float> states(std::vector<float>(begin, begin + rows * p.outputs));
+  const size_t elements = static_cast<size_t>(rows * p.outputs), element = static_cast<size_t>(bytes_of(p.type));
+  const DeviceArray<float> other(elements);
+  void* normed = same_memory ? states.data : other.data;
+  cuda::linear_norm(p.context, {p.input_at(first), rows, &p.matrix, p.device_bias.data, placement, p.device_gain.data,
+                                p.device_shift.data, epsilon, states.data, normed});
+  check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+  simt::require_written(normed, elements, element, "normed of " + p.name());
+  std::vector<uint8_t> bytes(elements * element);
+  check(cudaMemcpy(bytes.data(), normed, bytes.size(), cudaMemcpyDeviceToHost), "cudaMemcpy");
+  return {states.results("states"), bytes};
+}
+
+void check_norm(const Problem& p, NormPlacement placement, bool same_memory) {
+  ++cases;
+  const Normed result = run_norm(p, placement, same_memory, 0, p.rows);
+  const auto compare = [&](const char* what, int64_t row, int64_t out, double got, double wanted, double bound) {
+    if (std::fabs(got - wanted) <= bound) return true;
+    expect(false, std::string(what) + " of linear_norm of " + p.name() + ": [" + std::to_string(row) + ", " +
+                      std::to_string(out) + "] is " + std::to_string(got) + ", not " + std::to_string(wanted));
+    return false;
+  };
+  const double width = static_cast<double>(p.outputs);
+  for (int64_t row = 0; row < p.rows; ++row) {
+    std::vector<double> sums(static_cast<size_t>(p.outputs));
+    double mean = 0, variance = 0, bound = 0, largest = 0;
+    for (int64_t out = 0; out < p.outputs; ++out) {
+      double own_bound;
+      double& sum = sums[static_cast<size_t>(out)];
+      sum = p.product(row, out, own_bound) + static_cast<double>(p.bias[static_cast<size_t>(out)]) +
+            static_cast<double>(p.residual[static_cast<size_t>(row * p.outputs + out)]);
+      mean += sum / width;
+      largest = std::max(largest, std::fabs(sum));
+      bound = std::max(bound, own_bound);
+    }
+    bound += 4 * 0x1p-24 * (largest + 2);
+    for (const double sum : sums) variance += (sum - mean) * (sum - mean) / width;
+    const double deviation = std::sqrt(variance + static_cast<double>(epsilon));
+    for (int64_t out = 0; out < p.outputs; ++out) {
+      const size_t o = static_cast<size_t>(out);
+      const double sum = sums[o], gain = static_cast<double>(p.gain[o]);
+      const double normal = (sum - mean) / deviation;
+      const double wanted = normal * gain + static_cast<double>(p.shift[o]);
+      // An error of the sums, of their mean and of their deviation.
+      const double sum_bound = bound + width * 0x1p-24 * largest;
+      double norm_bound = std::fabs(gain) * sum_bound / deviation * (2 + std::fabs(normal)) +
+                          8 * 0x1p-24 * (std::fabs(wanted) + std::fabs(normal) + 1);
+      const double state = static_cast<double>(result.states[static_cast<size_t>(row * p.outputs + out)]);
+      const bool post = placement == NormPlacement::Post;
+      if (!compare("states", row, out, state, post ? wanted : sum, post ? norm_bound : bound)) return;
+      norm_bound += (std::fabs(wanted) + norm_bound) * rounding(p.type);
+      const double normed = value_at(result.normed, row * p.outputs + out, p.type);
+      if (!compare("normed", row, out, normed, wanted, norm_bound)) return;
+    }
+  }
+}
+
+void check_norm_alone(const Problem& p, const Normed& all, int64_t first, int64_t rows) {
+  ++cases;
+  const Normed alone = run_norm(p, NormPlacement::Pre, false, first, rows);
+  const int64_t begin = first * p.outputs;
+  expect(std::memcmp(alone.states.data(), all.states.data() + begin, alone.states.size() * 4) == 0 &&
+             std::memcmp(alone.normed.data(), all.normed.data() + begin * bytes_of(p.type), alone.normed.size()) == 0,
+         "bits of rows " + std::to_string(first) + " to " + std::to_string(first + rows - 1) + " of linear_norm of " +
+             p.name());
+}
+
+// ---- the tests -------------------------------------------------------------------------------------------------
+
+constexpr int64_t row_counts[] = {1, 3, 8, 9, 31, 32, 33, 64, 70};
+constexpr ValueType types[] = {ValueType::F32, ValueType::BF16};
+
+void test_shapes() {
+  simt::set_schedule({simt::Order::RoundRobin, 0});
+  size_t next = 0;  // each shape meets two numbers of rows, by turns
+  for (const ValueType type : types) {
+    for (const int64_t outputs : {16, 48, 80, 131, 320}) {
+      for (const int64_t inputs : {16, 37, 160, 320}) {
+        for (int i = 0; i < 2; ++i) {
+          const Problem p(row_counts[next++ % std::size(row_counts)], outputs, inputs, type);
+          check_linear(p, {true, false, false, type});
+          check_norm(p, i == 0 ? NormPlacement::Pre : NormPlacement::Post, false);
+        }
+      }
+    }
+  }
+}
+
+void test_epilogues() {
+  for (const simt::Schedule schedule : all_schedules) {
+    simt::set_schedule(schedule);
+    for (const ValueType type : types) {
+      for (const int64_t outputs : {80, 131}) {
+        for (const int64_t inputs : {37, 320}) {
+          const Problem p(11, outputs, inputs, type);
+          for (const ValueType output : {ValueType::F32, type}) {
+            check_linear(p, {false, false, false, output});
+            check_linear(p, {true, true, false, output});
+            check_linear(p, {true, false, true, output});
+          }
+          check_linear(p, {true, true, true, type});
+          check_norm(p, NormPlacement::Pre, false);
+          check_norm(p, NormPlacement::Post, type == ValueType::F32);
+        }
+      }
+    }
+  }
+}
+
+// The same bits for rows alone and among others, with the slices added up in their blocks or after them, in one
+// launch or in several.
+void test_bits() {
+  const Epilogue epilogue{true, false, true, ValueType::F32};
+  for (const ValueType type : types) {
+    simt::set_schedule({simt::Order::Random, 3});
+    Problem p(70, 131, 328, type);
+    const std::vector<uint8_t> all = run_linear(p, epilogue, 0, p.rows);
+    const Normed normed = run_norm(p, NormPlacement::Pre, false, 0, p.rows);
+    for (const int64_t rows : row_counts) {
+      check_alone(p, epilogue, all, 0, rows);
+      check_norm_alone(p, normed, 70 - rows, rows);
+    }
+    check_alone(p, epilogue, all, 37, 1);
+    p.stream.processors = 1;  // few are enough for it
+    check_alone(p, epilogue, all, 0, 70);
+    check_alone(p, epilogue, all, 5, 3);
+    check_norm_alone(p, normed, 2, 66);
+    p.stream.processors = 132;
+    p.stream.partial_floats = 3 * 131 * 32;
+    check_alone(p, epilogue, all, 0, 70);
+    check_norm_alone(p, normed, 0, 70);
+    p.stream.partial_floats = 130;
+    try {
+      run_norm(p, NormPlacement::Pre, false, 0, 1);
+      expect(false, "too little memory for partial sums must be an error");
+    } catch (const Error& error) {
+      expect(std::string(error.what()).find("do not fit") != std::string::npos, error.what());
+    }
+  }
+}
+
+// Chunks, slices and stages enough that every buffer is used anew.
+void test_long_sums() {
+  const Epilogue epilogue{true, false, false, ValueType::F32};
+  for (const simt::Schedule schedule : all_schedules) {
+    simt::set_schedule(schedule);
+    Problem p(9, 40, 2100, ValueType::BF16);
+    const cuda::InnerSlices slices = cuda::inner_slices(p.outputs, p.inputs);
+    expect(slices.slices > 2 && slices.slice_chunks > 2, "several slices of several chunks");
+    check_linear(p, epilogue);
+    const std::vector<uint8_t> all = run_linear(p, epilogue, 0, p.rows);
+    p.stream.processors = 1;
+    check_alone(p, epilogue, all, 0, p.rows);
+  }
+  // The XL model's shapes fill a large device once or twice over; no slice is empty.
+  for (const auto& [outputs, inputs] : {std::pair{2560, 2560}, {5120, 2560}, {10240, 2560}, {2560, 10240}}) {
+    const cuda::InnerSlices slices = cuda::inner_slices(outputs, inputs);
+    const int blocks = outputs / cuda::block_outputs * slices.slices;
+    expect(blocks >= 132 && blocks <= 264, std::to_string(blocks) + " blocks");
+    expect((slices.slices - 1) * slices.slice_chunks < slices.chunks, "empty slices");
+  }
+}
+
+void test_pack() {
+  cuda::Stream stream;
+  Context context;
+  context.stream = &stream;
+  const int64_t outputs = 37, inputs = 21;
+  const std::vector<float> values = random_values(outputs * inputs, 9, ValueType::BF16);
+  const PackedMatrix matrix = device_matrix(context, values, WeightType::BF16, outputs, inputs);
+  std::vector<uint16_t> packed(matrix.data.bytes() / 2);
+  check(cudaMemcpy(packed.data(), matrix.data.as<void>(), packed.size() * 2, cudaMemcpyDeviceToHost), "cudaMemcpy");
+  std::vector<uint16_t> wanted(packed.size());
+  std::vector<uint16_t> bits;
+  for (int64_t i = 0; i < outputs; ++i) {
+    for (int64_t k = 0; k < inputs; ++k) {
+      bits.push_back(float_to_bf16(values[static_cast<size_t>(i * inputs + k)]));
+      wanted[static_cast<size_t>(cuda::fragment_index(i, k, inputs))] = bits.back();
+    }
+  }
+  expect(packed == wanted, "a bfloat16 matrix packed from float32");
+
+  // From bfloat16 of odd alignment, and from a function.
+  std::vector<char> bytes(bits.size() * 2 + 1);
+  std::memcpy(bytes.data() + 1, bits.data(), bits.size() * 2);
+  const auto value = [](const void* state, int64_t output, int64_t input) {
+    return (*static_cast<const std::vector<float>*>(state))[static_cast<size_t>(output * 21 + input)];
+  };
+  for (const PackSource& source : {PackSource{bytes.data() + 1, WeightType::BF16, nullptr, nullptr},
+                                   PackSource{nullptr, WeightType::F32, value, &values}}) {
+    PackedMatrix other{WeightType::BF16, outputs, inputs,
+                       Buffer(matrix.data.bytes(), nullptr, "a test", device_memory)};
+    cuda::pack(context, source, 0, outputs, other);
+    check(cudaMemcpy(packed.data(), other.data.as<void>(), packed.size() * 2, cudaMemcpyDeviceToHost), "cudaMemcpy");
+    expect(packed == wanted, "a bfloat16 matrix packed from another source");
+  }
+  try {
+    cuda::packed_bytes(WeightType::F16, 16, 16);
+    expect(false, "float16 must be refused");
+  } catch (const Error&) {
+  }
+}
+
+// Shared memory is never passed over more often than an access is wide; global memory, where the sizes are multiples
+// of those of the tiles, is read and written in whole sectors.
+void test_accesses() {
+  for (const simt::KernelCounts& kernel : simt::counts()) {
+    expect(kernel.counts.bank_conflicts == 0,
+           std::to_string(kernel.counts.bank_conflicts) + " bank conflicts in " + kernel.kernel);
+  }
+  simt::reset_counts();
+  simt::set_schedule({simt::Order::RoundRobin, 0});
+  for (const ValueType type : types) {
+    for (const int64_t rows : {8, 16, 32, 64}) {
+      const Problem p(rows, 256, 384, type);
+      check_linear(p, {true, true, true, ValueType::F32});
+      check_norm(p, NormPlacement::Pre, false);
+      check_norm(p, NormPlacement::Post, false);
+    }
+  }
+  Problem p(64, 256, 384, ValueType::BF16);
+  p.stream.processors = 1;
+  check_linear(p, {true, true, true, ValueType::BF16});
+  for (const simt::KernelCounts& kernel : simt::counts()) {
+    expect(kernel.counts.bank_conflicts == 0 && kernel.counts.sectors == kernel.counts.needed_sectors,
+           std::to_string(kernel.counts.sectors - kernel.counts.needed_sectors) + " needless sectors in " +
+               kernel.kernel);
+  }
+}
+
+}  // namespace
+}  // namespace mask_predict
+
+int main(int count, char** arguments) {
+  using namespace mask_predict;
+  return run_tests(count, arguments, [] {
+    test_pack();
+    test_shapes();
+    test_epilogues();
+    test_bits();
+    test_long_sums();
+    test_accesses();
+    std::printf("%d cases\n", cases);
+  });
+}

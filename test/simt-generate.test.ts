@@ -1,0 +1,40 @@
+/**
+ * The embedded model on the device that MASK_PREDICT_DEVICE names (`simt`, the emulated one, in a test build): the
+ * text and its tokens are the CPU's, in float32 to within its rounding and in bfloat16 to within the stated one.
+ * Without such a device there is nothing to compare.
+ */
+import t from 'tap';
+import { MaskPredict } from '../lib/index.js';
+
+const device = process.env.MASK_PREDICT_DEVICE;
+const prompts = [
+  'Write the number 4217 in German words.',
+  'Is the number 4217 even? Yes or no?',
+  'Translate the following text from Spanish to English: veintiuno',
+];
+
+t.test('the same answers as on the CPU', { skip: !device && 'no device is named' }, async (t) => {
+  const options = { iterations: 4 };
+  await using host = await MaskPredict.load(undefined, { device: 'cpu' });
+  const expected = await host.generate(prompts, options);
+  // bfloat16 has 8 bits: over 4 layers a log-probability moves by a few times 2^-8.
+  for (const [precision, tolerance] of [
+    ['fp32', 1e-4],
+    ['bf16', 0.05],
+  ] as const) {
+    await using model = await MaskPredict.load(undefined, { device: device as 'cuda', precision });
+    t.match(model.engine.device, device);
+    const answers = await model.generate(prompts, options);
+    let largest = 0;
+    answers.forEach((answer, index) => {
+      t.equal(answer.text, expected[index]!.text, `${precision}: ${prompts[index]}`);
+      answer.tokenScores.forEach((score, position) => {
+        const error = Math.abs(score - expected[index]!.tokenScores[position]!);
+        largest = Math.max(largest, error);
+      });
+    });
+    t.ok(largest <= tolerance, `${precision}: largest error of a log-probability ${largest}`);
+    const alone = await model.generate(prompts[0]!, options);
+    t.same(alone.tokenScores, answers[0]!.tokenScores, `${precision}: the same bits alone`);
+  }
+});
