@@ -36,7 +36,8 @@ export async function runScript(
   const source = `import * as maskPredict from ${JSON.stringify(built)};\n${script}`;
   const begun = performance.now();
   const child = spawn(process.execPath, ['--input-type=module', '-e', source], {
-    env: { ...inherited, ...environment },
+    // On purpose: a build with CUDA kernels on a machine without a GPU would say that it took the CPU.
+    env: { MASK_PREDICT_DEVICE: 'cpu', ...inherited, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: 60_000,
     killSignal: 'SIGKILL',

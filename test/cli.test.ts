@@ -274,7 +274,9 @@ t.test('the signal stops a command', async (t) => {
 });
 
 t.test('the program', { skip: notBuilt }, async (t) => {
-  const start = (given: string[]) => spawn(process.execPath, [program, ...given]);
+  const environment = { MASK_PREDICT_DEVICE: 'cpu', ...process.env };
+  const start = (given: string[]) =>
+    spawn(process.execPath, [program, ...given], { env: environment });
 
   const answered = start(['generate']);
   answered.stdin.end(`${asked(9)}\n`);

@@ -24,7 +24,7 @@ function run(command: string, args: string[], cwd: string) {
   const { NODE_OPTIONS: _, ...environment } = process.env;
   const { status, signal, stdout, stderr, error } = spawnSync(command, args, {
     cwd,
-    env: environment,
+    env: { MASK_PREDICT_DEVICE: 'cpu', ...environment },
     encoding: 'utf8',
     timeout: 120_000,
     killSignal: 'SIGKILL',

@@ -33,6 +33,26 @@ t.test('silent by default', async (t) => {
   t.match(ended, { code: 0, signal: null, stdout: '', stderr: '' });
 });
 
+t.test('auto says once why it took the CPU, if this build could use a GPU', async (t) => {
+  const ended = await runScript(
+    `
+    const { Engine, embeddedModel: model } = maskPredict;
+    const refusal = await Engine.load(model, { device: 'cuda' }).catch((error) => error);
+    const device = [];
+    for (let i = 0; i < 2; i++) device.push((await Engine.load(model)).device);
+    console.log(JSON.stringify({ refusal: refusal.message, device }));
+  `,
+    { MASK_PREDICT_DEVICE: '' },
+  );
+  t.match(ended, { code: 0, signal: null });
+  const { refusal, device } = JSON.parse(ended.stdout) as { refusal?: string; device: string[] };
+  const warnings = ended.stderr.split('MASK_PREDICT_FALLBACK').length - 1;
+  const onCpu = device.every((name) => name === 'cpu');
+  const couldUseOne = refusal !== undefined && !refusal.includes('this build has no CUDA kernels');
+  t.equal(warnings, onCpu && couldUseOne ? 1 : 0);
+  t.ok(onCpu || refusal === undefined, 'the CPU only where a GPU is refused');
+});
+
 t.test('an idle engine does not keep the process alive', async (t) => {
   const ended = await runScript(`
     const model = await maskPredict.MaskPredict.load();

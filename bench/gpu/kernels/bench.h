@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/packed_layout.h"
 #include "cuda/platform.h"
 #include "cuda/stream.h"
 #include "ops/context.h"
