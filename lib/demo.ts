@@ -57,7 +57,7 @@ export async function demo(stdout: OutputStream, environment: NodeJS.ProcessEnv)
   const output = new Output(stdout);
   const write: Write = (text) => output.write(text);
   const colours = wantsColours(stdout, environment);
-  const model = await MaskPredict.load();
+  const model = await MaskPredict.load(undefined, { logger: () => {} });
   try {
     await write(`${legend(colours)}None of these numbers was in the training.\n`);
     for (const part of parts) await showPart(model, part, colours, write);

@@ -46,7 +46,7 @@ export interface EngineOptions {
   memoryLimit?: number;
   /** Called with 0 … 1 while the model loads. */
   onProgress?: (fraction: number) => void;
-  /** Default: silent. */
+  /** Default: silent, but for one process warning where `'auto'` could not take a GPU. */
   logger?: Logger;
   /** Aborts loading. */
   signal?: AbortSignal;
@@ -131,8 +131,18 @@ const architectureKeys = [
   'lengths',
 ];
 
-/** One warning per process is enough: every engine of it falls back for the same reason. */
 let warnedOfFallback = false;
+
+/** Every engine of a process falls back for the same reason: without a logger, one warning is enough. */
+function warnOfFallback(cause: string, logger: Logger | undefined): void {
+  const message = `no GPU is used: ${cause}; device: 'cpu' says so on purpose`;
+  if (logger) {
+    logger('warn', message);
+  } else if (!warnedOfFallback) {
+    warnedOfFallback = true;
+    process.emitWarning(message, { type: 'MaskPredictWarning', code: 'MASK_PREDICT_FALLBACK' });
+  }
+}
 
 /** An encoded source: made by {@link Engine.encode}, read by any number of targets. */
 export class Source {
@@ -324,11 +334,7 @@ export class Engine {
     } finally {
       forget();
     }
-    if (engine.fallback && !warnedOfFallback) {
-      warnedOfFallback = true;
-      const reason = `no GPU is used: ${engine.fallback}; device: 'cpu' says so on purpose`;
-      process.emitWarning(reason, { type: 'MaskPredictWarning', code: 'MASK_PREDICT_FALLBACK' });
-    }
+    if (engine.fallback) warnOfFallback(engine.fallback, logger);
     const name = typeof model === 'string' ? model : `a random ${engine.config.modelType}`;
     const megabytes = Math.round(engine.memory().weights / 2 ** 20);
     logger?.(

@@ -34,6 +34,15 @@ t.test('the same answers as on the CPU', { skip: !device && 'no device is named'
       });
     });
     t.ok(largest <= tolerance, `${precision}: largest error of a log-probability ${largest}`);
+    // The second call of a shape records its iterations, the third only replays them.
+    for (const time of ['second', 'third']) {
+      const again = await model.generate(prompts, options);
+      t.same(
+        again.map(({ tokenScores }) => tokenScores),
+        answers.map(({ tokenScores }) => tokenScores),
+        `${precision}: the same bits the ${time} time`,
+      );
+    }
     const alone = await model.generate(prompts[0]!, options);
     t.same(alone.tokenScores, answers[0]!.tokenScores, `${precision}: the same bits alone`);
   }

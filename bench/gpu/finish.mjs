@@ -9,7 +9,10 @@ const [code, seconds] = process.argv.slice(2).map(Number);
 
 function ask(command, ...args) {
   try {
-    return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    return execFileSync(command, args, {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
   } catch {
     return null;
   }
@@ -37,6 +40,14 @@ const machine = {
   processors: cpus().length,
   node: process.version,
 };
-const record = { stage: STAGE, outcome, seconds, rehearsal: DEVICE !== 'cuda', date: new Date().toISOString(), machine, results };
+const record = {
+  stage: STAGE,
+  outcome,
+  seconds,
+  rehearsal: DEVICE !== 'cuda',
+  date: new Date().toISOString(),
+  machine,
+  results,
+};
 writeFileSync(`${OUT}/${STAGE}.json`, `${JSON.stringify(record, null, 1)}\n`);
 console.log(`== ${STAGE}: ${outcome}, ${seconds} s, ${results.length} results`);

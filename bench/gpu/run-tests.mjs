@@ -23,7 +23,8 @@ const { values: options, positionals } = parseArgs({
 const [program, group] = positionals;
 
 const groups = {
-  engine: /^(fixtures|checkpoint|config|memory|lifecycle|disposed|abuse|workers|process|errors)\.test/,
+  engine:
+    /^(fixtures|checkpoint|config|memory|lifecycle|disposed|abuse|workers|process|errors)\.test/,
   api: /^(generate|refine|scoring|demo|cli|text-errors)\.test/,
 };
 
@@ -44,10 +45,13 @@ function run(file) {
   child.stdout.on('data', (data) => (output += data));
   child.stderr.on('data', (data) => (output += data));
   let late = false;
-  const timer = setTimeout(() => {
-    late = true;
-    process.kill(-child.pid, 'SIGKILL'); // its children too
-  }, Number(options.limit) * 1000);
+  const timer = setTimeout(
+    () => {
+      late = true;
+      process.kill(-child.pid, 'SIGKILL'); // its children too
+    },
+    Number(options.limit) * 1000,
+  );
   return new Promise((resolve) => {
     child.on('error', (error) => resolve({ code: error.message }));
     child.on('close', (code, signal) => resolve({ code, signal }));
@@ -76,8 +80,7 @@ function run(file) {
     );
     for (const failure of result.failures) console.log(`  ${failure.slice(0, 500)}`);
     if (outcome !== 'ok' && !counts) console.log(output.slice(-3000));
-    if (process.env.RESULTS)
-      appendFileSync(process.env.RESULTS, `${JSON.stringify(result)}\n`);
+    if (process.env.RESULTS) appendFileSync(process.env.RESULTS, `${JSON.stringify(result)}\n`);
     return outcome === 'ok';
   });
 }
@@ -85,7 +88,7 @@ function run(file) {
 const waiting = files();
 let good = waiting.length > 0;
 async function worker() {
-  for (let file; (file = waiting.shift()) !== undefined; ) good = (await run(file)) && good;
+  for (let file; (file = waiting.shift()) !== undefined;) good = (await run(file)) && good;
 }
 await Promise.all(Array.from({ length: Number(options.jobs) }, worker));
 process.exitCode = good ? 0 : 1;

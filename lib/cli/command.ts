@@ -1,4 +1,5 @@
 /** What the commands have in common: their shape, the model they load, and the help on its options. */
+import type { EngineLoadOptions } from '../engine.js';
 import { MaskPredict } from '../mask-predict.js';
 import type { Arguments } from './arguments.js';
 import { Progress, type Surroundings } from './output.js';
@@ -27,15 +28,19 @@ export const textHelp = `  --parse-special     read <mask>, <s> and the like in 
   --no-truncate       refuse a text that is too long instead of cutting it
 `;
 
-/** Loads the model of the options, and closes it whatever happens in `use`. */
+/**
+ * Loads the model of the options, and closes it whatever happens in `use`, which is told what loading warned of.
+ */
 export async function withModel(
   given: Arguments,
   { stderr, signal }: Surroundings,
-  use: (model: MaskPredict) => Promise<void>,
+  use: (model: MaskPredict, warnings: string[]) => Promise<void>,
 ): Promise<void> {
   const progress = new Progress(stderr);
-  const options = {
+  const warnings: string[] = [];
+  const options: EngineLoadOptions = {
     ...given.engineOptions(),
+    logger: (level, message) => void (level === 'warn' && warnings.push(message)),
     signal,
     onProgress: (fraction: number) => {
       progress.show(`loading the model: ${Math.round(100 * fraction)}%`);
@@ -48,7 +53,7 @@ export async function withModel(
     progress.clear();
   }
   try {
-    await use(model);
+    await use(model, warnings);
   } finally {
     await model.close();
   }

@@ -10,7 +10,7 @@ Loads a model and prints its sizes and how it runs on this machine.
 
 Options:
   --json              a JSON object: model, config, device, instructionSet, threads,
-                      precision, memory (bytes)
+                      precision, memory (bytes), warnings
 
 ${modelHelp}
 Examples:
@@ -26,15 +26,20 @@ export const info: Command = {
       throw new UsageError(`info takes no text, but got '${given.texts[0]}'; see --model`);
     }
     const render = given.has('json') ? renderJson : renderTable;
-    await withModel(given, surroundings, (model) =>
+    await withModel(given, surroundings, (model, warnings) =>
       new Output(surroundings.stdout).write(
-        `${render(given.text('model') ?? embeddedModel, model)}\n`,
+        `${render(given.text('model') ?? embeddedModel, model, warnings)}\n`,
       ),
     );
   },
 };
 
-function renderJson(directory: string, { engine }: MaskPredict): string {
+/** A GPU has no instruction set and threads of its own to tell. */
+function deviceOf({ device, instructionSet, threads }: MaskPredict['engine']): string {
+  return instructionSet ? `${device} (${instructionSet}, ${threads} threads)` : device;
+}
+
+function renderJson(directory: string, { engine }: MaskPredict, warnings: string[]): string {
   const { config, device, instructionSet, threads, precision } = engine;
   const memory = engine.memory();
   return JSON.stringify({
@@ -45,10 +50,11 @@ function renderJson(directory: string, { engine }: MaskPredict): string {
     threads,
     precision,
     memory,
+    warnings,
   });
 }
 
-function renderTable(directory: string, { engine }: MaskPredict): string {
+function renderTable(directory: string, { engine }: MaskPredict, warnings: string[]): string {
   const { config } = engine;
   const memory = engine.memory();
   const rows: [string, string | number][] = [
@@ -61,10 +67,11 @@ function renderTable(directory: string, { engine }: MaskPredict): string {
     ['vocabulary', grouped(config.vocabulary)],
     ['longest text', `${config.maxPositions - 2} ids, <s> and </s> included`],
     ['length classes', config.lengths === 0 ? 'none: generate needs --length' : config.lengths],
-    ['device', `${engine.device} (${engine.instructionSet}, ${engine.threads} threads)`],
+    ['device', deviceOf(engine)],
     ['precision', engine.precision],
     ['memory', `${mebibytes(memory.weights)} for weights, at most ${mebibytes(memory.limit)}`],
   ];
+  for (const warning of warnings) rows.push(['note', warning]);
   return rows.map(([name, value]) => `${name.padEnd(16)}${value}`).join('\n');
 }
 

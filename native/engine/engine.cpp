@@ -13,6 +13,9 @@ constexpr int64_t pass_rows = 1024;
 // Rows whose logits are in memory at once where they have to be (sampling).
 constexpr int64_t logit_rows = 8;
 
+// Iterations whose arrays are in memory together.
+constexpr int64_t planned_iterations = 32;
+
 std::atomic<uint64_t> next_number{1};
 
 uint64_t left_of(uint64_t limit, uint64_t taken) { return limit > taken ? limit - taken : 0; }
@@ -27,6 +30,7 @@ Engine::Engine(std::shared_ptr<const Weights> weights, const Context& context, s
       budget_(std::make_shared<MemoryBudget>(left_of(limit, weights_->budget->used()))),
       workspace_(weights_->config, context_, budget_),
       arena_(context_, budget_),
+      recordings_(context_),
       number_(next_number.fetch_add(1)) {}
 
 template <class Body>
@@ -131,12 +135,13 @@ Engine::Head Engine::best_ids(int64_t rows) {
   return head;
 }
 
-Engine::Head Engine::drawn_ids(const TargetBatch& batch, const Sampling& sampling) {
+Engine::Head Engine::drawn_ids(const TargetBatch& batch, const TargetBatch::Iteration& iteration,
+                               const Sampling& sampling) {
   std::vector<int32_t> sequences, positions;
-  batch.masked_positions(sequences, positions);
+  batch.masked_positions(iteration, sequences, positions);
   const int32_t* device_sequences = arena_.put(sequences);
   const int32_t* device_positions = arena_.put(positions);
-  const int64_t rows = batch.masked_count(), vocabulary = config().vocabulary;
+  const int64_t rows = iteration.masked, vocabulary = config().vocabulary;
   const int64_t row_bytes = config().hidden * bytes_of(context_.activations);
   float* logits = reserve_head(logit_rows * vocabulary);
   const Head head{arena_.take<int32_t>(rows), arena_.take<float>(rows), nullptr};
@@ -154,12 +159,33 @@ Engine::Head Engine::drawn_ids(const TargetBatch& batch, const Sampling& samplin
   return head;
 }
 
-void Engine::predict_batch(TargetBatch& batch, const std::optional<Sampling>& sampling) {
-  run_stack(context_, *weights_, batch.pass(true), false, workspace_);
-  transform_states(batch.masked_count());
-  const Head head = sampling ? drawn_ids(batch, *sampling) : best_ids(batch.masked_count());
+void Engine::run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration,
+                           const std::optional<Sampling>& sampling) {
+  run_stack(context_, *weights_, iteration.pass, false, workspace_);
+  transform_states(iteration.masked);
+  const Head head = sampling ? drawn_ids(batch, iteration, *sampling) : best_ids(iteration.masked);
   throw_if_cancelled();
-  batch.fill(context_, head.ids, head.log_probs);
+  batch.finish(context_, iteration, head.ids, head.log_probs);
+}
+
+void Engine::run_iterations(const TargetBatch& batch, const std::vector<TargetBatch::Iteration>& iterations,
+                            std::optional<Sampling> sampling, int64_t first) {
+  const auto all = [&] {
+    for (size_t i = 0; i < iterations.size(); i++) {
+      if (sampling) sampling->iteration = first + static_cast<int64_t>(i);
+      run_iteration(batch, iterations[i], sampling);
+    }
+  };
+  if (sampling) return all();  // asks the device for positions in between
+  const auto address = [](const void* pointer) { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(pointer)); };
+  Recordings::Shape shape = batch.shape();
+  shape.insert(shape.end(), {workspace_.address(), address(head_memory_.as<void>())});
+  for (const TargetBatch::Iteration& iteration : iterations)
+    shape.insert(shape.end(), {static_cast<uint64_t>(iteration.masked), static_cast<uint64_t>(iteration.masked_again),
+                               static_cast<uint64_t>(iteration.pass.last_most_queries),
+                               address(iteration.pass.last_sequences), address(iteration.remask.counts)});
+  throw_if_cancelled();
+  recordings_.run(shape, all);
 }
 
 void Engine::predict(const Targets& all, const std::optional<Sampling>& sampling, const std::atomic<bool>& cancelled) {
@@ -168,13 +194,16 @@ void Engine::predict(const Targets& all, const std::optional<Sampling>& sampling
   for (const ActiveTarget& target : all)
     if (target->masked_count > 0) targets.push_back(target);
   in_passes(targets, [&](Targets part) {
+    const std::vector<int32_t> none(part.size(), 0);
     TargetBatch batch(std::move(part), arena_);
-    predict_batch(batch, sampling);
+    const int64_t iteration = sampling ? sampling->iteration : 1;
+    run_iterations(batch, {batch.plan(none, mask_token_id())}, sampling, iteration);
     batch.publish(mask_token_id());
   });
 }
 
 void Engine::remask(const Targets& targets, const std::vector<int32_t>& counts) {
+  context_.cancelled = nullptr;
   size_t first = 0;
   in_passes(targets, [&](Targets part) {
     const auto begin = counts.begin() + static_cast<std::ptrdiff_t>(first);
@@ -213,17 +242,16 @@ std::vector<int32_t> Engine::decode(const Targets& targets, int64_t iterations, 
     for (int64_t t = 1; !part.empty();) {
       arena_.rewind({});
       TargetBatch batch(part, arena_);
-      const DeviceArena::Mark mark = arena_.mark();
-      for (bool complete = true; complete; t++) {
-        arena_.rewind(mark);
-        if (sampling) sampling->iteration = t;
-        predict_batch(batch, sampling);
+      // Up to where the first target ends, or as many iterations as are worth recording together.
+      const int64_t end = std::min<int64_t>(lasts.back() + 1, t + planned_iterations);
+      std::vector<TargetBatch::Iteration> planned;
+      for (const int64_t first = t; t < end || t == first; t++) {
         std::vector<int32_t> counts;
         for (size_t i = 0; i < part.size(); i++)
           counts.push_back(t < lasts[i] ? static_cast<int32_t>(part[i]->maskable_count * (iterations - t) / iterations) : 0);
-        batch.remask(context_, counts, mask_token_id());
-        complete = t < lasts.back();
+        planned.push_back(batch.plan(counts, mask_token_id()));
       }
+      run_iterations(batch, planned, sampling, t - static_cast<int64_t>(planned.size()));
       batch.publish(mask_token_id());
       while (!part.empty() && lasts.back() < t) {
         part.pop_back();

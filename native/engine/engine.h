@@ -13,6 +13,7 @@
 
 #include "engine/device_arena.h"
 #include "engine/layer_stack.h"
+#include "engine/recordings.h"
 #include "engine/sequence.h"
 #include "engine/target_batch.h"
 #include "engine/weights.h"
@@ -71,11 +72,15 @@ class Engine {
   void in_passes(const Targets& targets, const Body& body);
   // The head's dense layer, GELU and LayerNorm on the first `rows` final states; the result is workspace_.normed.
   void transform_states(int64_t rows);
-  // One prediction of a batch: the stack on its rows, the head on the masked ones.
-  void predict_batch(TargetBatch& batch, const std::optional<Sampling>& sampling);
+  // The stack on a batch's rows, the head on the masked ones, and masking again.
+  void run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration,
+                     const std::optional<Sampling>& sampling);
+  // Iterations planned together, the first of which is iteration `first`.
+  void run_iterations(const TargetBatch& batch, const std::vector<TargetBatch::Iteration>& iterations,
+                      std::optional<Sampling> sampling, int64_t first);
   void throw_if_cancelled() const;
   Head best_ids(int64_t rows);
-  Head drawn_ids(const TargetBatch& batch, const Sampling& sampling);
+  Head drawn_ids(const TargetBatch& batch, const TargetBatch::Iteration& iteration, const Sampling& sampling);
   float* reserve_head(int64_t floats);
 
   std::shared_ptr<const Weights> weights_;
@@ -85,6 +90,7 @@ class Engine {
   StackWorkspace workspace_;
   DeviceArena arena_;
   Buffer head_memory_;
+  Recordings recordings_;
   const uint64_t number_;
 };
 

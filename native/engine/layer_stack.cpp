@@ -75,15 +75,18 @@ StackWorkspace::StackWorkspace(const ModelConfig& config, const Context& context
     : config_(config), context_(context), budget_(std::move(budget)) {}
 
 void StackWorkspace::reserve(int64_t rows) {
-  if (rows <= rows_) return;
-  memory_ = Buffer();
-  rows_ = 0;
-  rows = (rows + 63) / 64 * 64;
-  const int64_t floats = rows * config_.hidden * 4;
-  const int64_t values = rows * config_.hidden * bytes_of(context_.activations);
-  const int64_t wide = rows * config_.feed_forward * bytes_of(context_.activations);
-  memory_ = Buffer(static_cast<uint64_t>(2 * floats + 5 * values + wide), budget_,
-                   "a pass over " + std::to_string(rows) + " rows", *context_.operations->memory);
+  if (rows > rows_) {
+    memory_ = Buffer();
+    rows_ = 0;
+    rows = (rows + 63) / 64 * 64;
+    const int64_t row_bytes = config_.hidden * (2 * 4 + 5 * bytes_of(context_.activations)) +
+                              config_.feed_forward * bytes_of(context_.activations);
+    memory_ = Buffer(static_cast<uint64_t>(rows * row_bytes), budget_, "a pass over " + std::to_string(rows) + " rows",
+                     *context_.operations->memory);
+    rows_ = rows;
+  }
+  const int64_t floats = rows_ * config_.hidden * 4;
+  const int64_t values = rows_ * config_.hidden * bytes_of(context_.activations);
   char* next = memory_.as<char>();
   const auto take = [&next](int64_t bytes) { return std::exchange(next, next + bytes); };
   states = reinterpret_cast<float*>(take(floats));
@@ -92,8 +95,7 @@ void StackWorkspace::reserve(int64_t rows) {
   query = take(values);
   attention = take(values);
   keys_values = take(2 * values);
-  feed_forward = take(wide);
-  rows_ = rows;
+  feed_forward = next;
 }
 
 void run_stack(const Context& context, const Weights& weights, const StackPass& pass, bool float_states,

@@ -40,8 +40,10 @@ struct StackPass {
 class StackWorkspace {
  public:
   StackWorkspace(const ModelConfig& config, const Context& context, std::shared_ptr<MemoryBudget> budget);
-  // Throws Error(OutOfMemory); the workspace is empty then and can be tried again.
+  // Throws Error(OutOfMemory); the workspace is empty then and can be tried again. The pointers are where they always
+  // are for a workspace of this size, whatever was swapped in an earlier pass.
   void reserve(int64_t rows);
+  uint64_t address() const { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(memory_.as<void>())); }
 
   float* states = nullptr;       // [rows, D], the residual stream
   float* other_states = nullptr; // [rows, D]

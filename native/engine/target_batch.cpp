@@ -69,25 +69,44 @@ StackPass TargetBatch::pass(bool masked_only) const {
   return pass;
 }
 
-void TargetBatch::masked_positions(std::vector<int32_t>& sequences, std::vector<int32_t>& positions) const {
-  const std::vector<int32_t> rows = arena_.get(masked_rows_, masked_count());
+RemaskArguments TargetBatch::masks_again(const std::vector<int32_t>& counts, int32_t mask_token_id) {
+  for (size_t i = 0; i < counts.size(); i++) masked_offsets_[i + 1] = masked_offsets_[i] + counts[i];
+  return {tokens_, scores_, maskable_, device_offsets_, arena_.put(counts), arena_.put(masked_offsets_),
+          static_cast<int64_t>(counts.size()), most_rows_, mask_token_id, masked_rows_};
+}
+
+TargetBatch::Iteration TargetBatch::plan(const std::vector<int32_t>& counts, int32_t mask_token_id) {
+  Iteration iteration{pass(true), masked_count(), masked_offsets_, {}, 0};
+  iteration.remask = masks_again(counts, mask_token_id);
+  iteration.masked_again = masked_count();
+  return iteration;
+}
+
+void TargetBatch::masked_positions(const Iteration& iteration, std::vector<int32_t>& sequences,
+                                   std::vector<int32_t>& positions) const {
+  const std::vector<int32_t> rows = arena_.get(masked_rows_, iteration.masked);
   for (size_t i = 0; i < targets_.size(); i++)
-    for (int32_t m = masked_offsets_[i]; m < masked_offsets_[i + 1]; m++) {
+    for (int32_t m = iteration.masked_offsets[i]; m < iteration.masked_offsets[i + 1]; m++) {
       sequences.push_back(static_cast<int32_t>(targets_[i]->sequence));
       positions.push_back(rows[static_cast<size_t>(m)] - offsets_[i]);
     }
 }
 
-void TargetBatch::fill(const Context& context, const int32_t* ids, const float* log_probs) {
-  context.operations->fill_masks(context, {masked_rows_, masked_count(), ids, log_probs, tokens_, scores_});
-  std::fill(masked_offsets_.begin(), masked_offsets_.end(), 0);
+void TargetBatch::finish(const Context& context, const Iteration& iteration, const int32_t* ids,
+                         const float* log_probs) const {
+  context.operations->fill_masks(context, {masked_rows_, iteration.masked, ids, log_probs, tokens_, scores_});
+  if (iteration.masked_again > 0) context.operations->remask(context, iteration.remask);
 }
 
 void TargetBatch::remask(const Context& context, const std::vector<int32_t>& counts, int32_t mask_token_id) {
-  for (size_t i = 0; i < counts.size(); i++) masked_offsets_[i + 1] = masked_offsets_[i] + counts[i];
-  context.operations->remask(
-      context, {tokens_, scores_, maskable_, device_offsets_, arena_.put(counts), arena_.put(masked_offsets_),
-                static_cast<int64_t>(counts.size()), most_rows_, mask_token_id, masked_rows_});
+  context.operations->remask(context, masks_again(counts, mask_token_id));
+}
+
+std::vector<uint64_t> TargetBatch::shape() const {
+  const auto address = [](const void* pointer) { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(pointer)); };
+  return {static_cast<uint64_t>(rows_), sequences_.size(), static_cast<uint64_t>(most_rows_),
+          static_cast<uint64_t>(most_keys_), address(tokens_), address(positions_), address(scores_),
+          address(maskable_), address(masked_rows_), address(device_offsets_), address(device_sequences_)};
 }
 
 void TargetBatch::publish(int32_t mask_token_id) const {

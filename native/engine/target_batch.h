@@ -27,20 +27,37 @@ class TargetBatch {
   // What run_stack needs. With `masked_only` the last layer computes the masked rows only.
   StackPass pass(bool masked_only) const;
 
-  // Sequence and position of each masked row, for sampling.
-  void masked_positions(std::vector<int32_t>& sequences, std::vector<int32_t>& positions) const;
+  // One iteration: predict the positions that are masked, then mask again some. Its arrays are in place when it has
+  // been planned; iterations can be planned ahead of being run.
+  struct Iteration {
+    StackPass pass;
+    int64_t masked;                       // rows to predict
+    std::vector<int32_t> masked_offsets;  // [targets + 1]: which of them are whose
+    RemaskArguments remask;
+    int64_t masked_again;
+  };
+  // The next iteration, in which counts[i] positions of target i are masked again.
+  Iteration plan(const std::vector<int32_t>& counts, int32_t mask_token_id);
 
-  // Writes predictions, one per masked row, into tokens and scores.
-  void fill(const Context& context, const int32_t* ids, const float* log_probs);
+  // Sequence and position of each row to predict, for sampling. The iteration's turn must have come.
+  void masked_positions(const Iteration& iteration, std::vector<int32_t>& sequences, std::vector<int32_t>& positions) const;
 
-  // Masks again the counts[i] lowest-scored maskable positions of target i.
+  // Writes predictions, one per masked row, into tokens and scores, and masks again.
+  void finish(const Context& context, const Iteration& iteration, const int32_t* ids, const float* log_probs) const;
+
+  // Masks again the counts[i] lowest-scored maskable positions of target i; none may be masked.
   void remask(const Context& context, const std::vector<int32_t>& counts, int32_t mask_token_id);
+
+  // What the arguments of an iteration's operations depend on, beside its own numbers.
+  std::vector<uint64_t> shape() const;
 
   // Writes tokens, scores and masks back to the targets. Error(ModelFormat) if a score is not a number; the
   // targets are unchanged then.
   void publish(int32_t mask_token_id) const;
 
  private:
+  RemaskArguments masks_again(const std::vector<int32_t>& counts, int32_t mask_token_id);
+
   const Targets targets_;
   DeviceArena& arena_;
   int64_t rows_ = 0;

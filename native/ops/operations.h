@@ -25,6 +25,13 @@ struct Operations {
   // Device to device.
   void (*copy)(const Context&, void* to, const void* from, uint64_t bytes);
 
+  // What is called between begin and end is not done but recorded; replay does it all again with one call, on what
+  // the same memory holds by then. Null on a device that gains nothing by it.
+  void (*begin_recording)(const Context&);
+  void* (*end_recording)(const Context&);
+  void (*replay)(const Context&, void* recording);
+  void (*discard)(void* recording);
+
   int64_t (*packed_bytes)(WeightType type, int64_t outputs, int64_t inputs);
   void (*pack)(const Context&, const PackSource&, int64_t first, int64_t count, PackedMatrix&);
 

@@ -41,13 +41,35 @@ void copy(const Context& context, void* to, const void* from, uint64_t bytes) {
   cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, context.stream->handle), "cudaMemcpyAsync on the device");
 }
 
+// A recording is an executable CUDA graph.
+void begin_recording(const Context& context) {
+  cuda::check(cudaStreamBeginCapture(context.stream->handle, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+}
+
+void* end_recording(const Context& context) {
+  cudaGraph_t graph = nullptr;
+  cuda::check(cudaStreamEndCapture(context.stream->handle, &graph), "cudaStreamEndCapture");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  cuda::check(status, "cudaGraphInstantiate");
+  return executable;
+}
+
+void replay(const Context& context, void* recording) {
+  cuda::check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(recording), context.stream->handle), "cudaGraphLaunch");
+}
+
+void discard(void* recording) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(recording)); }
+
 }  // namespace
 
 const Operations cuda_operations = {
-    cuda::device_kind,    &device_memory,     upload,               download,
-    copy,                 cuda::packed_bytes, cuda::pack,           cuda::embed,
-    cuda::layer_norm,     cuda::linear,       cuda::linear_norm,    cuda::mixed_attention,
-    cuda::gather_rows,    cuda::mean_rows,    cuda::lm_head_argmax, cuda::logits_at,
-    cuda::fill_masks,     cuda::remask,       cuda::sample};
+    cuda::device_kind, &device_memory,
+    upload, download, copy,
+    begin_recording, end_recording, replay, discard,
+    cuda::packed_bytes, cuda::pack,
+    cuda::embed, cuda::layer_norm, cuda::linear, cuda::linear_norm, cuda::mixed_attention, cuda::gather_rows,
+    cuda::mean_rows, cuda::lm_head_argmax, cuda::logits_at, cuda::fill_masks, cuda::remask, cuda::sample};
 
 }  // namespace mask_predict

@@ -85,11 +85,7 @@ class Test {
   notSame = (value, unwanted, message = 'is not the same') =>
     this.#record(!same(value, unwanted), message, `got ${show(value)}`);
   match = (value, pattern, message = 'matches') =>
-    this.#record(
-      matches(value, pattern),
-      message,
-      `got ${show(value)}, expected ${show(pattern)}`,
-    );
+    this.#record(matches(value, pattern), message, `got ${show(value)}, expected ${show(pattern)}`);
   notMatch = (value, pattern, message = 'does not match') =>
     this.#record(!matches(value, pattern), message, `got ${show(value)}`);
   type = (value, type, message = 'is of the type') =>

@@ -1,0 +1,195 @@
+// The tables of table.mjs, one line for each case that was to be measured. `results(stage)` gives a stage's lines,
+// `limits` the card's bandwidth (TB/s) and matrix rate (TFLOP/s), NaN where not measured.
+
+const nothing = 'not measured';
+const micro = (line) =>
+  !line ? nothing : line.error ? `failed: ${line.error.split(':')[0]}` : !(line.us > 0) ? nothing
+    : `${line.us < 1000 ? `${line.us.toFixed(1)} µs` : `${(line.us / 1000).toFixed(2)} ms`}`; // prettier-ignore
+const ratio = (peer, ours) => (peer?.us > 0 && ours?.us > 0 ? (peer.us / ours.us).toFixed(2) : '–');
+const percent = (part) =>
+  Number.isFinite(part) && part > 0 ? `${(100 * part).toFixed(0)} %` : '–';
+const small = (value) => (value == null ? '–' : value.toExponential(1));
+
+function table(title, note, columns, rows) {
+  console.log(`\n## ${title}\n\n${note}\n`);
+  console.log(`| ${columns.join(' | ')} |\n|${' --- |'.repeat(columns.length)}`);
+  for (const row of rows) console.log(`| ${row.join(' | ')} |`);
+}
+
+/** Our line of a case and those it is compared with. */
+function finder(lines, keys) {
+  return (who, wanted) =>
+    lines.find((line) => line.who === who && keys.every((key) => line[key] === wanted[key]));
+}
+
+const bytesPart = (line, limits) =>
+  percent(line?.us > 0 ? line.bytes / line.us / 1e6 / limits.bandwidth : NaN);
+const operationsPart = (line, limits) =>
+  percent(line?.us > 0 ? line.operations / line.us / 1e6 / limits.matrix : NaN);
+
+/** The cases our own lines name, or those that a full run would have. */
+function cases(lines, op, keys, otherwise) {
+  const own = lines.filter((line) => line.who === 'ours' && line.op === op);
+  return own.length > 0
+    ? own.map((line) => Object.fromEntries(keys.map((key) => [key, line[key]])))
+    : otherwise;
+}
+
+export function kernelTables(results, limits) {
+  const note =
+    'Time of one call in a replayed graph, operands cold; “of bandwidth” and “of rate” are our fractions of the card’s.';
+  {
+    const lines = results('bench-linear');
+    const keys = ['op', 'shape', 'rows'];
+    const find = finder(lines, keys);
+    const rows = [1, 8, 16, 32, 64, 96, 128, 160, 192, 256];
+    const shapes = [
+      'query',
+      'keys and values',
+      'attention output',
+      'feed-forward in',
+      'feed-forward out',
+    ];
+    const all = cases(
+      lines,
+      'linear',
+      keys,
+      shapes.flatMap((shape) => rows.map((r) => ({ op: 'linear', shape, rows: r }))),
+    );
+    table(
+      'linear, XLM-R XL',
+      `${note} PyTorch: the same with bias, GELU, or sum and LayerNorm. Ratios above 1: ours is faster. Deviation: of sampled results from sums in double, relative; bfloat16 rounds to 4e-3.`,
+      ['shape', 'rows', 'ours', 'of bandwidth', 'of rate', 'cuBLASLt, product alone', 'cuBLAS, product alone', 'PyTorch', 'PyTorch / ours', 'cuBLASLt / ours', 'deviation'],
+      all.map((c) => {
+        const ours = find('ours', c), lt = find('cublaslt, product alone', c), torch = find('PyTorch', c);
+        return [c.shape, c.rows, micro(ours), bytesPart(ours, limits), operationsPart(ours, limits), micro(lt), micro(find('cublas, product alone', c)), micro(torch), ratio(torch, ours), ratio(lt, ours), small(ours?.deviation)];
+      }),
+    ); // prettier-ignore
+  }
+  {
+    const lines = results('bench-attention');
+    const keys = ['op', 'model', 'batch', 'source', 'target', 'ragged'];
+    const find = finder(lines, keys);
+    const all = cases(
+      lines,
+      'attention',
+      keys,
+      [1, 8, 64].map((batch) => ({
+        op: 'attention',
+        model: 'xl',
+        batch,
+        source: 64,
+        target: 32,
+        ragged: 0,
+      })),
+    );
+    table(
+      'Mixed attention',
+      `${note} The others get keys and values already joined. Ragged: sources of a quarter to seven quarters of the length, padded for the masked one.`,
+      ['model', 'batch', 'source', 'target', 'ours', 'of bandwidth', 'of rate', 'varlen flash', 'SDPA, mask', 'SDPA, no mask', 'varlen / ours', 'deviation'],
+      all.map((c) => {
+        const ours = find('ours', c), flash = find('varlen flash attention', c);
+        const plain = c.ragged ? '–' : micro(find('scaled_dot_product_attention, no mask', c));
+        return [c.model, c.batch, `${c.source}${c.ragged ? ' ragged' : ''}`, c.target, micro(ours), bytesPart(ours, limits), operationsPart(ours, limits), micro(flash), micro(find('scaled_dot_product_attention, mask', c)), plain, ratio(flash, ours), small(ours?.deviation)];
+      }),
+    ); // prettier-ignore
+  }
+  {
+    const lines = results('bench-head');
+    const keys = ['op', 'model', 'rows'];
+    const find = finder(lines, keys);
+    const all = cases(
+      lines,
+      'head',
+      keys,
+      ['xl', 'large', 'base'].flatMap((model) =>
+        [1, 30, 240].map((rows) => ({ op: 'head', model, rows })),
+      ),
+    );
+    const peer = 'PyTorch: linear, argmax, logsumexp';
+    table(
+      'Head: best token and log-sum-exp',
+      note,
+      ['model', 'rows', 'ours', 'of bandwidth', 'of rate', 'linear + argmax + logsumexp', 'cuBLASLt, product alone', 'PyTorch / ours', 'deviation', 'better ids'],
+      all.map((c) => {
+        const ours = find('ours', c);
+        return [c.model, c.rows, micro(ours), bytesPart(ours, limits), operationsPart(ours, limits), micro(find(peer, c)), micro(find('cublaslt, product alone', c)), ratio(find(peer, c), ours), small(ours?.deviation), ours?.better_ids ?? '–'];
+      }),
+    ); // prettier-ignore
+  }
+  {
+    const lines = results('bench-remask');
+    const keys = ['op', 'batch', 'length'];
+    const find = finder(lines, keys);
+    const all = cases(
+      lines,
+      'remask',
+      keys,
+      [1, 8, 64, 512].flatMap((batch) =>
+        [32, 128, 512].map((length) => ({ op: 'remask', batch, length })),
+      ),
+    );
+    table(
+      'Re-masking half of each target',
+      'Time of one call in a replayed graph. It is launches and latency: no bandwidth is to be reached.',
+      ['batch', 'length', 'ours', 'torch.topk', 'topk and scatter', 'topk and scatter / ours', 'wrong'],
+      all.map((c) => {
+        const ours = find('ours', c), scatter = find('torch.topk, scatter', c);
+        return [c.batch, c.length, micro(ours), micro(find('torch.topk', c)), micro(scatter), ratio(scatter, ours), ours?.wrong ?? '–'];
+      }),
+    ); // prettier-ignore
+  }
+}
+
+export function jobTables(results, limits) {
+  const lines = [...results('bench-jobs'), ...results('bench-huggingface')];
+  const keys = ['op', 'model', 'batch', 'iterations'];
+  const find = finder(lines, keys);
+  const models = ['xlm-r-base', 'xlm-r-large', 'xlm-r-xl'];
+  const ops = [['encode'], ['iteration'], ['job', 4], ['job', 10]];
+  const otherwise = models.flatMap((model) =>
+    [1, 8, 64].flatMap((batch) =>
+      ops.map(([op, iterations]) => ({ op, model, batch, iterations })),
+    ),
+  );
+  const own = lines.filter(
+    (line) => line.who === 'ours' && ['encode', 'iteration', 'job'].includes(line.op),
+  );
+  const order = (line) => `${line.model} ${String(line.batch).padStart(3)}`;
+  const all =
+    own.length > 0
+      ? own.toSorted((a, b) => (order(a) < order(b) ? -1 : order(a) > order(b) ? 1 : 0))
+      : otherwise;
+  /** What bandwidth and rate allow: each part by the slower of the two. */
+  const floor = (line) =>
+    line?.terms?.reduce(
+      (sum, [bytes, operations]) =>
+        sum + Math.max(bytes / limits.bandwidth, operations / limits.matrix) / 1e6,
+      0,
+    );
+  table(
+    'Jobs: source 64, target 32, bf16, random weights',
+    'Host time, everything included. Floor: weights at the copy bandwidth or operations at the matrix rate, whichever takes longer, part by part. Hugging Face: as the published code of the paper runs its model, in bfloat16 with scaled_dot_product_attention.',
+    ['model', 'batch', 'what', 'ours', 'floor', 'floor / ours', 'Hugging Face', 'the same in a CUDA graph', 'Hugging Face / ours', 'graph / ours'],
+    all.map((c) => {
+      const ours = find('ours', c), peer = find('Hugging Face', c), graph = find('Hugging Face in a CUDA graph', c);
+      const best = floor(ours);
+      const what = c.op === 'job' ? `job, T = ${c.iterations}` : c.op === 'iteration' ? 'one pass, all masked' : 'encode';
+      return [c.model, c.batch, what, micro(ours), best > 0 ? micro({ us: best }) : nothing, percent(best / ours?.us), micro(peer), c.op === 'job' ? micro(graph) : '–', ratio(peer, ours), ratio(graph, ours)];
+    }),
+  ); // prettier-ignore
+
+  const agreements = lines.filter((line) => line.op === 'agreement');
+  table(
+    'Results beside Hugging Face in float32',
+    'The same weights and decoding rules; matrices rounded to bfloat16 in all of them. Share of equal tokens; mean and largest difference of the log-probabilities of those.',
+    ['model', 'batch', 'T', 'ours', 'log-probabilities', 'Hugging Face bf16', 'log-probabilities'],
+    (agreements.length > 0 ? agreements.filter((line) => line.who !== 'ours') : models.map((model) => ({ model }))).map((c) => {
+      const ours = agreements.length > 0 ? find('ours', { ...c, op: 'agreement' }) : undefined;
+      const peer = c.op ? c : undefined;
+      const share = (line) => (line ? percent(line.equal_tokens) : nothing);
+      const apart = (line) => (line ? `${small(line.log_prob_mean)}, ${small(line.log_prob_most)}` : nothing);
+      return [c.model, c.batch ?? '', c.iterations ?? '', share(ours), apart(ours), share(peer), apart(peer)];
+    }),
+  ); // prettier-ignore
+}
