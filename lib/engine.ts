@@ -12,93 +12,25 @@ import type {
   LoadOptions,
   NativeConfig,
   NativeEngine,
-  NativeSource,
-  NativeTarget,
   RandomArchitecture,
   SamplingParameters,
 } from '../native/binding.cjs';
 import { onAbort } from './abort.js';
+import { randomArchitecture, type Architecture, type ArchitectureName } from './architectures.js';
+import type {
+  CallOptions,
+  DecodeOptions,
+  EngineLoadOptions,
+  EngineOptions,
+  EngineRandomOptions,
+  Logger,
+  PredictOptions,
+  SamplingOptions,
+} from './engine-options.js';
 import { invalidArgument } from './errors.js';
 import { native } from './native.js';
 import { checkFunction, checkOptions, checkSignal, integerOption, seedOption } from './options.js';
-
-export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
-export type Precision = 'auto' | 'fp32' | 'bf16' | 'fp16' | 'int8';
-export type Logger = (level: 'info' | 'warn', message: string) => void;
-
-export interface EngineOptions {
-  /**
-   * Default `'auto'`: what the environment variable MASK_PREDICT_DEVICE names, else the best there is. A
-   * device that is named and not there is `ERR_DEVICE`.
-   */
-  device?: Device;
-  /**
-   * How weight matrices are kept; arithmetic is float32 on the CPU. `'auto'` (default) and `'fp32'` keep
-   * what the checkpoint has, `'bf16'` and `'fp16'` narrow it. One the device does not have is `ERR_DEVICE`.
-   */
-  precision?: Precision;
-  /** 1 … 256. Default: as many processors as the process may use. */
-  threads?: number;
-  /**
-   * Bytes for weights, caches and working memory together; what does not fit is `ERR_OUT_OF_MEMORY` before
-   * it is tried. Default: what the machine has available at load.
-   */
-  memoryLimit?: number;
-  /** Called with 0 … 1 while the model loads. */
-  onProgress?: (fraction: number) => void;
-  /** Default: silent, but for one process warning where `'auto'` could not take a GPU. */
-  logger?: Logger;
-  /** Aborts loading. */
-  signal?: AbortSignal;
-}
-
-export interface EngineLoadOptions extends EngineOptions {
-  /** The id of `<mask>`, for a config.json that does not have `mask_token_id`. */
-  maskTokenId?: number;
-}
-
-export type ArchitectureName = 'xlm-r-base' | 'xlm-r-large' | 'xlm-r-xl' | 'xlm-r-xxl';
-
-export interface Architecture {
-  layers: number;
-  hidden: number;
-  /** Divides `hidden`. */
-  heads: number;
-  ffn: number;
-  /** Rows of the embedding; the last one is `<mask>`. */
-  vocab: number;
-  /** LayerNorm before or after each block. Default `'post'`. */
-  norm?: 'pre' | 'post';
-  /** Rows of the position table; 2 more than ids per sequence. Default 514. */
-  maxPositions?: number;
-  /** Classes of the length predictor, 0 for none. Default 512. */
-  lengths?: number;
-}
-
-export interface EngineRandomOptions extends EngineOptions {
-  /** Seed of the weights. Default 0. */
-  seed?: number | bigint;
-}
-
-export interface CallOptions {
-  /** Rejects the call with the signal's reason; a running one stops between two layers. */
-  signal?: AbortSignal;
-}
-
-export interface SamplingOptions {
-  /** The same seed gives the same text, in any batch. */
-  seed: number | bigint;
-}
-
-export interface PredictOptions extends CallOptions {
-  /** Draws tokens instead of taking the best; `iteration` (1 … `iterations`) sets the temperature. */
-  sampling?: SamplingOptions & { iterations: number; iteration: number };
-}
-
-export interface DecodeOptions extends CallOptions {
-  /** Draws tokens instead of taking the best. */
-  sampling?: SamplingOptions;
-}
+import { nativeTargets, Source, Target } from './sequences.js';
 
 export type EngineConfig = NativeConfig;
 
@@ -112,25 +44,6 @@ const engineOptions = [
   'signal',
 ];
 
-const large = { vocab: 250002, norm: 'post', maxPositions: 514, lengths: 512 } as const;
-const extraLarge = { vocab: 250880, norm: 'pre', maxPositions: 514, lengths: 512 } as const;
-const architectures: Record<ArchitectureName, Required<Architecture>> = {
-  'xlm-r-base': { layers: 12, hidden: 768, heads: 12, ffn: 3072, ...large },
-  'xlm-r-large': { layers: 24, hidden: 1024, heads: 16, ffn: 4096, ...large },
-  'xlm-r-xl': { layers: 36, hidden: 2560, heads: 32, ffn: 10240, ...extraLarge },
-  'xlm-r-xxl': { layers: 48, hidden: 4096, heads: 32, ffn: 16384, ...extraLarge },
-};
-const architectureKeys = [
-  'layers',
-  'hidden',
-  'heads',
-  'ffn',
-  'vocab',
-  'norm',
-  'maxPositions',
-  'lengths',
-];
-
 let warnedOfFallback = false;
 
 /** Every engine of a process falls back for the same reason: without a logger, one warning is enough. */
@@ -141,102 +54,6 @@ function warnOfFallback(cause: string, logger: Logger | undefined): void {
   } else if (!warnedOfFallback) {
     warnedOfFallback = true;
     process.emitWarning(message, { type: 'MaskPredictWarning', code: 'MASK_PREDICT_FALLBACK' });
-  }
-}
-
-/** An encoded source: made by {@link Engine.encode}, read by any number of targets. */
-export class Source {
-  readonly #source: NativeSource;
-
-  /** @internal */
-  constructor(source: NativeSource) {
-    this.#source = source;
-  }
-
-  /** Ids, `<s>` and `</s>` included. */
-  get length(): number {
-    return this.#source.length;
-  }
-
-  /** Raw logits of the length classes, or null for a model without a length predictor. */
-  get lengthLogits(): Float32Array<ArrayBuffer> | null {
-    return this.#source.lengthLogits;
-  }
-
-  /** Final states after the last norm, `[length, hidden]`. */
-  states(): Float32Array<ArrayBuffer> {
-    return this.#source.states();
-  }
-
-  /**
-   * The `count` most probable target lengths in ids, best first; log-probabilities over all classes.
-   * `ERR_INVALID_ARGUMENT` for a model without a length predictor.
-   */
-  predictLengths(count = 1): { length: number; logProb: number }[] {
-    return this.#source.predictLengths(count);
-  }
-
-  /**
-   * A new target: with a length (3 ids or more), all inner positions masked; with ids, those that are
-   * `<mask>` are to be predicted and the others stay (infilling). `sequence` is its number for sampling,
-   * default 0: two targets of the same source and number draw the same text.
-   */
-  target(specification: number | Int32Array, options: { sequence?: number } = {}): Target {
-    checkOptions('source.target()', options, ['sequence']);
-    return new Target(this.#source.target(specification, options.sequence ?? 0));
-  }
-
-  /** Frees the cache. Its targets cannot be used any more. */
-  dispose(): void {
-    this.#source.dispose();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-}
-
-/** A text over a source, some of its positions `<mask>`: made by {@link Source.target}. */
-export class Target {
-  /** @internal */
-  readonly native: NativeTarget;
-
-  /** @internal */
-  constructor(target: NativeTarget) {
-    this.native = target;
-  }
-
-  /** Ids, `<s>` and `</s>` included. */
-  get length(): number {
-    return this.native.length;
-  }
-
-  /** The ids as they are now (a copy). */
-  get tokens(): Int32Array<ArrayBuffer> {
-    return this.native.tokens;
-  }
-
-  /** Log-probability of each token when it was predicted; 0 at the ends, given and masked positions. */
-  get scores(): Float32Array<ArrayBuffer> {
-    return this.native.scores;
-  }
-
-  /** 1 at the positions that are masked now. */
-  get masked(): Uint8Array<ArrayBuffer> {
-    return this.native.masked;
-  }
-
-  /** N: how many positions were masked at the start, and may be again. */
-  get maskable(): number {
-    return this.native.maskable;
-  }
-
-  dispose(): void {
-    this.native.dispose();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
   }
 }
 
@@ -267,30 +84,7 @@ export class Engine {
     options: EngineRandomOptions = {},
   ): Promise<Engine> {
     checkOptions('Engine.random()', options, [...engineOptions, 'seed']);
-    let shape: Architecture | undefined;
-    if (typeof architecture === 'string') {
-      shape = Object.hasOwn(architectures, architecture) ? architectures[architecture] : undefined;
-      if (!shape) {
-        const names = Object.keys(architectures).join(', ');
-        throw invalidArgument(`there is no architecture '${architecture}'; there are ${names}`);
-      }
-    } else {
-      checkOptions('the architecture of Engine.random()', architecture, architectureKeys);
-      shape = architecture;
-    }
-    const full: RandomArchitecture = {
-      layers: shape.layers,
-      hidden: shape.hidden,
-      heads: shape.heads,
-      ffn: shape.ffn,
-      vocab: shape.vocab,
-      norm: shape.norm ?? 'post',
-      maxPositions: shape.maxPositions ?? 514,
-      lengths: shape.lengths ?? 512,
-      // The padded vocabulary of XL and XXL has rows that stand for no piece.
-      maskTokenId: shape.vocab === extraLarge.vocab ? large.vocab - 1 : shape.vocab - 1,
-      seed: seedOption('seed', options.seed ?? 0),
-    };
+    const full = randomArchitecture(architecture, seedOption('seed', options.seed ?? 0));
     return Engine.#start(full, options, -1);
   }
 
@@ -395,7 +189,7 @@ export class Engine {
   async predict(targets: Target[], options: PredictOptions = {}): Promise<void> {
     const sampling = this.#sampling(options.sampling);
     await this.#run('predict()', options, ['sampling'], () =>
-      this.#native.predict(natives(targets), sampling),
+      this.#native.predict(nativeTargets(targets), sampling),
     );
   }
 
@@ -404,7 +198,9 @@ export class Engine {
    * masked at the start; a tie goes to the lower position. No position may be masked before.
    */
   async remask(targets: Target[], counts: number[], options: CallOptions = {}): Promise<void> {
-    await this.#run('remask()', options, [], () => this.#native.remask(natives(targets), counts));
+    await this.#run('remask()', options, [], () =>
+      this.#native.remask(nativeTargets(targets), counts),
+    );
   }
 
   /**
@@ -420,19 +216,19 @@ export class Engine {
       options.sampling && { ...options.sampling, iterations, iteration: 1 },
     );
     const passes = await this.#run('decode()', options, ['sampling'], () =>
-      this.#native.decode(natives(targets), iterations, sampling),
+      this.#native.decode(nativeTargets(targets), iterations, sampling),
     );
     return [...passes];
   }
 
   /** Raw logits `[length, vocabulary]` of each target, before bans, padded columns included. */
   logits(targets: Target[], options: CallOptions = {}): Promise<Float32Array<ArrayBuffer>[]> {
-    return this.#run('logits()', options, [], () => this.#native.logits(natives(targets)));
+    return this.#run('logits()', options, [], () => this.#native.logits(nativeTargets(targets)));
   }
 
   /** Final states `[length, hidden]` of each target. */
   states(targets: Target[], options: CallOptions = {}): Promise<Float32Array<ArrayBuffer>[]> {
-    return this.#run('states()', options, [], () => this.#native.states(natives(targets)));
+    return this.#run('states()', options, [], () => this.#native.states(nativeTargets(targets)));
   }
 
   /**
@@ -445,7 +241,7 @@ export class Engine {
     options: CallOptions = {},
   ): Promise<Float32Array<ArrayBuffer>[][]> {
     return this.#run('logProbs()', options, [], () =>
-      this.#native.logProbs(natives(targets), candidates),
+      this.#native.logProbs(nativeTargets(targets), candidates),
     );
   }
 
@@ -494,12 +290,4 @@ export class Engine {
     checkOptions('sampling', sampling, ['seed', 'iterations', 'iteration']);
     return { ...sampling, seed: seedOption('sampling.seed', sampling.seed) };
   }
-}
-
-function natives(targets: Target[]): NativeTarget[] {
-  if (!Array.isArray(targets)) throw invalidArgument('targets must be an array');
-  return targets.map((target, index) => {
-    if (!(target instanceof Target)) throw invalidArgument(`target ${index} is not a target`);
-    return target.native;
-  });
 }

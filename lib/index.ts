@@ -7,14 +7,14 @@ export type {
   RefinementStep,
   TextOptions,
 } from './mask-predict.js';
-export { Engine, Source, Target } from './engine.js';
+export { Engine } from './engine.js';
+export type { EngineConfig } from './engine.js';
+export { Source, Target } from './sequences.js';
+export type { Architecture, ArchitectureName } from './architectures.js';
 export type {
-  Architecture,
-  ArchitectureName,
   CallOptions,
   DecodeOptions,
   Device,
-  EngineConfig,
   EngineLoadOptions,
   EngineOptions,
   EngineRandomOptions,
@@ -22,7 +22,7 @@ export type {
   Precision,
   PredictOptions,
   SamplingOptions,
-} from './engine.js';
+} from './engine-options.js';
 export { Tokenizer } from './tokenizer.js';
 export type { EncodeOptions, Encoding } from './tokenizer.js';
 export { MaskPredictError } from './errors.js';

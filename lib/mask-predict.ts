@@ -7,9 +7,11 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Engine, type EngineLoadOptions, type Source, type Target } from './engine.js';
+import { Engine } from './engine.js';
+import type { EngineLoadOptions } from './engine-options.js';
 import { invalidArgument, MaskPredictError } from './errors.js';
 import { checkOptions, checkSignal, integerOption, seedOption } from './options.js';
+import type { Source, Target } from './sequences.js';
 import { Tokenizer } from './tokenizer.js';
 
 /** The directory of the small model that comes with the package. */

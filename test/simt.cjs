@@ -39,11 +39,13 @@ function run(what, command, args, env = {}) {
 }
 
 /** Compiles and runs native/simt/test/NAME.cu with the operations it tests, under every schedule. */
-function nativeTest(name, sources) {
+function nativeTest(name, sources, plain = []) {
   const folder = path.join(native, 'simt');
   const emulator = fs.readdirSync(folder).filter((file) => file.endsWith('.cpp'));
   const program = path.join(output, name);
-  const cpp = ['ops/packed_matrix.cpp', 'engine/buffer.cpp'].map((file) => path.join(native, file));
+  const cpp = ['ops/packed_matrix.cpp', 'engine/buffer.cpp', ...plain].map((file) =>
+    path.join(native, file),
+  );
   const cu = [
     ...sources.map((file) => path.join(native, file)),
     path.join(folder, 'test', `${name}.cu`),
@@ -76,7 +78,7 @@ function nativeTest(name, sources) {
   for (const schedule of schedules) {
     const env = { MASK_PREDICT_SIMT_SCHEDULE: schedule, MASK_PREDICT_SIMT_REPORT: '1' };
     const report = run(`${name}, schedule ${schedule}`, program, [], env);
-    if (schedule === schedules[0] && !quick) console.log(report.trimEnd());
+    if (schedule === schedules[0] && !quick) console.log((report ?? '').trimEnd());
   }
 }
 
@@ -109,10 +111,14 @@ run(`build ${flavour}`, process.execPath, ['native/build.cjs', `--${flavour}`]);
 if (!quick) {
   run('the emulator, with planted errors', process.execPath, ['native/simt/test/run.cjs']);
   nativeTest('linear_test', ['ops/linear_cuda.cu', 'ops/pack_cuda.cu']);
-  nativeTest('mixed_attention_test', ['ops/mixed_attention_cuda.cu']);
+  nativeTest('mixed_attention_test', []); // includes the operation
   nativeTest('lm_head_test', ['ops/lm_head_cuda.cu']);
-  nativeTest('remask_test', ['ops/remask_cuda.cu']);
-  nativeTest('sample_test', ['ops/sample_cuda.cu']);
+  nativeTest('remask_test', ['ops/remask_cuda.cu'], ['ops/remask_cpu.cpp']);
+  nativeTest(
+    'sample_test',
+    ['ops/sample_cuda.cu'],
+    ['ops/sample_cpu.cpp', 'cpu/kernels_portable.cpp', 'cpu/thread_pool.cpp'],
+  );
 }
 const operations = fs
   .readdirSync(path.join(__dirname, 'ops'))

@@ -3,7 +3,7 @@
  * with them is a {@link UsageError} that names the option and what it takes.
  */
 import { parseArgs } from 'node:util';
-import type { Device, EngineLoadOptions, Precision } from '../engine.js';
+import type { Device, EngineLoadOptions, Precision } from '../engine-options.js';
 import type { TextOptions } from '../mask-predict.js';
 
 /** The command line is wrong; the message says where. */

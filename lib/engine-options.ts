@@ -1,0 +1,60 @@
+/** The options of an engine and of its calls. */
+export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+export type Precision = 'auto' | 'fp32' | 'bf16' | 'fp16' | 'int8';
+export type Logger = (level: 'info' | 'warn', message: string) => void;
+
+export interface EngineOptions {
+  /**
+   * Default `'auto'`: what the environment variable MASK_PREDICT_DEVICE names, else the best there is. A
+   * device that is named and not there is `ERR_DEVICE`.
+   */
+  device?: Device;
+  /**
+   * How weight matrices are kept; arithmetic is float32 on the CPU. `'auto'` (default) and `'fp32'` keep
+   * what the checkpoint has, `'bf16'` and `'fp16'` narrow it. One the device does not have is `ERR_DEVICE`.
+   */
+  precision?: Precision;
+  /** 1 … 256. Default: as many processors as the process may use. */
+  threads?: number;
+  /**
+   * Bytes for weights, caches and working memory together; what does not fit is `ERR_OUT_OF_MEMORY` before
+   * it is tried. Default: what the machine has available at load.
+   */
+  memoryLimit?: number;
+  /** Called with 0 … 1 while the model loads. */
+  onProgress?: (fraction: number) => void;
+  /** Default: silent, but for one process warning where `'auto'` could not take a GPU. */
+  logger?: Logger;
+  /** Aborts loading. */
+  signal?: AbortSignal;
+}
+
+export interface EngineLoadOptions extends EngineOptions {
+  /** The id of `<mask>`, for a config.json that does not have `mask_token_id`. */
+  maskTokenId?: number;
+}
+
+export interface EngineRandomOptions extends EngineOptions {
+  /** Seed of the weights. Default 0. */
+  seed?: number | bigint;
+}
+
+export interface CallOptions {
+  /** Rejects the call with the signal's reason; a running one stops between two layers. */
+  signal?: AbortSignal;
+}
+
+export interface SamplingOptions {
+  /** The same seed gives the same text, in any batch. */
+  seed: number | bigint;
+}
+
+export interface PredictOptions extends CallOptions {
+  /** Draws tokens instead of taking the best; `iteration` (1 … `iterations`) sets the temperature. */
+  sampling?: SamplingOptions & { iterations: number; iteration: number };
+}
+
+export interface DecodeOptions extends CallOptions {
+  /** Draws tokens instead of taking the best. */
+  sampling?: SamplingOptions;
+}
