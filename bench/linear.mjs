@@ -1,4 +1,4 @@
-// npm run bench:linear -- [--threads 2] [--rounds 5] [--precision fp32]
+// npm run bench:linear -- [--threads 2] [--rounds 5] [--precision fp32] [--outer 250002]
 //
 // The dense product at the shapes of XLM-R base, weights cold (200 MB of matrices in turn), beside the bare packed
 // kernel of bench/native/roof.c: both in turn, `rounds` times. Prints for each shape the median and quartiles over
@@ -13,6 +13,7 @@ const { values: options } = parseArgs({
     threads: { type: 'string', default: '2' },
     rounds: { type: 'string', default: '5' },
     precision: { type: 'string', default: 'fp32' },
+    outer: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -27,9 +28,9 @@ const layers = [
   [3072, 768],
   [768, 250002],
 ];
-const shapes = layers.flatMap(([inner, outer]) =>
-  [32, 96, 256].map((rows) => ({ rows, inner, outer })),
-);
+const shapes = layers
+  .filter(([, outer]) => !options.outer || outer === Number(options.outer))
+  .flatMap(([inner, outer]) => [32, 96, 256].map((rows) => ({ rows, inner, outer })));
 
 const { text, limit } = describeMachine(threads);
 const roof = compiled('roof');

@@ -90,7 +90,12 @@ def model_of(architecture, device, seed=0):
     config._attn_implementation = "sdpa"
     with torch.device(device):
         model = (XLMRobertaXLForMaskedLM if pre else XLMRobertaForMaskedLM)(config).eval()
+    # Shared tensors go by either name.
+    names = {
+        "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+        "lm_head.decoder.bias": "lm_head.bias",
+    }
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            fill("lm_head.bias" if name == "lm_head.decoder.bias" else name, parameter, seed)
+            fill(names.get(name, name), parameter, seed)
     return model, layers, pre, vocabulary
