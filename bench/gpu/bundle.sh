@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bench/gpu/bundle.sh [--beside] [FOLDER]
+# bench/gpu/bundle.sh [--beside] [--built] [FOLDER]
 #
 # Makes the folder (default build/gpu-bundle) with which bench/gpu/run.sh works on a machine that has an NVIDIA GPU
 # and CUDA, but neither Node.js nor a network:
@@ -8,14 +8,22 @@
 #   native/ models/ ...   the sources, the demo model, the fixtures and bench/gpu; then bench/gpu/run.sh of the folder
 #                         is run in the folder itself. With --beside they are left out: the folder then lies inside a
 #                         checkout (build/gpu-bundle) that has them.
+#   built/                with --built: the addon and the kernel benchmarks, compiled here for sm_90 (needs nvcc), so that
+#                         no time goes into that there; where they do not run, they are compiled there all the same
 # Prints the size and refuses, with exit code 1, a bundle above 60 MiB. Needs the repository's node_modules.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 most_mebibytes=60
-beside=
-[[ ${1:-} == --beside ]] && { beside=1; shift; }
-out=${1:-build/gpu-bundle}
+beside='' built='' out=build/gpu-bundle
+for argument in "$@"; do
+  case $argument in
+    --beside) beside=1 ;;
+    --built) built=1 ;;
+    -*) sed -n '2,/^set/p' "${BASH_SOURCE[0]}" | sed '$d; s/^# \?//'; exit 2 ;;
+    *) out=$argument ;;
+  esac
+done
 program=$out/program
 rm -rf "$out"
 mkdir -p "$program/node_modules" "$program/include"
@@ -47,8 +55,18 @@ sources() {
   cp -R test/fixtures "$out/test/"
 }
 
+binaries() {
+  local work=build/gpu-built
+  rm -rf "$work"
+  BUNDLE=$(realpath "$out") WORK=$work OUT=$work DEVICE=cuda TOTAL=3000 bench/gpu/run.sh build
+  mkdir "$out/built"
+  cp "$work/program/build/Release/mask_predict.node" "$work/kernels/kernels" "$out/built/"
+  strip "$out/built/kernels"
+}
+
 node_archive
 compiled
+[[ $built ]] && binaries
 [[ $beside ]] || sources
 
 bytes=$(du -sb "$out" | cut -f1)

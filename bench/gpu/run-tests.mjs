@@ -59,7 +59,8 @@ function run(file) {
     clearTimeout(timer);
     const counts = /# (\d+) passed, (\d+) failed/.exec(output);
     const failures = output.match(/^ *not ok .*$(\n *# (?!Subtest).*$)*/gm) ?? [];
-    const errors = output.match(/^=+ (?!COMPUTE-SANITIZER).*$/gm) ?? []; // of compute-sanitizer
+    const errors =
+      output.match(/^=+ .*\b(Invalid|Race|Error|leaked|hazard|SUMMARY: [1-9]).*$/gim) ?? []; // of compute-sanitizer
     const outcome = late
       ? 'timed out'
       : code === 0

@@ -34,9 +34,9 @@ compiled() {  # what, its log, seconds
 
 build_addon() {
   local begun=$SECONDS
-  [[ -f $WORK/addon.built ]] && return
-  configure "$program" "$WORK/addon" "-DCMAKE_JS_INC=$program/include"
-  node -e 'require(process.argv[1] + "/native/binding.cjs")' "$program"
+  [[ -f $WORK/addon.built ]] && return 0
+  configure "$program" "$WORK/addon" "-DCMAKE_JS_INC=$program/include" || return 1
+  node -e 'require(process.argv[1] + "/native/binding.cjs")' "$program" || return 1
   compiled addon "$WORK/addon.log" $((SECONDS - begun))
   touch "$WORK/addon.built"
 }
@@ -44,32 +44,56 @@ build_addon() {
 build_kernels() {
   local begun=$SECONDS
   [[ $DEVICE == cpu ]] && { echo "the kernel benchmarks need DEVICE=cuda or simt"; return 1; }
-  [[ -f $WORK/kernels.built ]] && return
-  configure "$HERE/kernels" "$WORK/kernels" "-DMASK_PREDICT_ROOT=$program"
+  [[ -f $WORK/kernels.built ]] && return 0
+  configure "$HERE/kernels" "$WORK/kernels" "-DMASK_PREDICT_ROOT=$program" || return 1
   compiled kernels "$WORK/kernels.log" $((SECONDS - begun))
   touch "$WORK/kernels.built"
 }
 
 run_tests() {  # group, options
-  build_addon
+  build_addon || return 1
   [[ $DEVICE == cpu ]] || export MASK_PREDICT_DEVICE=$DEVICE
   node "$HERE/run-tests.mjs" "${@:2}" "$program" "$1"
 }
 
+# A program under compute-sanitizer, on tiny sizes; its own results are of no interest.
+sanitized() {  # name, command
+  local code=0 begun=$SECONDS log=$WORK/sanitized.$1.log
+  RESULTS='' timeout 150 $under "${@:2}" --tiny >"$log" 2>&1 || code=$?
+  ((code == 0)) || tail -60 "$log"
+  printf '{"file":"%s","passed":%d,"failed":%d,"outcome":"%s","seconds":%d,"failures":[]}\n' "$1" \
+    $((code == 0)) $((code != 0)) "$( ((code == 0)) && echo ok || echo "exit code $code")" \
+    $((SECONDS - begun)) | tee -a "$RESULTS"
+  return "$code"
+}
+
+# The operations' tests, which are in float32; then all kernels in bfloat16, and the engine with its graphs.
 sanitizer() {
+  local code=0
   command -v compute-sanitizer >/dev/null || { echo "there is no compute-sanitizer"; return 1; }
-  run_tests ops --jobs 6 --limit 440 \
-    --under "compute-sanitizer --tool $1 --error-exitcode 9 --print-limit 20 --target-processes all"
+  under="compute-sanitizer --tool $1 --error-exitcode 9 --print-limit 20 --target-processes all"
+  build_kernels
+  build_addon
+  sanitized kernels "$WORK/kernels/kernels" linear attention head remask || code=1
+  sanitized jobs node "$HERE/jobs.mjs" "$program" || code=1
+  run_tests ops --jobs 6 --limit 300 --under "$under" || code=1
+  return "$code"
 }
 
 kernels() { build_kernels && "$WORK/kernels/kernels" "$@" "${tiny[@]}" | tee -a "$RESULTS"; }
 peer() { python3 "$HERE/peers/$1.py" "${@:2}" "${tiny[@]}"; }  # appends to $RESULTS itself
 
-# Ours first; what it is compared with may be missing without harm to that.
-compared() { kernels "$1"; peer kernels "$1"; }
+# Ours first; what it is compared with may be missing without harm to that, and the other way round.
+compared() {
+  local code=0
+  kernels "$1" || code=1
+  peer kernels "$1" || code=1
+  return "$code"
+}
 
 case $1 in
   build)
+    [[ -f $WORK/carried ]] && echo '{"built":"from the bundle","seconds":0}' | tee -a "$RESULTS"
     build_addon
     [[ $DEVICE == cpu ]] || build_kernels
     ;;

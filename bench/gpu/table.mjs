@@ -47,9 +47,10 @@ for (const stage of stages) {
 function detail(stage, lines) {
   if (stage === 'build')
     return lines
-      .map(
-        ({ built, seconds, kernels, spilling }) =>
-          `${built} ${seconds} s, ${kernels} kernels, ${spilling} spill`,
+      .map(({ built, seconds, kernels, spilling }) =>
+        kernels === undefined
+          ? built
+          : `${built} ${seconds} s, ${kernels} kernels, ${spilling} spill`,
       )
       .join('; ');
   if (!/^(tests|sanitizer)/.test(stage)) return '';

@@ -127,6 +127,7 @@ double deviation_of(const Bench& bench, const Case& c, const Operands& o) {
 void run_case(const Bench& bench, const Case& c) {
   const Operands o = operands_of(bench, c);
   const double deviation = deviation_of(bench, c, o);
+  require(std::string("attention, ") + c.model + ", batch " + std::to_string(c.batch), deviation, 0.02);
   const int64_t width = c.heads * c.head_size, rows = c.batch * c.target;
   const int calls = static_cast<int>(c.layers * static_cast<int64_t>(o.sequences.size()));
   const Times times = time_calls(bench, calls, [&](int i) { run(bench, c, o, i); });

@@ -78,10 +78,10 @@ Times time_calls(const Bench& bench, int count, const std::function<void(int)>& 
     check(cudaEventElapsedTime(&milliseconds, begin, end), "cudaEventElapsedTime");
     return static_cast<double>(milliseconds) * 1000.0 / count;
   };
-  // Warm: clocks and caches as in steady work. Then half a second of replays, 7 to 101 of them.
+  // Warm: clocks and caches as in steady work. Then a quarter of a second of replays, 7 to 101 of them.
   const double first = replay();
   const double total = std::max(first * count, 1.0);
-  const int replays = bench.tiny ? 1 : static_cast<int>(std::clamp(0.4e6 / total, 7.0, 101.0));
+  const int replays = bench.tiny ? 1 : static_cast<int>(std::clamp(0.25e6 / total, 7.0, 101.0));
   for (int i = 0; i < replays / 4; ++i) replay();
   std::vector<double> times;
   for (int i = 0; i < replays; ++i) times.push_back(replay());
@@ -119,6 +119,14 @@ void report(const std::string& fields) {
 void report(const std::string& fields, const Times& times) {
   report(fields + "," + field("us", times.median) + "," + field("low", times.low) + "," + field("high", times.high) +
          "," + field("replays", int64_t{times.replays}));
+}
+
+int failures = 0;
+
+void require(const std::string& what, double value, double bound) {
+  if (value <= bound) return;
+  std::fprintf(stderr, "WRONG: %s: %g, at most %g expected\n", what.c_str(), value, bound);
+  ++failures;
 }
 
 void Deviation::compare(double got, double wanted) {

@@ -89,6 +89,10 @@ std::string field(const char* name, double value);
 std::string field(const char* name, int64_t value);
 std::string field(const char* name, const std::string& value);
 
+// Says so, and makes the program exit with 1, unless value <= bound.
+extern int failures;
+void require(const std::string& what, double value, double bound);
+
 // The largest of |got - wanted| / (|wanted| + scale) of what was compared; NaN if anything was NaN.
 class Deviation {
  public:

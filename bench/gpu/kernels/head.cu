@@ -64,6 +64,8 @@ void run_model(const Bench& bench, const Model& model) {
       for (int64_t i = 0; i < 200; ++i)
         better += logit(weight, row, 3 + i * 104729 % (model.mask_token_id - 3)) > found + 1e-3;
     }
+    require(std::string("head, ") + model.name + ", " + std::to_string(rows) + " rows", deviation.worst(), 1e-3);
+    require(std::string("head, ") + model.name + ", better ids", static_cast<double>(better), 0);
     report(field("op", "head") + "," + field("model", model.name) + "," + field("rows", rows) + "," +
                field("width", model.width) + "," + field("vocabulary", model.vocabulary) + "," +
                field("bytes", (model.mask_token_id + 1) * model.width * 2 + rows * model.width * 2) + "," +

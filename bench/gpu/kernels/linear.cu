@@ -113,6 +113,7 @@ void run_shape(const Bench& bench, const Shape& shape) {
   const bool norm = std::string(shape.epilogue) == "norm";
   for (const int64_t rows : row_counts) {
     const double deviation = deviation_of(bench, shape, o, rows);
+    require(std::string("linear, ") + shape.name + ", " + std::to_string(rows) + " rows", deviation, norm ? 1e-4 : 0.01);
     const int copies = static_cast<int>(o.weights.size());
     const Times times =
         time_calls(bench, copies, [&](int i) { run(bench, shape, o, rows, static_cast<size_t>(i)); });

@@ -48,6 +48,7 @@ void run_case(const Bench& bench, int64_t batch, int64_t length) {
       before += maskable[static_cast<size_t>(other)] && (key(other) < key(row) || (key(other) == key(row) && other < row));
     wrong += (after[static_cast<size_t>(row)] == a.mask_token_id) != (before < count);
   }
+  require("remask, wrong rows", static_cast<double>(wrong), 0);
   const Times times = time_calls(bench, bench.tiny ? 2 : 100, [&](int) { cuda::remask(bench.context, a); });
   report(field("op", "remask") + "," + field("batch", batch) + "," + field("length", length) + "," +
              field("bytes", rows * 5 + batch * count * 12) + "," + field("wrong", wrong),

@@ -62,7 +62,7 @@ def time_calls(call, count):
         return begin.elapsed_time(end) * 1000 / count
 
     first = max(replay() * count, 1.0)
-    replays = int(min(max(0.4e6 / first, 7), 101))
+    replays = int(min(max(0.25e6 / first, 7), 101))
     for _ in range(replays // 4):
         replay()
     return spread([replay() for _ in range(replays)])
