@@ -70,7 +70,7 @@ t.test('options of loading', async (t) => {
     'a directory that is not there': [() => Engine.load('/nowhere/at all'), /\/nowhere\/at all/],
     'a directory that is a file': [
       () => Engine.load(fileURLToPath(import.meta.url)),
-      /errors\.test\.ts/,
+      /errors\.test\.[jt]s/,
     ],
     'a path with a zero byte': [() => Engine.load(`${embeddedModel}\0x`), /numbers/],
   });

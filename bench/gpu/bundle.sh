@@ -62,6 +62,7 @@ binaries() {
   mkdir "$out/built"
   cp "$work/program/build/Release/mask_predict.node" "$work/kernels/kernels" "$out/built/"
   strip "$out/built/kernels"
+  rm -rf "$work"
 }
 
 node_archive

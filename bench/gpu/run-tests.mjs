@@ -37,6 +37,13 @@ function files() {
     .map((name) => join(folder, name));
 }
 
+// They have process groups of their own, so that what they start ends with them.
+const running = new Set();
+process.on('SIGTERM', () => {
+  for (const child of running) process.kill(-child.pid, 'SIGKILL');
+  process.exit(1);
+});
+
 function run(file) {
   const begun = performance.now();
   const [command, ...before] = [...options.under.split(' ').filter(Boolean), process.execPath];
@@ -44,6 +51,7 @@ function run(file) {
   let output = '';
   child.stdout.on('data', (data) => (output += data));
   child.stderr.on('data', (data) => (output += data));
+  running.add(child);
   let late = false;
   const timer = setTimeout(
     () => {
@@ -57,6 +65,7 @@ function run(file) {
     child.on('close', (code, signal) => resolve({ code, signal }));
   }).then(({ code, signal }) => {
     clearTimeout(timer);
+    running.delete(child);
     const counts = /# (\d+) passed, (\d+) failed/.exec(output);
     const failures = output.match(/^ *not ok .*$(\n *# (?!Subtest).*$)*/gm) ?? [];
     const errors =

@@ -3,7 +3,7 @@
 
 const nothing = 'not measured';
 const micro = (line) =>
-  !line ? nothing : line.error ? `failed: ${line.error.split(':')[0]}` : !(line.us > 0) ? nothing
+  !line ? nothing : line.us === 'ran' ? 'ran' : line.error ? `failed: ${line.error.split(':')[0]}` : !(line.us > 0) ? nothing
     : `${line.us < 1000 ? `${line.us.toFixed(1)} µs` : `${(line.us / 1000).toFixed(2)} ms`}`; // prettier-ignore
 const ratio = (peer, ours) => (peer?.us > 0 && ours?.us > 0 ? (peer.us / ours.us).toFixed(2) : '–');
 const percent = (part) =>

@@ -116,7 +116,8 @@ std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) 
 
   weights->head_dense = linear("lm_head.dense", d, d);
   weights->head_norm = norm("lm_head.layer_norm", d);
-  weights->head_bias = vector(source_.has("lm_head.bias") ? "lm_head.bias" : "lm_head.decoder.bias", c.vocabulary);
+  const bool only_decoder_bias = !source_.has("lm_head.bias") && source_.has("lm_head.decoder.bias");
+  weights->head_bias = vector(only_decoder_bias ? "lm_head.decoder.bias" : "lm_head.bias", c.vocabulary);
   if (!c.tie_word_embeddings) {
     if (!source_.has(decoder))
       throw Error(ErrorCode::ModelFormat,
