@@ -99,6 +99,7 @@ std::vector<std::shared_ptr<Source>> Engine::encode(const std::vector<std::vecto
     }
     first = end;
   }
+  throw_if_cancelled();
   return sources;
 }
 
@@ -176,7 +177,8 @@ void Engine::run_iterations(const TargetBatch& batch, const std::vector<TargetBa
       run_iteration(batch, iterations[i], sampling);
     }
   };
-  if (sampling) return all();  // asks the device for positions in between
+  // Sampling asks the device for positions in between: it cannot be recorded.
+  if (sampling || context_.operations->begin_recording == nullptr) return all();
   const auto address = [](const void* pointer) { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(pointer)); };
   Recordings::Shape shape = batch.shape();
   shape.insert(shape.end(), {workspace_.address(), address(head_memory_.as<void>())});

@@ -118,6 +118,7 @@ void run_stack(const Context& context, const Weights& weights, const StackPass& 
     stack.end_block(layer.feed_forward_out, pre ? next : layer.feed_forward_norm, workspace.feed_forward);
   }
   if (pre && float_states) stack.norm_states(weights.outer_norm, workspace.states, nullptr);
+  if (context.is_cancelled()) throw Cancelled();  // the last layer may have stopped early
 }
 
 }  // namespace mask_predict
