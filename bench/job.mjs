@@ -31,7 +31,11 @@ const [threads, batch, sourceLength, targetLength, rounds] = [
 
 const { text, limit } = describeMachine(threads);
 const loading = performance.now();
-const engine = await Engine.random(options.model, { precision: options.precision, threads });
+const engine = await Engine.random(options.model, {
+  device: 'cpu',
+  precision: options.precision,
+  threads,
+});
 const { layers, hidden, feedForward, maskTokenId } = engine.config;
 if (!options.json) {
   console.log(text);

@@ -60,7 +60,9 @@ function weightsOf({ inner, outer }) {
     const plain = values(inner * outer);
     weights = {
       key,
-      list: Array.from({ length: copies }, () => packWeight(plain, precision, outer, inner)),
+      list: Array.from({ length: copies }, () =>
+        packWeight(plain, precision, outer, inner, { device: 'cpu' }),
+      ),
     };
   }
   return weights.list;
@@ -78,7 +80,7 @@ for (const shape of shapes) {
   for (let round = 0; round < rounds; round++) {
     for (let call = 0; call < calls; call++) {
       const begun = performance.now();
-      linear({ input, weight: list[call % list.length], bias, output }, { threads });
+      linear({ input, weight: list[call % list.length], bias, output }, { device: 'cpu', threads });
       ours.push(performance.now() - begun);
     }
     const other = measured(roof, ['fp32', threads, rows, inner, outer, calls]);
