@@ -10,7 +10,7 @@
  */
 import { parseArgs } from 'node:util';
 import { MaskPredict } from '../dist/index.js';
-import { numberWords } from './number-words.mjs';
+import { heldOutInstructions } from './held-out.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -22,45 +22,7 @@ const { values } = parseArgs({
 const iterations = Number(values.iterations);
 const top = Number(values.top);
 const seed = values.seed === undefined ? undefined : BigInt(values.seed);
-const languages = Object.keys(numberWords);
 const batch = 64;
-
-/** The rule of models/numbers/README.md for numbers that were left out of the training. */
-function isHeldOut(number) {
-  return number >= 100 && (Math.imul(number, 2654435761) >>> 0) % 20 === 0;
-}
-
-/** Every instruction about a number, as `{ task, prompt, answer }`. */
-function instructionsAbout(number) {
-  const list = [
-    {
-      task: 'even',
-      prompt: `Is the number ${number} even? Yes or no?`,
-      answer: number % 2 === 0 ? 'Yes' : 'No',
-    },
-  ];
-  for (const language of languages) {
-    const words = numberWords[language](number);
-    list.push({
-      task: `${language} words`,
-      prompt: `Write the number ${number} in ${language} words.`,
-      answer: words,
-    });
-    list.push({
-      task: `${language} to digits`,
-      prompt: `Write this ${language} number in digits: ${words}`,
-      answer: String(number),
-    });
-    for (const other of languages.filter((name) => name !== language)) {
-      list.push({
-        task: `${language} to ${other}`,
-        prompt: `Translate the following text from ${language} to ${other}: ${words}`,
-        answer: numberWords[other](number),
-      });
-    }
-  }
-  return list;
-}
 
 /** The instructions with the texts of all passes, and how many tokens were not those of the pass before. */
 async function watch(model, instructions) {
@@ -122,8 +84,7 @@ function isRight({ texts, answer }) {
   return texts.at(-1) === answer;
 }
 
-const numbers = Array.from({ length: 10000 }, (_, number) => number).filter(isHeldOut);
-const instructions = numbers.flatMap(instructionsAbout);
+const instructions = heldOutInstructions();
 const model = await MaskPredict.load();
 const results = [];
 for (let from = 0; from < instructions.length; from += batch) {

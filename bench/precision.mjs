@@ -1,0 +1,133 @@
+// npm run bench:precision -- [--instructions 2000] [--threads 2]
+//
+// What narrower weights change. Against weights as they are stored: the share of equal tokens after a whole decode
+// (T = 10), and the largest and mean difference of a log-probability in the first pass, where both see the same
+// masks; on the fixtures' sources and on held-out instructions of the embedded model, there also the right answers.
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { embeddedModel, Engine, MaskPredict } from '../dist/index.js';
+import { heldOutInstructions } from './held-out.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    instructions: { type: 'string', default: '2000' },
+    threads: { type: 'string', default: '2' },
+  },
+});
+const loading = { device: 'cpu', threads: Number(options.threads) };
+const fixtures = ['tiny-base', 'tiny-xl', 'tiny-xxl', 'tiny-odd'];
+const precisions = ['bf16', 'fp16'];
+
+/** Row `row` of a padded id matrix, without its padding. */
+function withoutPadding(ids, width, row) {
+  return ids.slice(row * width, (row + 1) * width).filter((id) => id !== 1);
+}
+
+/** Sources and target lengths of a fixture. */
+function problemsOf(directory) {
+  const file = readFileSync(`${directory}/expected.safetensors`);
+  const size = Number(file.readBigUInt64LE(0));
+  const header = JSON.parse(file.toString('utf8', 8, 8 + size));
+  const tensor = (name) => {
+    const [begin, end] = header[name].data_offsets;
+    return new Int32Array(
+      file.buffer.slice(file.byteOffset + 8 + size + begin, file.byteOffset + 8 + size + end),
+    );
+  };
+  const [count, width] = header.source_ids.shape;
+  const ids = tensor('source_ids');
+  const lengths = tensor('decode_lengths');
+  return Array.from({ length: count }, (_, i) => ({
+    ids: withoutPadding(ids, width, i),
+    length: lengths[i],
+  }));
+}
+
+/** The first pass's log-probabilities and the last pass's tokens of every problem. */
+async function decode(engine, problems) {
+  const results = [];
+  for (let first = 0; first < problems.length; first += 64) {
+    const part = problems.slice(first, first + 64);
+    const sources = await engine.encode(part.map(({ ids }) => ids));
+    const once = sources.map((source, i) => source.target(part[i].length));
+    const whole = sources.map((source, i) => source.target(part[i].length));
+    await engine.predict(once);
+    await engine.decode(whole, 10);
+    sources.forEach((source, i) => {
+      results.push({ first: once[i].tokens, scores: once[i].scores, tokens: whole[i].tokens });
+      source.dispose();
+    });
+  }
+  return results;
+}
+
+/** `{ equal, largest, mean }` of two runs over the same problems. */
+function compare(expected, actual) {
+  let [tokens, equal, largest, sum, scores] = [0, 0, 0, 0, 0];
+  expected.forEach((one, i) => {
+    const other = actual[i];
+    for (let position = 1; position + 1 < one.tokens.length; position++) {
+      tokens++;
+      equal += one.tokens[position] === other.tokens[position] ? 1 : 0;
+      if (one.first[position] !== other.first[position]) continue;
+      const difference = Math.abs(one.scores[position] - other.scores[position]);
+      largest = Math.max(largest, difference);
+      sum += difference;
+      scores++;
+    }
+  });
+  return { equal: equal / tokens, largest, mean: sum / scores };
+}
+
+console.log(
+  '| model | weights | equal tokens | largest log-probability error | mean | right answers |',
+);
+console.log('| --- | --- | --- | --- | --- | --- |');
+const print = (name, precision, { equal, largest, mean }, right) =>
+  console.log(
+    `| ${name} | ${precision} | ${(100 * equal).toFixed(2)} % | ${largest.toExponential(1)} | ${mean.toExponential(1)} | ${right} |`,
+  );
+
+for (const fixture of fixtures) {
+  const directory = fileURLToPath(new URL(`../test/fixtures/${fixture}`, import.meta.url));
+  const problems = problemsOf(directory);
+  const run = async (precision) => {
+    const engine = await Engine.load(directory, { ...loading, precision });
+    const results = await decode(engine, problems);
+    await engine.close();
+    return results;
+  };
+  const expected = await run('fp32');
+  for (const precision of precisions)
+    print(fixture, precision, compare(expected, await run(precision)), '');
+}
+
+const every = heldOutInstructions();
+const wanted = Math.min(Number(options.instructions), every.length);
+const instructions = Array.from(
+  { length: wanted },
+  (_, i) => every[Math.floor((i * every.length) / wanted)],
+);
+const answers = async (precision, problems) => {
+  const model = await MaskPredict.load(embeddedModel, { ...loading, precision });
+  if (problems.length === 0) {
+    for (const { prompt } of instructions) {
+      const { ids } = model.tokenizer.encode(prompt);
+      const [source] = await model.engine.encode([ids]);
+      problems.push({ ids, length: source.predictLengths()[0].length });
+      source.dispose();
+    }
+  }
+  const results = await decode(model.engine, problems);
+  const right = results.filter(
+    ({ tokens }, i) => model.tokenizer.decode(tokens.subarray(1, -1)) === instructions[i].answer,
+  ).length;
+  await model.close();
+  return { results, right: `${right} of ${wanted}` };
+};
+const problems = [];
+const stored = await answers('auto', problems);
+print('numbers', 'fp16, as stored', compare(stored.results, stored.results), stored.right);
+const narrowed = await answers('bf16', problems);
+print('numbers', 'bf16', compare(stored.results, narrowed.results), narrowed.right);
