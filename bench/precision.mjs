@@ -1,8 +1,9 @@
-// npm run bench:precision -- [--instructions 2000] [--threads 2]
+// npm run bench:precision -- [--instructions 2000] [--threads 2] [--device cuda]
 //
 // What narrower weights change. Against weights as they are stored: the share of equal tokens after a whole decode
 // (T = 10), and the largest and mean difference of a log-probability in the first pass, where both see the same
 // masks; on the fixtures' sources and on held-out instructions of the embedded model, there also the right answers.
+// With a device: its float32 and bfloat16 against the CPU's float32, on the fixtures.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -13,11 +14,13 @@ const { values: options } = parseArgs({
   options: {
     instructions: { type: 'string', default: '2000' },
     threads: { type: 'string', default: '2' },
+    device: { type: 'string' },
   },
 });
 const loading = { device: 'cpu', threads: Number(options.threads) };
 const fixtures = ['tiny-base', 'tiny-xl', 'tiny-xxl', 'tiny-odd'];
-const precisions = ['bf16', 'fp16'];
+const { device } = options;
+const precisions = device ? ['fp32', 'bf16'] : ['bf16', 'fp16'];
 
 /** Row `row` of a padded id matrix, without its padding. */
 function withoutPadding(ids, width, row) {
@@ -92,16 +95,20 @@ const print = (name, precision, { equal, largest, mean }, right) =>
 for (const fixture of fixtures) {
   const directory = fileURLToPath(new URL(`../test/fixtures/${fixture}`, import.meta.url));
   const problems = problemsOf(directory);
-  const run = async (precision) => {
-    const engine = await Engine.load(directory, { ...loading, precision });
+  const run = async (precision, where = 'cpu') => {
+    const engine = await Engine.load(directory, { ...loading, precision, device: where });
     const results = await decode(engine, problems);
     await engine.close();
     return results;
   };
   const expected = await run('fp32');
-  for (const precision of precisions)
-    print(fixture, precision, compare(expected, await run(precision)), '');
+  for (const precision of precisions) {
+    const name = device ? `${device} ${precision}` : precision;
+    print(fixture, name, compare(expected, await run(precision, device)), '');
+  }
 }
+
+if (device) process.exit();
 
 const every = heldOutInstructions();
 const wanted = Math.min(Number(options.instructions), every.length);
