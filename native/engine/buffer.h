@@ -18,7 +18,6 @@ class MemoryBudget {
   void reserve(uint64_t bytes, const std::string& purpose);
   void release(uint64_t bytes) { used_.fetch_sub(bytes); }
   uint64_t used() const { return used_.load(); }
-  uint64_t limit() const { return limit_; }
 
  private:
   const uint64_t limit_;

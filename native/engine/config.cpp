@@ -13,13 +13,12 @@ namespace {
 struct KnownModel {
   const char* type;
   NormPlacement norm;
-  const char* architecture;
   double layer_norm_epsilon;  // what Hugging Face takes if config.json says nothing
 };
 
 constexpr KnownModel kKnownModels[] = {
-    {"xlm-roberta", NormPlacement::Post, "XLMRobertaForMaskedLM", 1e-12},
-    {"xlm-roberta-xl", NormPlacement::Pre, "XLMRobertaXLForMaskedLM", 1e-5},
+    {"xlm-roberta", NormPlacement::Post, 1e-12},
+    {"xlm-roberta-xl", NormPlacement::Pre, 1e-5},
 };
 
 // Sizes far above any real model: products of them still fit 64 bits.
@@ -152,10 +151,6 @@ int64_t ModelConfig::parameters() const {
   const int64_t decoder = tie_word_embeddings ? 0 : vocabulary * hidden;
   return embeddings + layers * (matrices + biases + norms) + embedding_or_final_norm + head + decoder +
          lengths * hidden;
-}
-
-std::string ModelConfig::architecture_name() const {
-  return norm == NormPlacement::Post ? kKnownModels[0].architecture : kKnownModels[1].architecture;
 }
 
 }  // namespace mask_predict

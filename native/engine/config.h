@@ -27,7 +27,6 @@ struct ModelConfig {
   int64_t max_ids() const { return max_positions - 2; }
   // Number of weights, counting tied ones once.
   int64_t parameters() const;
-  std::string architecture_name() const;  // the class config.json would name, for messages
 };
 
 // Reads and checks `directory`/config.json. Throws Error(ModelFormat) that names the file, the field, what it
