@@ -1,4 +1,6 @@
 /** The options of an engine and of its calls. */
+import type { Vocabulary } from './vocabulary.js';
+
 export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
 export type Precision = 'auto' | 'fp32' | 'bf16' | 'fp16' | 'int8';
 export type Logger = (level: 'info' | 'warn', message: string) => void;
@@ -21,6 +23,11 @@ export interface EngineOptions {
    * it is tried. Default: what the machine has available at load.
    */
   memoryLimit?: number;
+  /**
+   * Answers only these ids, with a head of as many rows: faster, because the head is most of a small model's work.
+   * Exact within the subset; what it changes in scores is said at {@link Vocabulary}. Default: all ids.
+   */
+  vocabulary?: Vocabulary;
   /** Called with 0 … 1 while the model loads. */
   onProgress?: (fraction: number) => void;
   /** Default: silent, but for one process warning where `'auto'` could not take a GPU. */

@@ -31,6 +31,7 @@ import { invalidArgument } from './errors.js';
 import { native } from './native.js';
 import { checkFunction, checkOptions, checkSignal, integerOption, seedOption } from './options.js';
 import { nativeTargets, Source, Target } from './sequences.js';
+import { allowedIds } from './vocabulary.js';
 
 export type EngineConfig = NativeConfig;
 
@@ -39,6 +40,7 @@ const engineOptions = [
   'precision',
   'threads',
   'memoryLimit',
+  'vocabulary',
   'onProgress',
   'logger',
   'signal',
@@ -104,6 +106,7 @@ export class Engine {
       threads: integerOption('threads', options.threads, 0, 1, 256),
       memoryLimit: integerOption('memoryLimit', options.memoryLimit, 0, 1, Number.MAX_SAFE_INTEGER),
       maskTokenId,
+      allowedIds: options.vocabulary === undefined ? null : allowedIds(options.vocabulary),
     };
     const begun = performance.now();
     let failure: { error: unknown } | undefined;
@@ -221,7 +224,10 @@ export class Engine {
     return [...passes];
   }
 
-  /** Raw logits `[length, vocabulary]` of each target, before bans, padded columns included. */
+  /**
+   * Raw logits `[length, vocabulary]` of each target, before bans, padded columns included; of all ids, whatever
+   * the engine's `vocabulary` option.
+   */
   logits(targets: Target[], options: CallOptions = {}): Promise<Float32Array<ArrayBuffer>[]> {
     return this.#run('logits()', options, [], () => this.#native.logits(nativeTargets(targets)));
   }

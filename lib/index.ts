@@ -27,3 +27,4 @@ export { Tokenizer } from './tokenizer.js';
 export type { EncodeOptions, Encoding } from './tokenizer.js';
 export { MaskPredictError } from './errors.js';
 export type { ErrorCode } from './errors.js';
+export type { Vocabulary } from './vocabulary.js';

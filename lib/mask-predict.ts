@@ -13,6 +13,7 @@ import { invalidArgument, MaskPredictError } from './errors.js';
 import { checkOptions, checkSignal, integerOption, seedOption } from './options.js';
 import type { Source, Target } from './sequences.js';
 import { Tokenizer } from './tokenizer.js';
+import { allowedIds } from './vocabulary.js';
 
 /** The directory of the small model that comes with the package. */
 export const embeddedModel = fileURLToPath(new URL('../models/numbers', import.meta.url));
@@ -99,7 +100,12 @@ export class MaskPredict {
     const tokenizer = await Tokenizer.load(join(directory, 'sentencepiece.bpe.model'), {
       ...(options.maskTokenId !== undefined && { maskTokenId: options.maskTokenId }),
     });
-    const engine = await Engine.load(directory, { ...options, maskTokenId: tokenizer.maskTokenId });
+    const { vocabulary } = options;
+    const engine = await Engine.load(directory, {
+      ...options,
+      maskTokenId: tokenizer.maskTokenId,
+      ...(vocabulary && { vocabulary: { allowedIds: allowedIds(vocabulary, tokenizer) } }),
+    });
     if (engine.config.vocabulary <= tokenizer.maskTokenId) {
       await engine.close();
       throw new MaskPredictError(

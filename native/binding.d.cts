@@ -67,6 +67,8 @@ interface LoadOptions {
   memoryLimit: number;
   /** -1: from config.json. */
   maskTokenId: number;
+  /** The ids that may be answered, rising; null: all. */
+  allowedIds: Int32Array | null;
 }
 
 interface RandomArchitecture {

@@ -130,6 +130,7 @@ for (const schedule of schedules) {
   }
 }
 deviceTest('test/simt-generate.test.ts', schedules[0], flavour);
+deviceTest('test/vocabulary.test.ts', schedules[0], flavour);
 if (!quick) {
   // Thousands of passes: without sanitizers.
   run('build simt', process.execPath, ['native/build.cjs', '--simt']);

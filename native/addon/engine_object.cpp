@@ -43,6 +43,8 @@ LoadOptions read_options(const Napi::Value& value) {
   options.threads = static_cast<int>(read_integer(object.Get("threads"), "threads", 0, 256));
   options.memory_limit = static_cast<uint64_t>(read_integer(object.Get("memoryLimit"), "memoryLimit", 0, int64_t{1} << 53));
   options.mask_token_id = read_integer(object.Get("maskTokenId"), "maskTokenId", -1, 1 << 24);
+  const Napi::Value allowed = object.Get("allowedIds");
+  if (!allowed.IsNull()) options.allowed_ids = copy(read_integers(allowed, "vocabulary.allowedIds"));
   check_device(options.device, options.precision);
   return options;
 }

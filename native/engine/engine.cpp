@@ -23,11 +23,12 @@ uint64_t left_of(uint64_t limit, uint64_t taken) { return limit > taken ? limit 
 }  // namespace
 
 Engine::Engine(std::shared_ptr<const Weights> weights, const Context& context, std::shared_ptr<void> resources,
-               uint64_t limit)
+               uint64_t limit, const std::vector<int32_t>& allowed_ids)
     : weights_(std::move(weights)),
       resources_(std::move(resources)),
       context_(context),
       budget_(std::make_shared<MemoryBudget>(left_of(limit, weights_->budget->used()))),
+      head_(*weights_, allowed_ids, context_, budget_),
       workspace_(weights_->config, context_, budget_),
       arena_(context_, budget_),
       recordings_(context_),
@@ -131,9 +132,9 @@ Engine::Head Engine::best_ids(int64_t rows) {
   auto* partials = reinterpret_cast<LmHeadPartial*>(reserve_head(lm_head_ranges * rows * partial_floats));
   const Head head{arena_.take<int32_t>(rows), arena_.take<float>(rows), arena_.take<float>(rows)};
   context_.operations->lm_head_argmax(
-      context_, {workspace_.normed, rows, &weights_->decoder(), weights_->head_bias.as<float>(),
-                 static_cast<int32_t>(config().mask_token_id), partials, head.ids, head.log_probs, head.log_sums});
-  return head;
+      context_, {workspace_.normed, rows, &head_.matrix(), head_.bias(), head_.mask_row(), partials, head.ids,
+                 head.log_probs, head.log_sums});
+  return {head_.ids_of(context_, head.ids, rows, arena_), head.log_probs, head.log_sums};
 }
 
 Engine::Head Engine::drawn_ids(const TargetBatch& batch, const TargetBatch::Iteration& iteration,
@@ -142,22 +143,21 @@ Engine::Head Engine::drawn_ids(const TargetBatch& batch, const TargetBatch::Iter
   batch.masked_positions(iteration, sequences, positions);
   const int32_t* device_sequences = arena_.put(sequences);
   const int32_t* device_positions = arena_.put(positions);
-  const int64_t rows = iteration.masked, vocabulary = config().vocabulary;
+  const int64_t rows = iteration.masked, vocabulary = head_.matrix().outputs;
   const int64_t row_bytes = config().hidden * bytes_of(context_.activations);
   float* logits = reserve_head(logit_rows * vocabulary);
   const Head head{arena_.take<int32_t>(rows), arena_.take<float>(rows), nullptr};
   for (int64_t row = 0; row < rows; row += logit_rows) {
     const int64_t count = std::min(logit_rows, rows - row);
     context_.operations->linear(context_, {static_cast<char*>(workspace_.normed) + row * row_bytes, count,
-                                           &weights_->decoder(), weights_->head_bias.as<float>(), false, nullptr,
-                                           logits, ValueType::F32});
+                                           &head_.matrix(), head_.bias(), false, nullptr, logits, ValueType::F32});
     throw_if_cancelled();
     context_.operations->sample(
-        context_, {logits, count, vocabulary, static_cast<int32_t>(config().mask_token_id), sampling.temperature(),
+        context_, {logits, count, vocabulary, head_.mask_row(), sampling.temperature(),
                    Sampling::nucleus, sampling.seed, device_sequences + row, device_positions + row,
                    static_cast<int32_t>(sampling.iteration), head.ids + row, head.log_probs + row});
   }
-  return head;
+  return {head_.ids_of(context_, head.ids, rows, arena_), head.log_probs, nullptr};
 }
 
 void Engine::run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration,
@@ -330,12 +330,11 @@ std::vector<std::vector<std::vector<float>>> Engine::log_probs(
       const int32_t* device_rows = arena_.put(state_rows);
       std::vector<std::vector<float>> results;
       for (const std::vector<int32_t>& candidate : candidates[all.size()]) {
-        std::vector<int32_t> ids;
-        for (const int32_t p : positions) ids.push_back(candidate[static_cast<size_t>(p)]);
+        std::vector<int32_t> ids;  // as rows of the head
+        for (const int32_t p : positions) ids.push_back(head_.row_of(candidate[static_cast<size_t>(p)]));
         float* device_logits = arena_.take<float>(count);
-        context_.operations->logits_at(context_, {workspace_.normed, &weights_->decoder(),
-                                                  weights_->head_bias.as<float>(), device_rows, arena_.put(ids), count,
-                                                  device_logits});
+        context_.operations->logits_at(context_, {workspace_.normed, &head_.matrix(), head_.bias(), device_rows,
+                                                  arena_.put(ids), count, device_logits});
         const std::vector<float> logits = arena_.get(device_logits, count);
         std::vector<float> result(target->masked.size(), 0.0f);
         for (size_t n = 0; n < ids.size(); n++)

@@ -16,6 +16,7 @@
 #include "engine/recordings.h"
 #include "engine/sequence.h"
 #include "engine/target_batch.h"
+#include "engine/vocabulary_head.h"
 #include "engine/weights.h"
 #include "ops/lm_head.h"
 
@@ -23,10 +24,10 @@ namespace mask_predict {
 
 class Engine {
  public:
-  // `limit`: bytes for weights, caches and working memory together.
-  // `resources` is what the context points to.
+  // `limit`: bytes for weights, caches and working memory together. `allowed_ids`: the ids it may answer, as
+  // VocabularyHead takes them. `resources` is what the context points to.
   Engine(std::shared_ptr<const Weights> weights, const Context& context, std::shared_ptr<void> resources,
-         uint64_t limit);
+         uint64_t limit, const std::vector<int32_t>& allowed_ids);
 
   const ModelConfig& config() const { return weights_->config; }
   const Weights& weights() const { return *weights_; }
@@ -87,6 +88,7 @@ class Engine {
   std::shared_ptr<void> resources_;
   Context context_;
   std::shared_ptr<MemoryBudget> budget_;
+  VocabularyHead head_;
   StackWorkspace workspace_;
   DeviceArena arena_;
   Buffer head_memory_;

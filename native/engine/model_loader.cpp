@@ -100,7 +100,8 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
     }
   }
   model.precision = name_of(weights->words.type);
-  model.engine = std::make_unique<Engine>(std::move(weights), device, model.device.resources, model.memory_limit);
+  model.engine = std::make_unique<Engine>(std::move(weights), device, model.device.resources, model.memory_limit,
+                                          options.allowed_ids);
   return model;
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/device.h"
 #include "engine/engine.h"
@@ -20,6 +21,7 @@ struct LoadOptions {
   int threads = 0;                 // 0: as many processors as the process may use
   uint64_t memory_limit = 0;       // 0: what the machine has available
   int64_t mask_token_id = -1;      // -1: from config.json
+  std::vector<int32_t> allowed_ids;  // rising; empty: all
 };
 
 struct ModelRequest {

@@ -34,6 +34,7 @@ struct Operations {
 
   int64_t (*packed_bytes)(WeightType type, int64_t outputs, int64_t inputs);
   void (*pack)(const Context&, const PackSource&, int64_t first, int64_t count, PackedMatrix&);
+  void (*select_outputs)(const Context&, const PackedMatrix&, const int32_t* outputs, PackedMatrix& subset);
 
   void (*embed)(const Context&, const EmbedArguments&);
   void (*layer_norm)(const Context&, const LayerNormArguments&);

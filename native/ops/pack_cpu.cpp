@@ -55,4 +55,17 @@ void unpack_row(const PackedMatrix& matrix, int64_t output, float* row) {
   for (int64_t k = 0; k < matrix.inputs; k++) row[k] = read_weight(matrix.data.as<char>(), matrix.type, index + k * stride);
 }
 
+void select_outputs(const Context& context, const PackedMatrix& matrix, const int32_t* outputs, PackedMatrix& subset) {
+  const size_t size = static_cast<size_t>(bytes_of(matrix.type));
+  context.pool->parallel_for(subset.outputs, group_columns, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t from = packed_index(matrix, outputs[i], 0), to = packed_index(subset, i, 0);
+      const int64_t from_stride = matrix.columns(outputs[i] / group_columns), to_stride = subset.columns(i / group_columns);
+      for (int64_t k = 0; k < matrix.inputs; k++)
+        std::memcpy(subset.data.as<char>() + static_cast<size_t>(to + k * to_stride) * size,
+                    matrix.data.as<char>() + static_cast<size_t>(from + k * from_stride) * size, size);
+    }
+  });
+}
+
 }  // namespace mask_predict::cpu

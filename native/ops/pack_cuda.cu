@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cuda/packed_layout.h"
+#include "cuda/platform.h"
 #include "cuda/stream.h"
 #include "ops/packed_matrix.h"
 
@@ -84,6 +85,25 @@ void pack_bands(const Stream& stream, const PackSource& source, int64_t first, i
   }
 }
 
+// One block per output of the subset; its threads take the inputs in turn.
+constexpr int select_threads = 128;
+
+__global__ void __launch_bounds__(select_threads)
+    select_rows_kernel(const float* matrix, const int32_t* outputs, int64_t inputs, float* subset) {
+  wait_for_earlier_kernels();
+  const int64_t from = load_global(outputs + blockIdx.x), to = blockIdx.x;
+  for (int64_t k = threadIdx.x; k < inputs; k += select_threads)
+    store_global(subset + to * inputs + k, load_global(matrix + from * inputs + k));
+}
+
+__global__ void __launch_bounds__(select_threads)
+    select_fragments_kernel(const uint16_t* matrix, const int32_t* outputs, int64_t inputs, uint16_t* subset) {
+  wait_for_earlier_kernels();
+  const int64_t from = load_global(outputs + blockIdx.x), to = blockIdx.x;
+  for (int64_t k = threadIdx.x; k < inputs; k += select_threads)
+    store_global(subset + fragment_index(to, k, inputs), load_global(matrix + fragment_index(from, k, inputs)));
+}
+
 }  // namespace
 
 int64_t packed_bytes(WeightType type, int64_t outputs, int64_t inputs) {
@@ -96,6 +116,20 @@ void pack(const Context& context, const PackSource& source, int64_t first, int64
   if (count == 0 || matrix.inputs == 0) return;
   const auto pack_rows = matrix.type == WeightType::F32 ? pack_floats : pack_bands;
   pack_rows(*context.stream, source, first, count, matrix);
+}
+
+void select_outputs(const Context& context, const PackedMatrix& matrix, const int32_t* outputs, PackedMatrix& subset) {
+  if (subset.outputs == 0) return;
+  const auto select = [&](auto* kernel, auto element) {
+    using Element = decltype(element);
+    launch(kernel,
+           {dim3(static_cast<unsigned>(subset.outputs)), dim3(select_threads), 0, context.stream->handle, "select_outputs", true},
+           matrix.data.as<Element>(), outputs, matrix.inputs, subset.data.as<Element>());
+  };
+  if (matrix.type == WeightType::F32)
+    select(select_rows_kernel, float{});
+  else
+    select(select_fragments_kernel, uint16_t{});
 }
 
 }  // namespace mask_predict::cuda

@@ -65,10 +65,14 @@ int64_t packed_bytes(WeightType type, int64_t outputs, int64_t inputs);
 void pack(const Context& context, const PackSource& source, int64_t first, int64_t count, PackedMatrix& matrix);
 // One output's row as float32.
 void unpack_row(const PackedMatrix& matrix, int64_t output, float* row);
+// Output i of `subset` becomes output outputs[i] of `matrix`; both have the same type and inputs. Every element keeps
+// its bits.
+void select_outputs(const Context& context, const PackedMatrix& matrix, const int32_t* outputs, PackedMatrix& subset);
 }  // namespace cpu
 namespace cuda {
 int64_t packed_bytes(WeightType type, int64_t outputs, int64_t inputs);
 void pack(const Context& context, const PackSource& source, int64_t first, int64_t count, PackedMatrix& matrix);
+void select_outputs(const Context& context, const PackedMatrix& matrix, const int32_t* outputs, PackedMatrix& subset);
 }  // namespace cuda
 
 }  // namespace mask_predict
