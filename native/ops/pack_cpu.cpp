@@ -99,14 +99,20 @@ void unpack_row(const PackedMatrix& matrix, int64_t output, float* row) {
 }
 
 void select_outputs(const Context& context, const PackedMatrix& matrix, const int32_t* outputs, PackedMatrix& subset) {
-  const size_t size = static_cast<size_t>(bytes_of(matrix.type));
+  const bool bytes = matrix.type == WeightType::I8;
+  const int64_t size = bytes_of(matrix.type), piece = bytes ? bytes_per_step : size;
+  const int64_t pieces = matrix.padded_inputs() * size / piece;
   context.pool->parallel_for(subset.outputs, group_columns, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; i++) {
-      const int64_t from = packed_index(matrix, outputs[i], 0), to = packed_index(subset, i, 0);
-      const int64_t from_stride = matrix.columns(outputs[i] / group_columns), to_stride = subset.columns(i / group_columns);
-      for (int64_t k = 0; k < matrix.inputs; k++)
-        std::memcpy(subset.data.as<char>() + static_cast<size_t>(to + k * to_stride) * size,
-                    matrix.data.as<char>() + static_cast<size_t>(from + k * from_stride) * size, size);
+      const char* from = matrix.data.as<char>() + packed_index(matrix, outputs[i]) * size;
+      char* to = subset.data.as<char>() + packed_index(subset, i) * size;
+      const int64_t from_stride = matrix.columns(outputs[i] / group_columns) * piece;
+      const int64_t to_stride = subset.columns(i / group_columns) * piece;
+      for (int64_t k = 0; k < pieces; k++, from += from_stride, to += to_stride)
+        std::memcpy(to, from, static_cast<size_t>(piece));
+      if (!bytes) continue;
+      subset.scales()[i] = matrix.scales()[outputs[i]];
+      subset.byte_sums()[i] = matrix.byte_sums()[outputs[i]];
     }
   });
 }
