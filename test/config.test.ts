@@ -117,6 +117,20 @@ t.test('a config that contradicts the tensors', (t) =>
     ],
   }),
 );
+t.test('sizes no tensor has take no memory', async (t) => {
+  const before = process.resourceUsage().maxRSS;
+  await refuses(t, {
+    // As float32 these would be 4 and half a GiB.
+    type_vocab_size: [withConfig({ type_vocab_size: 2 ** 23 }), /token_type_embeddings/, /8388608/],
+    max_position_embeddings: [
+      withConfig({ max_position_embeddings: 2 ** 20 }),
+      /position_embeddings/,
+      /1048576/,
+    ],
+  });
+  const grown = Math.round((process.resourceUsage().maxRSS - before) / 1024);
+  t.ok(grown < 200, `${grown} MiB were touched`);
+});
 t.test('unusual and right', (t) =>
   accepts(t, {
     'a config with unknown fields': withConfig({

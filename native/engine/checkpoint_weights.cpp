@@ -46,12 +46,13 @@ class CheckpointSource : public TensorSource {
     checkpoint_.release(tensor);
   }
 
-  void read(const std::string& name, int64_t rows, int64_t columns, float* values) const override {
+  std::vector<float> read(const std::string& name, int64_t rows, int64_t columns) const override {
     const Tensor& tensor = rows == 0 ? find(name, {columns}) : find(name, {rows, columns});
-    const int64_t count = rows == 0 ? columns : rows * columns;
     const WeightType type = type_of(tensor);
-    for (int64_t i = 0; i < count; i++) values[i] = read_weight(tensor.data, type, i);
+    std::vector<float> values(static_cast<size_t>(rows == 0 ? columns : rows * columns));
+    for (size_t i = 0; i < values.size(); i++) values[i] = read_weight(tensor.data, type, static_cast<int64_t>(i));
     checkpoint_.release(tensor);
+    return values;
   }
 
  private:

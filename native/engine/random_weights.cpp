@@ -43,16 +43,17 @@ class RandomSource : public TensorSource {
     context_.operations->pack(context_, {nullptr, WeightType::F32, value, &values}, first, count, matrix);
   }
 
-  void read(const std::string& name, int64_t rows, int64_t columns, float* values) const override {
+  std::vector<float> read(const std::string& name, int64_t rows, int64_t columns) const override {
     const bool norm = name.find("LayerNorm") != std::string::npos || name.find("layer_norm") != std::string::npos;
-    const int64_t count = rows == 0 ? columns : rows * columns;
+    std::vector<float> values(static_cast<size_t>(rows == 0 ? columns : rows * columns));
     const uint64_t stream = stream_of(name);
-    for (int64_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < values.size(); i++) {
       if (norm)
         values[i] = ends_with(name, ".weight") ? 1.0f : 0.0f;
       else
-        values[i] = uniform(stream, static_cast<uint64_t>(i)) * (rows == 0 ? 0.02f : range_of(columns));
+        values[i] = uniform(stream, i) * (rows == 0 ? 0.02f : range_of(columns));
     }
+    return values;
   }
 
  private:

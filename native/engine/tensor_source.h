@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "engine/config.h"
 #include "ops/packed_matrix.h"
@@ -21,8 +22,9 @@ class TensorSource {
   virtual WeightType type(const std::string& name) const = 0;
   // Packs tensor [count, matrix.inputs] as outputs first ... first + count - 1.
   virtual void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const = 0;
-  // Reads a tensor of `rows` x `columns` (rows 0: a vector) as float32.
-  virtual void read(const std::string& name, int64_t rows, int64_t columns, float* values) const = 0;
+  // A tensor of `rows` x `columns` (rows 0: a vector) as float32. Its shape is checked before memory is taken: sizes
+  // in a config are whatever its author wrote.
+  virtual std::vector<float> read(const std::string& name, int64_t rows, int64_t columns) const = 0;
 };
 
 }  // namespace mask_predict

@@ -51,9 +51,7 @@ Buffer WeightsBuilder::upload(const std::vector<float>& values, const std::strin
 }
 
 Buffer WeightsBuilder::vector(const std::string& name, int64_t size) {
-  std::vector<float> values(static_cast<size_t>(size));
-  source_.read(name, 0, size, values.data());
-  return upload(values, name);
+  return upload(source_.read(name, 0, size), name);
 }
 
 PackedMatrix WeightsBuilder::empty(const std::string& name, WeightType type, int64_t outputs, int64_t inputs) {
@@ -95,9 +93,9 @@ LayerWeights WeightsBuilder::layer(int64_t index, const ModelConfig& c) {
   source_.pack(attention + "key.weight", 0, d, layer.key_value.matrix);
   source_.pack(attention + "value.weight", d, d, layer.key_value.matrix);
   check_scales(*context_.device.operations, attention + "key.weight or value.weight", layer.key_value.matrix);
-  std::vector<float> biases(static_cast<size_t>(2 * d));
-  source_.read(attention + "key.bias", 0, d, biases.data());
-  source_.read(attention + "value.bias", 0, d, biases.data() + d);
+  std::vector<float> biases = source_.read(attention + "key.bias", 0, d);
+  const std::vector<float> value_biases = source_.read(attention + "value.bias", 0, d);
+  biases.insert(biases.end(), value_biases.begin(), value_biases.end());
   layer.key_value.bias = upload(biases, attention + "key.bias");
   step();
   layer.attention_output = linear(prefix + "attention.output.dense", d, d);
@@ -119,11 +117,9 @@ std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) 
   steps_ = c.layers * 5 + 3;
 
   weights->words = matrix(words, c.vocabulary, d);
-  std::vector<float> positions(static_cast<size_t>(c.max_positions * d));
-  source_.read(embeddings + "position_embeddings.weight", c.max_positions, d, positions.data());
+  std::vector<float> positions = source_.read(embeddings + "position_embeddings.weight", c.max_positions, d);
   if (source_.has(types)) {
-    std::vector<float> rows(static_cast<size_t>(c.token_types * d));
-    source_.read(types, c.token_types, d, rows.data());
+    const std::vector<float> rows = source_.read(types, c.token_types, d);
     for (size_t i = 0; i < positions.size(); i++) positions[i] += rows[i % static_cast<size_t>(d)];
   }
   weights->positions = upload(positions, embeddings + "position_embeddings.weight");
