@@ -9,8 +9,10 @@ const folder = fileURLToPath(new URL('../../build/autoregressive', import.meta.u
 
 function cmake(...args) {
   const { status, stdout, stderr, error } = spawnSync('cmake', args, { encoding: 'utf8' });
-  if (error) throw new Error(`the autoregressive models need CMake and a C++20 compiler: ${error.message}`);
-  if (status !== 0) throw new Error(`the autoregressive models could not be built:\n${stdout}${stderr}`);
+  if (error)
+    throw new Error(`the autoregressive models need CMake and a C++20 compiler: ${error.message}`);
+  if (status !== 0)
+    throw new Error(`the autoregressive models could not be built:\n${stdout}${stderr}`);
 }
 
 /** The path of the program, built if need be. Throws an Error with the compiler's words if it cannot be. */
