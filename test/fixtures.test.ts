@@ -4,7 +4,8 @@
  */
 import t from 'tap';
 import { Engine } from '../lib/engine.js';
-import { closeness, sameBits } from './reference/closeness.js';
+import { relativeBound } from './reference/bounds.js';
+import { closeness, rootMeanSquare, sameBits } from './reference/closeness.js';
 import {
   decodeIterations,
   fixtureNames,
@@ -46,20 +47,6 @@ function same(a: Snapshot[], b: Snapshot[]): boolean {
     )
   );
 }
-
-/**
- * How far fp32 may be from double precision behind a whole network, relative to the root mean square of a tensor. Worst
- * case bounds grow exponentially with depth, so this one is statistical: rounding errors are independent, a sum of K
- * products is off by about √K·u relative to its terms (Higham and Mary 2019), and no dimension exceeds the feed-forward
- * size F. Layers norm their inputs, so errors add up over the dense products, attentions and norms passed: 8 a layer
- * and 4 around the stack. The far end of a normal distribution over all values of a fixture is 5 deviations.
- */
-function relativeBound(layers: number, feedForward: number): number {
-  return 5 * Math.sqrt(8 * layers + 4) * Math.sqrt(feedForward) * 2 ** -24;
-}
-
-const rootMeanSquare = (x: Float64Array) =>
-  Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / x.length);
 
 /** A log-probability is the difference of a logit and a mean of logits. */
 const scoreScale = ({ targetLogits }: FixtureCase) => 2 * rootMeanSquare(targetLogits);

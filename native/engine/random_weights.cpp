@@ -83,13 +83,18 @@ class RandomSource : public TensorSource {
 
 }  // namespace
 
+std::unique_ptr<const TensorSource> random_tensors(const ModelConfig& config, WeightType type, uint64_t seed,
+                                                   const Context& context) {
+  return std::make_unique<RandomSource>(seed, type, context, config);
+}
+
 std::shared_ptr<const Weights> random_weights(const ModelConfig& config, WeightType type, uint64_t seed,
                                               const LoadContext& context) {
   const uint64_t bytes = packed_bytes(config, type, *context.device.operations);
   context.budget->reserve(bytes, "a random " + config.model_type + " model of " +
                                      std::to_string(config.parameters() / 1000000) + " million parameters");
   context.budget->release(bytes);
-  return WeightsBuilder(RandomSource(seed, type, context.device, config), context).build(config);
+  return WeightsBuilder(*random_tensors(config, type, seed, context.device), context).build(config);
 }
 
 }  // namespace mask_predict

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -26,5 +27,9 @@ class TensorSource {
   // in a config are whatever its author wrote.
   virtual std::vector<float> read(const std::string& name, int64_t rows, int64_t columns) const = 0;
 };
+
+// Tensors of any name drawn from a seed, as random_weights says. `config` and `context` are used as long as it lives.
+std::unique_ptr<const TensorSource> random_tensors(const ModelConfig& config, WeightType type, uint64_t seed,
+                                                   const Context& context);
 
 }  // namespace mask_predict

@@ -65,11 +65,14 @@ struct LoadContext {
 
 class TensorSource;
 
-// Packs the tensors of one source, in the order of the computation.
+// Packs the tensors of one source: a whole model, in the order of the computation, or parts of another one.
 class WeightsBuilder {
  public:
   WeightsBuilder(const TensorSource& source, const LoadContext& context);
   std::shared_ptr<const Weights> build(const ModelConfig& config);
+  LayerWeights layer(int64_t index, const ModelConfig& config);
+  LinearWeights linear(const std::string& name, int64_t outputs, int64_t inputs);
+  NormWeights norm(const std::string& name, int64_t width);
 
  private:
   void step();
@@ -78,9 +81,6 @@ class WeightsBuilder {
   PackedMatrix empty(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
   PackedMatrix matrix(const std::string& name, int64_t outputs, int64_t inputs);
   PackedMatrix matrix(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
-  LinearWeights linear(const std::string& name, int64_t outputs, int64_t inputs);
-  NormWeights norm(const std::string& name, int64_t width);
-  LayerWeights layer(int64_t index, const ModelConfig& config);
 
   const TensorSource& source_;
   const LoadContext& context_;

@@ -186,3 +186,14 @@ export function logSumExpBound(logits: Numbers, maskTokenId: number, e: number):
     u * (Math.abs(largest) + Math.log(n) + 1)
   );
 }
+
+/**
+ * How far fp32 may be from double precision behind a whole network, relative to the root mean square of a tensor. Worst
+ * case bounds grow exponentially with depth, so this one is statistical: rounding errors are independent, a sum of K
+ * products is off by about √K·u relative to its terms (Higham and Mary 2019), and no dimension exceeds the feed-forward
+ * size F. Layers norm their inputs, so errors add up over the dense products, attentions and norms passed: 8 a layer
+ * and 4 around the stack. The far end of a normal distribution over all values of a fixture is 5 deviations.
+ */
+export function relativeBound(layers: number, feedForward: number): number {
+  return 5 * Math.sqrt(8 * layers + 4) * Math.sqrt(feedForward) * 2 ** -24;
+}

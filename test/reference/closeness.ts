@@ -36,3 +36,6 @@ export function sameBits(a: Float32Array | Int32Array, b: Float32Array | Int32Ar
   const bytes = (x: Float32Array | Int32Array) => Buffer.from(x.buffer, x.byteOffset, x.byteLength);
   return bytes(a).equals(bytes(b));
 }
+
+export const rootMeanSquare = (x: Float64Array) =>
+  Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / x.length);
