@@ -29,7 +29,14 @@ import type {
 } from './engine-options.js';
 import { invalidArgument } from './errors.js';
 import { native } from './native.js';
-import { checkFunction, checkOptions, checkSignal, integerOption, seedOption } from './options.js';
+import {
+  checkFunction,
+  checkOptions,
+  checkSignal,
+  integerOption,
+  seedOption,
+  stopOption,
+} from './options.js';
 import { nativeTargets, Source, Target } from './sequences.js';
 import { allowedIds } from './vocabulary.js';
 
@@ -45,6 +52,9 @@ const engineOptions = [
   'logger',
   'signal',
 ];
+
+/** The addon's engine behind an engine, for the scheduler of the text level. */
+export let nativeOf: (engine: Engine) => NativeEngine;
 
 let warnedOfFallback = false;
 
@@ -65,6 +75,10 @@ export class Engine {
 
   private constructor(engine: NativeEngine) {
     this.#native = engine;
+  }
+
+  static {
+    nativeOf = (engine) => engine.#native;
   }
 
   /**
@@ -218,8 +232,9 @@ export class Engine {
     const sampling = this.#sampling(
       options.sampling && { ...options.sampling, iterations, iteration: 1 },
     );
-    const passes = await this.#run('decode()', options, ['sampling'], () =>
-      this.#native.decode(nativeTargets(targets), iterations, sampling),
+    const stop = stopOption(options.stop);
+    const passes = await this.#run('decode()', options, ['sampling', 'stop'], () =>
+      this.#native.decode(nativeTargets(targets), iterations, sampling, stop),
     );
     return [...passes];
   }
@@ -239,7 +254,8 @@ export class Engine {
 
   /**
    * For each target and each of its candidates (ids `[length]`): the log-probability of the candidate's id
-   * at every masked position, 0 at the others. One pass, however many candidates.
+   * at every masked position, 0 at the others. One pass, however many candidates. -Infinity for ids outside the
+   * engine's `vocabulary`.
    */
   logProbs(
     targets: Target[],

@@ -257,6 +257,11 @@ export class MaskPredict {
       const [scores] = await this.engine.logProbs([target], [encoded], call);
       const logProbs = scores!.map((values) => sum(values));
       const index = logProbs.reduce((best, value, i) => (value > logProbs[best]! ? i : best), 0);
+      if (logProbs[index] === -Infinity) {
+        throw invalidArgument(
+          'no label can be written with the allowed ids of this vocabulary; allow the ids of a label',
+        );
+      }
       return { label: labels[index]!, index, logProbs };
     } finally {
       source!.dispose();

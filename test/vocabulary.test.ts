@@ -134,10 +134,13 @@ await t.test('languages allow the pieces of their scripts', async (t) => {
   t.equal(digits, '19', 'digits belong to no script');
 
   await using model = await MaskPredict.load(undefined, { vocabulary: { languages: ['el'] } });
-  await t.rejects(model.choose('Is the number 4217 even? Yes or no?', ['No', 'No']), {
+  const question = 'Is the number 4217 even? Yes or no?';
+  await t.rejects(model.choose(question, ['No']), {
     code: 'ERR_INVALID_ARGUMENT',
-    message: /not among the allowed ids/,
+    message: /no label can be written with the allowed ids/,
   });
+  t.equal((await model.choose(question, ['No', '12'])).label, '12');
+  t.equal((await model.score(question, 'No')).mean, -Infinity);
 });
 
 await t.test('what is not a vocabulary', async (t) => {

@@ -46,13 +46,4 @@ int32_t* VocabularyHead::ids_of(const Context& context, int32_t* rows, int64_t c
   return ids;
 }
 
-int32_t VocabularyHead::row_of(int32_t id) const {
-  if (!subset_) return id;
-  const int32_t row = rows_[static_cast<size_t>(id)];
-  if (row < 0)
-    throw Error(ErrorCode::InvalidArgument, "id " + std::to_string(id) + " is not among the allowed ids of this engine's "
-                                                "vocabulary, so it has no log-probability");
-  return row;
-}
-
 }  // namespace mask_predict

@@ -25,8 +25,8 @@ class VocabularyHead {
 
   // The ids of `count` rows, both in the device's memory; row -1, where no logit is a number, stays -1.
   int32_t* ids_of(const Context& context, int32_t* rows, int64_t count, DeviceArena& arena) const;
-  // The row of an id; Error(InvalidArgument) if the subset does not have it.
-  int32_t row_of(int32_t id) const;
+  // The row of an id, or -1 if the subset does not have it: an id of probability 0.
+  int32_t row_of(int32_t id) const { return subset_ ? rows_[static_cast<size_t>(id)] : id; }
 
  private:
   const Weights& weights_;
