@@ -27,6 +27,8 @@ interface NativeConfig {
   maskTokenId: number;
   norm: 'pre' | 'post';
   layerNormEpsilon: number;
+  /** Whether the head is the word embeddings. */
+  tieWordEmbeddings: boolean;
   parameters: number;
 }
 
@@ -155,6 +157,8 @@ declare class NativeEngine {
   advance(request: AdvanceRequest): Call<AdvanceResult>;
   /** The last advance() ends well after the pass it is in. */
   interrupt(): void;
+  /** Writes a model.safetensors of weights that are int8 on the CPU. */
+  save(path: string): Call<void>;
   cancel(id: number): void;
   close(): Promise<void>;
 }

@@ -8,6 +8,7 @@
 #include "addon/engine_arguments.h"
 #include "addon/environment.h"
 #include "engine/model_loader.h"
+#include "engine/saved_weights.h"
 #include "engine/target_batch.h"
 
 namespace mask_predict {
@@ -42,7 +43,7 @@ Napi::Function EngineObject::define(Napi::Env env) {
        InstanceMethod<&EngineObject::remask>("remask"), InstanceMethod<&EngineObject::decode>("decode"),
        InstanceMethod<&EngineObject::logits>("logits"), InstanceMethod<&EngineObject::states>("states"),
        InstanceMethod<&EngineObject::log_probs>("logProbs"), InstanceMethod<&EngineObject::advance>("advance"),
-       InstanceMethod<&EngineObject::interrupt>("interrupt"), InstanceMethod<&EngineObject::cancel>("cancel"),
+       InstanceMethod<&EngineObject::interrupt>("interrupt"), InstanceMethod<&EngineObject::save>("save"), InstanceMethod<&EngineObject::cancel>("cancel"),
        InstanceMethod<&EngineObject::close>("close")});
 }
 
@@ -112,6 +113,7 @@ Napi::Value EngineObject::config(const Napi::CallbackInfo& info) {
     set("maskTokenId", c.mask_token_id);
     object.Set("norm", c.norm == NormPlacement::Pre ? "pre" : "post");
     object.Set("layerNormEpsilon", c.layer_norm_epsilon);
+    object.Set("tieWordEmbeddings", c.tie_word_embeddings);
     set("parameters", c.parameters());
     return object;
   });
@@ -340,6 +342,17 @@ Napi::Value EngineObject::advance(const Napi::CallbackInfo& info) {
         result.Set("logProbs", log_probs);
         return result;
       };
+    });
+  });
+}
+
+Napi::Value EngineObject::save(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    state();
+    const std::string path = read_string(info[0], "the file to save to");
+    return started(info.Env(), [s = state_, path](const std::atomic<bool>& cancelled) -> Executor::Answer {
+      save_weights(s->engine().weights(), path, cancelled);
+      return [](Napi::Env env) { return env.Undefined(); };
     });
   });
 }
