@@ -16,8 +16,8 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 class CheckpointSource : public TensorSource {
  public:
-  CheckpointSource(const Checkpoint& checkpoint, const Context& context, bool stored, WeightType type)
-      : checkpoint_(checkpoint), context_(context), stored_(stored), type_(type) {}
+  CheckpointSource(const Checkpoint& checkpoint, const Context& context, std::optional<WeightType> type)
+      : checkpoint_(checkpoint), context_(context), type_(type) {}
 
   bool has(const std::string& name) const override { return checkpoint_.find(name) != nullptr; }
 
@@ -25,7 +25,8 @@ class CheckpointSource : public TensorSource {
     return find(name).data == find(other).data;
   }
 
-  WeightType type(const std::string& name) const override { return stored_ ? type_of(find(name)) : type_; }
+  WeightType stored_type(const std::string& name) const override { return type_of(find(name)); }
+  WeightType type(const std::string& name) const override { return type_ ? *type_ : stored_type(name); }
 
   void check_shape(const std::string& name, const std::vector<int64_t>& shape) const { find(name, shape); }
 
@@ -84,13 +85,12 @@ class CheckpointSource : public TensorSource {
 
   const Checkpoint& checkpoint_;
   const Context& context_;
-  const bool stored_;
-  const WeightType type_;
+  const std::optional<WeightType> type_;  // of every matrix; none: as stored
 };
 
 }  // namespace
 
-std::shared_ptr<const Weights> load_weights(const std::string& directory, bool stored, WeightType type,
+std::shared_ptr<const Weights> load_weights(const std::string& directory, std::optional<WeightType> type,
                                             int64_t mask_token_id, const LoadContext& context) {
   ModelConfig config = read_config(directory);
   if (config.mask_token_id < 0) {
@@ -109,7 +109,7 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, bool s
   }
 
   const Checkpoint checkpoint = Checkpoint::open(directory);
-  const CheckpointSource source(checkpoint, context.device, stored, type);
+  const CheckpointSource source(checkpoint, context.device, type);
   const std::string words = "roberta.embeddings.word_embeddings.weight", lengths = "embed_length.weight";
   const std::string beyond = "roberta.encoder.layer." + std::to_string(config.layers) + ".attention.self.query.weight";
   if (source.has(beyond))

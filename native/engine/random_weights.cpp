@@ -31,6 +31,7 @@ class RandomSource : public TensorSource {
            (name != "lm_head.decoder.weight" || !config_.tie_word_embeddings);
   }
   bool same(const std::string&, const std::string&) const override { return false; }
+  WeightType stored_type(const std::string&) const override { return WeightType::F32; }
   WeightType type(const std::string&) const override { return type_; }
 
   void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const override {
@@ -39,7 +40,7 @@ class RandomSource : public TensorSource {
       const Values& v = *static_cast<const Values*>(state);
       return uniform(v.stream, static_cast<uint64_t>(output * v.inputs + input)) * v.range;
     };
-    context_.operations->pack(context_, {nullptr, type_, value, &values}, first, count, matrix);
+    context_.operations->pack(context_, {nullptr, WeightType::F32, value, &values}, first, count, matrix);
   }
 
   void read(const std::string& name, int64_t rows, int64_t columns, float* values) const override {

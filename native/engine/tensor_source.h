@@ -17,7 +17,8 @@ class TensorSource {
   virtual bool has(const std::string& name) const = 0;
   // Whether both names are the same bytes.
   virtual bool same(const std::string& name, const std::string& other) const = 0;
-  // The type a matrix is best packed in.
+  // The type a matrix has where it comes from, and the one it is to be packed in.
+  virtual WeightType stored_type(const std::string& name) const = 0;
   virtual WeightType type(const std::string& name) const = 0;
   // Packs tensor [count, matrix.inputs] as outputs first ... first + count - 1.
   virtual void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const = 0;

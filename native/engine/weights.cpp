@@ -1,11 +1,22 @@
 // The walk over an architecture: which tensor goes where. Checkpoints and generators differ only in TensorSource.
 #include "engine/weights.h"
 
+#include <cmath>
+
 #include "engine/error.h"
 #include "engine/tensor_source.h"
 
 namespace mask_predict {
 namespace {
+
+// A scale is NaN where an output had a value that is no finite number: no row of activations would be computed with it.
+void check_scales(const Operations& operations, const std::string& name, const PackedMatrix& matrix) {
+  if (matrix.type != WeightType::I8 || &operations != &cpu_operations) return;
+  for (int64_t i = 0; i < matrix.outputs; i++)
+    if (!std::isfinite(matrix.scales()[i]) || matrix.scales()[i] < 0)
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has values in row " + std::to_string(i) +
+                                              " that are not finite numbers");
+}
 
 int64_t padded(int64_t values) { return (values + cpu::panel_columns - 1) / cpu::panel_columns * cpu::panel_columns; }
 
@@ -18,7 +29,7 @@ uint64_t packed_bytes(const ModelConfig& c, WeightType type, const Operations& o
   int64_t bytes = c.layers * layer + matrix(c.vocabulary, d) + matrix(d, d) + 4 * (c.max_positions * d + 5 * d);
   bytes += 4 * padded(c.vocabulary);
   if (!c.tie_word_embeddings) bytes += matrix(c.vocabulary, d);
-  if (c.lengths > 0) bytes += matrix(c.lengths, d);
+  if (c.lengths > 0) bytes += operations.packed_bytes(type == WeightType::I8 ? WeightType::F32 : type, c.lengths, d);
   return static_cast<uint64_t>(bytes);
 }
 
@@ -52,8 +63,13 @@ PackedMatrix WeightsBuilder::empty(const std::string& name, WeightType type, int
 }
 
 PackedMatrix WeightsBuilder::matrix(const std::string& name, int64_t outputs, int64_t inputs) {
-  PackedMatrix matrix = empty(name, source_.type(name), outputs, inputs);
+  return matrix(name, source_.type(name), outputs, inputs);
+}
+
+PackedMatrix WeightsBuilder::matrix(const std::string& name, WeightType type, int64_t outputs, int64_t inputs) {
+  PackedMatrix matrix = empty(name, type, outputs, inputs);
   source_.pack(name, 0, outputs, matrix);
+  check_scales(*context_.device.operations, name, matrix);
   step();
   return matrix;
 }
@@ -78,6 +94,7 @@ LayerWeights WeightsBuilder::layer(int64_t index, const ModelConfig& c) {
   layer.key_value.matrix = empty(attention + "key.weight", key == value ? key : WeightType::F32, 2 * d, d);
   source_.pack(attention + "key.weight", 0, d, layer.key_value.matrix);
   source_.pack(attention + "value.weight", d, d, layer.key_value.matrix);
+  check_scales(*context_.device.operations, attention + "key.weight or value.weight", layer.key_value.matrix);
   std::vector<float> biases(static_cast<size_t>(2 * d));
   source_.read(attention + "key.bias", 0, d, biases.data());
   source_.read(attention + "value.bias", 0, d, biases.data() + d);
@@ -124,7 +141,12 @@ std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) 
                   "config.json says tie_word_embeddings: false, but there is no tensor \"" + decoder + "\"");
     if (!source_.same(decoder, words)) weights->separate_decoder = matrix(decoder, c.vocabulary, d);
   }
-  if (c.lengths > 0) weights->lengths = matrix("embed_length.weight", c.lengths, d);
+  if (c.lengths > 0) {
+    // Small, and a length that is off by one is another answer: not worth a quarter of its bytes.
+    const std::string lengths = "embed_length.weight";
+    const WeightType type = source_.type(lengths);
+    weights->lengths = matrix(lengths, type == WeightType::I8 ? source_.stored_type(lengths) : type, c.lengths, d);
+  }
   if (context_.progress) context_.progress(1);
   return weights;
 }

@@ -14,8 +14,9 @@ namespace {
 constexpr int64_t staging_bytes = 4 << 20;
 
 void require_kept(WeightType type) {
-  if (type != WeightType::F16) return;
-  throw Error(ErrorCode::Device, "float16 weights are kept as bfloat16 or float32 on a CUDA device");
+  if (type == WeightType::F16)
+    throw Error(ErrorCode::Device, "float16 weights are kept as bfloat16 or float32 on a CUDA device");
+  if (type == WeightType::I8) throw Error(ErrorCode::Device, "int8 weights are not available on a CUDA device");
 }
 
 // Copies and waits: the host's memory may be changed, or read, when it returns.
