@@ -89,13 +89,13 @@ const { contestants, close } = await startContestants(program, {
 const names = contestants.map(({ name }) => name);
 say(`models made, ${Math.round(left() / 1000)} s left`);
 
-/** Every contestant's turn in one cell: milliseconds by name. */
+/** Every contestant's turn in one cell: what each `run` gave, by name. */
 async function turn(cell) {
   const times = {};
   for (const { name, run } of contestants) times[name] = await run(cell);
   return times;
 }
-const total = (times) => Object.values(times).reduce((sum, ms) => sum + ms, 0);
+const total = (times) => Object.values(times).reduce((sum, { ms }) => sum + ms, 0);
 
 for (const cell of cells) {
   // Before anything is measured: the floors, and as much again for what is above them.
@@ -109,7 +109,7 @@ for (const cell of cells) {
     if (warm || expected > longestWarmUp) {
       record.add(cell, times);
       const rates = names.map((name) =>
-        ((1000 * cell.length * cell.batch) / times[name]).toFixed(1),
+        ((1000 * cell.length * cell.batch) / times[name].ms).toFixed(1),
       );
       say(
         `${cell.length} tokens, batch ${cell.batch}: ${rates.join(', ')} tokens/s; ${Math.round(left() / 1000)} s left`,

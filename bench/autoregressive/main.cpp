@@ -1,11 +1,10 @@
 // autoregressive MODEL: generates with one of the two autoregressive models, for bench/table5.mjs and its test.
 //
-// MODEL is a JSON object: "architecture" ("decoder-only" or "encoder-decoder"), "precision" ("fp32", "bf16",
-// "fp16" or "int8"), "threads", "seed", and the encoder-only model to be as large as, in the words of Engine.config: "layers",
+// MODEL is a JSON object: "architecture" ("decoder-only" or "encoder-decoder"), "precision" ("fp32", "bf16", "fp16" or
+// "int8"), "threads", "seed", and the encoder-only model to be as large as, in the words of Engine.config: "layers",
 // "hidden", "heads", "feedForward", "vocabulary", "maxPositions", "maskTokenId", "norm". When the weights are there a
 // line says what was made; then every line read, {"prompts": [[ids]...], "length": N} and optionally "logits": true, is
 // answered by one line: {"ids", "logProbs", "logits", "firstMs", "totalMs"}, or {"error": message}. Ends with its input.
-#include <algorithm>
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>

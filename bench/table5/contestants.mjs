@@ -16,8 +16,10 @@ function sourcesOf(batch, length, maskTokenId) {
 }
 
 /**
- * `program`: of the autoregressive models. Resolves to `{ contestants, close }`. A contestant has a `name`, the number of its `parameters`, `run(cell)`: milliseconds to
- * write `cell.length` tokens over each of `cell.batch` sources, and `floor(cell)`, null where limits are not known.
+ * `program`: of the autoregressive models. Resolves to `{ contestants, close }`. A contestant has a `name`, the number of its `parameters`, `run(cell)`: `{ ms }`, the
+ * milliseconds to write `cell.length` tokens over each of `cell.batch` sources, and `floor(cell)`. An autoregressive
+ * one also has `tokenMs` in it, those for a token once the source is read, and `reading`, what its weights take to be
+ * read once. Floors and `reading` are null where the machine's limits are not known.
  */
 export async function startContestants(
   program,
@@ -48,14 +50,18 @@ export async function startContestants(
       );
       const ms = performance.now() - begun;
       for (const one of encoded) one.dispose();
-      return ms;
+      return { ms };
     },
   }));
   const theirs = baselines.map((baseline, i) => ({
     name: ['decoder-only', 'encoder-decoder'][i],
     parameters: baseline.parameters,
     floor: floors && [floors.decoderOnly, floors.encoderDecoder(baseline)][i],
-    run: async (cell) => (await baseline.generate(sources(cell), cell.length)).totalMs,
+    reading: floors && floors.reading(baseline.decoderBody),
+    async run(cell) {
+      const { firstMs, totalMs } = await baseline.generate(sources(cell), cell.length);
+      return { ms: totalMs, tokenMs: (totalMs - firstMs) / (cell.length - 1) };
+    },
   }));
   return {
     contestants: [...ours, ...theirs],

@@ -56,6 +56,8 @@ export function floorsOf({ shape, precision, source, limits }) {
           sum += step(batch, decoderBody, batch * (source + token + 1), decoderLayers);
         return sum;
       },
+    // Reading the weights of a decoder and of the head once, as every generated token must.
+    reading: (decoderBody) => ((decoderBody + head) * weightBytes) / limits.gbs / 1e6,
   };
 
   function step(batch, decoderBody, cachedKeys, cachingLayers) {

@@ -53,7 +53,7 @@ export class Record {
     return this.#content.limits;
   }
 
-  /** Rounds of a cell: `{ name: milliseconds }` each. */
+  /** Rounds of a cell: `{ name: { ms, tokenMs } }` each. */
   rounds(cell) {
     return this.#content.cells[keyOf(cell)] ?? [];
   }

@@ -3,19 +3,24 @@ import { spread } from '../machine.mjs';
 
 /**
  * One cell: `{ length, batch, rounds, models }`, a model's `{ name, tokensPerSecond: { median, low, high }, speedUp,
- * expected, overFloor }`. `speedUp` is relative to the slowest of the cell, `expected` the same ratio between their
- * floors, `overFloor` the median time in units of the floor. Without rounds `models` is null.
+ * expected, overFloor, token }`. `speedUp` is relative to the slowest of the cell, `expected` the same ratio between their
+ * floors, `overFloor` the median time in units of the floor; `token`, of an autoregressive model, the median
+ * milliseconds of one more token for every sequence and the same in units of reading the weights. Without rounds `models` is null.
  */
 export function cellResult(cell, rounds, contestants) {
   if (rounds.length === 0) return { ...cell, rounds: 0, models: null };
-  const times = contestants.map(({ name, floor }) => ({
+  const times = contestants.map(({ name, floor, reading }) => ({
     name,
-    ms: spread(rounds.map((round) => round[name])),
+    ms: spread(rounds.map((round) => round[name].ms)),
+    token: tokenOf(
+      rounds.map((round) => round[name].tokenMs),
+      reading,
+    ),
     floor: floor && floor(cell),
   }));
   const slowest = times.reduce((a, b) => (b.ms.median > a.ms.median ? b : a));
   const perSecond = (ms) => (1000 * cell.length * cell.batch) / ms;
-  const models = times.map(({ name, ms, floor }) => ({
+  const models = times.map(({ name, ms, floor, token }) => ({
     name,
     tokensPerSecond: {
       median: perSecond(ms.median),
@@ -25,8 +30,16 @@ export function cellResult(cell, rounds, contestants) {
     speedUp: slowest.ms.median / ms.median,
     expected: floor && slowest.floor / floor,
     overFloor: floor && ms.median / floor,
+    token,
   }));
   return { ...cell, rounds: rounds.length, models };
+}
+
+function tokenOf(milliseconds, reading) {
+  const known = milliseconds.filter((ms) => ms > 0); // nothing but numbers: one token has no next one
+  if (known.length === 0) return null;
+  const ms = spread(known).median;
+  return { ms, overReading: reading && ms / reading };
 }
 
 const modelOf = (result, name) => result.models.find((model) => model.name === name);

@@ -8,13 +8,17 @@ function cellLines(result) {
   if (!result.models) return [`${title}: not measured`];
   return [
     `${title} (${result.rounds} ${result.rounds === 1 ? 'round' : 'rounds'})`,
-    ...result.models.map(({ name, tokensPerSecond, speedUp, expected, overFloor }) => {
+    ...result.models.map(({ name, tokensPerSecond, speedUp, expected, overFloor, token }) => {
       const { median, low, high } = tokensPerSecond;
       const rate = `${median.toFixed(1)} (${low.toFixed(1)}–${high.toFixed(1)})`;
       const floors = expected
         ? `  floors say ${times(expected).padStart(6)}  ${overFloor.toFixed(2)} of its floor`
         : '';
-      return `  ${name.padEnd(22)} ${rate.padStart(26)} tokens/s  ${times(speedUp).padStart(6)}${floors}`;
+      const read = token?.overReading
+        ? `, ${token.overReading.toFixed(2)} of reading the weights`
+        : '';
+      const step = token ? `; a token ${token.ms.toFixed(1)} ms${read}` : '';
+      return `  ${name.padEnd(22)} ${rate.padStart(26)} tokens/s  ${times(speedUp).padStart(6)}${floors}${step}`;
     }),
   ];
 }
