@@ -4,7 +4,7 @@
  * them first.
  */
 import { spawnSync } from 'node:child_process';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { ReferenceAutoregressive, type AutoregressiveModel } from './reference/autoregressive.js';
 import { relativeBound } from './reference/bounds.js';
 import { closeness, rootMeanSquare } from './reference/closeness.js';
@@ -23,6 +23,8 @@ interface Started {
   generate(prompts: number[][], length: number, options?: { logits: boolean }): Promise<Generated>;
   close(): Promise<void>;
 }
+type Model = Omit<AutoregressiveModel, 'precision'> & { precision: string };
+
 const bench = async (file: string): Promise<unknown> =>
   import(new URL(`../bench/autoregressive/${file}`, import.meta.url).href);
 
@@ -30,10 +32,7 @@ const missing = spawnSync('cmake', ['--version']).status !== 0;
 const skip = missing && 'CMake builds the autoregressive models, and is not here';
 const { autoregressiveProgram } = (await bench('build.mjs')) as { autoregressiveProgram(): string };
 const { startAutoregressive } = (await bench('process.mjs')) as {
-  startAutoregressive(
-    program: string,
-    model: AutoregressiveModel & { threads: number },
-  ): Promise<Started>;
+  startAutoregressive(program: string, model: Model & { threads: number }): Promise<Started>;
 };
 const program = missing ? '' : autoregressiveProgram();
 
@@ -52,6 +51,20 @@ const models: AutoregressiveModel[] = (['decoder-only', 'encoder-decoder'] as co
 const length = 14;
 const random = new Random(3);
 const prompts = [41, 1, 60, 17].map((ids) => [...random.integers(ids, 3, sizes.maskTokenId)]);
+
+/** Another number of threads and every prompt by itself give the bits of `generated`, which all gave together. */
+async function sameAlone(t: Test, started: Started, model: Model, generated: Generated) {
+  const same = { ids: generated.ids, logProbs: generated.logProbs };
+  const one = await startAutoregressive(program, { ...model, threads: 1 });
+  const { ids, logProbs } = await one.generate(prompts, length);
+  t.same({ ids, logProbs }, same, 'one thread');
+  for (const [p, prompt] of prompts.entries()) {
+    const alone = await started.generate([prompt], length);
+    t.same(alone.ids, [same.ids[p]], `prompt ${p} alone`);
+    t.same(alone.logProbs, [same.logProbs[p]], `prompt ${p} alone: log-probabilities`);
+  }
+  await one.close();
+}
 
 for (const model of models) {
   const { architecture, precision, norm, layers, hidden, feedForward } = model;
@@ -83,18 +96,20 @@ for (const model of models) {
       });
     });
 
-    const same = { ids: generated.ids, logProbs: generated.logProbs };
-    const one = await startAutoregressive(program, { ...model, threads: 1 });
-    const { ids, logProbs } = await one.generate(prompts, length);
-    t.same({ ids, logProbs }, same, 'one thread');
-    for (const [p, prompt] of prompts.entries()) {
-      const alone = await started.generate([prompt], length);
-      t.same(alone.ids, [same.ids[p]], `prompt ${p} alone`);
-      t.same(alone.logProbs, [same.logProbs[p]], `prompt ${p} alone: log-probabilities`);
-    }
+    await sameAlone(t, started, model, generated);
     await t.rejects(started.generate([prompts[0]!], 81), { message: /81|121/ }, 'no such position');
     await t.rejects(started.generate([[1000]], 1), { message: /1000/ }, 'no such id');
-    await Promise.all([started.close(), one.close()]);
+    await started.close();
+  });
+}
+
+// What int8 computes is held against a reference operation by operation (test/ops).
+for (const architecture of ['decoder-only', 'encoder-decoder'] as const) {
+  t.test(`${architecture}, int8`, { skip }, async (t) => {
+    const model = { ...post, architecture, precision: 'int8' } as const;
+    const started = await startAutoregressive(program, { ...model, threads: 2 });
+    await sameAlone(t, started, model, await started.generate(prompts, length));
+    await started.close();
   });
 }
 

@@ -1,6 +1,6 @@
 // Keys and values that later tokens attend to, kept as the matrix kernel reads them, so that a step packs only its
-// own token: mixed_attention would pack the whole cache again for every token, at batch 64 longer than the dense
-// layers take. Sums run in mixed_attention's order, so the results are its bits.
+// own token: mixed_attention would pack the whole cache again for every token, which takes several times as long as
+// attending to it. Sums run in mixed_attention's order: the results are its bits.
 #pragma once
 
 #include <cstdint>

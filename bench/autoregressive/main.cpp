@@ -1,15 +1,15 @@
 // autoregressive MODEL: generates with one of the two autoregressive models, for bench/table5.mjs and its test.
 //
-// MODEL is a JSON object: "architecture" ("decoder-only" or "encoder-decoder"), "precision" ("fp32", "bf16" or
-// "fp16"), "threads", "seed", and the encoder-only model to be as large as, in the words of Engine.config: "layers",
+// MODEL is a JSON object: "architecture" ("decoder-only" or "encoder-decoder"), "precision" ("fp32", "bf16", "fp16" or
+// "int8"), "threads", "seed", and the encoder-only model to be as large as, in the words of Engine.config: "layers",
 // "hidden", "heads", "feedForward", "vocabulary", "maxPositions", "maskTokenId", "norm". When the weights are there a
 // line says what was made; then every line read, {"prompts": [[ids]...], "length": N} and optionally "logits": true, is
 // answered by one line: {"ids", "logProbs", "logits", "firstMs", "totalMs"}, or {"error": message}. Ends with its input.
-#include <algorithm>
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
+#include <map>
 #include <string>
 
 #include "engine/device.h"
@@ -67,9 +67,8 @@ ModelConfig read_model(const JsonValue& object) {
   return config;
 }
 
-WeightType type_of(const std::string& precision) {
-  return precision == "bf16" ? WeightType::BF16 : precision == "fp16" ? WeightType::F16 : WeightType::F32;
-}
+const std::map<std::string, WeightType> weight_types = {
+    {"fp32", WeightType::F32}, {"bf16", WeightType::BF16}, {"fp16", WeightType::F16}, {"int8", WeightType::I8}};
 
 std::vector<std::vector<int32_t>> read_prompts(const JsonValue& value) {
   std::vector<std::vector<int32_t>> prompts;
@@ -130,13 +129,13 @@ void serve(const std::string& description) {
       one_of(object, "architecture", {"decoder-only", "encoder-decoder"}) == "decoder-only"
           ? Architecture::DecoderOnly
           : Architecture::EncoderDecoder;
-  const std::string precision = one_of(object, "precision", {"fp32", "bf16", "fp16"});
+  const std::string precision = one_of(object, "precision", {"fp32", "bf16", "fp16", "int8"});
   const ModelConfig config = read_model(object);
   const mask_predict::OpenDevice device =
       mask_predict::open_device("cpu", precision, static_cast<int>(integer(object, "threads", 1, 256)));
   const mask_predict::LoadContext loading{
       device.context, std::make_shared<mask_predict::MemoryBudget>(device.available_memory), nullptr, nullptr};
-  const Model model = random_model(architecture, config, type_of(precision),
+  const Model model = random_model(architecture, config, weight_types.at(precision),
                                    static_cast<uint64_t>(integer(object, "seed", 0, INT64_MAX)), loading);
   Generator generator(model, device.context);
   std::printf("{\"parameters\":%" PRId64 ",\"encoderBody\":%" PRId64 ",\"decoderBody\":%" PRId64

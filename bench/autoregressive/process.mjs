@@ -19,7 +19,10 @@ export async function startAutoregressive(program, model) {
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   async function answer() {
     const { value, done } = await lines.next();
-    if (done) throw new Error(complaint.trim() || `${program} ended with code ${await ended}`);
+    if (done) {
+      const code = await ended;
+      throw new Error(complaint.trim() || `${program} ended with code ${code}`);
+    }
     const parsed = JSON.parse(value);
     if (parsed.error !== undefined) throw new Error(`${model.architecture}: ${parsed.error}`);
     return parsed;
