@@ -11,6 +11,7 @@ export class Contestant {
   #waiting = [];
   #complaints = '';
   #ended;
+  #failure;
 
   /** Starts `node program ...args` and waits until it is ready: `description` is what it said then. */
   static async start(program, args) {
@@ -34,14 +35,15 @@ export class Contestant {
       this.#process.on('close', (code, signal) => {
         const lines = this.#complaints.trim().split('\n');
         const cause = lines.findLast((text) => /error/i.test(text)) ?? lines.at(-1);
-        const error = new Error(`ended with ${signal ?? `code ${code}`}: ${cause.trim()}`);
-        for (const { reject } of this.#waiting) reject(error);
+        this.#failure = new Error(`ended with ${signal ?? `code ${code}`}: ${cause.trim()}`);
+        for (const { reject } of this.#waiting) reject(this.#failure);
         resolve();
       });
     });
   }
 
   #line() {
+    if (this.#failure) return Promise.reject(this.#failure);
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
