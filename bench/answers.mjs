@@ -5,6 +5,8 @@
 import { parseArgs } from 'node:util';
 import { MaskPredict } from '../dist/index.js';
 import { describeMachine, spread } from './machine.mjs';
+import { withQuartiles } from './table.mjs';
+import { instructions } from './workload.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -15,11 +17,6 @@ const { values: options } = parseArgs({
 const threads = Number(options.threads);
 const rounds = Number(options.rounds);
 const model = await MaskPredict.load(undefined, { device: 'cpu', threads });
-const prompts = Array.from(
-  { length: 32 },
-  (_, i) =>
-    `Write the number ${1000 + ((i * 2654435761) % 9000)} in ${['German', 'English', 'French', 'Spanish'][i % 4]} words.`,
-);
 console.log(describeMachine(threads).text);
 console.log(`models/numbers, ${threads} threads, ${rounds} rounds\n`);
 for (const iterations of [1, 4, 10]) {
@@ -28,21 +25,21 @@ for (const iterations of [1, 4, 10]) {
   const encode = [];
   const decode = [];
   for (let round = 0; round < rounds; round++) {
-    const { timings } = await model.generate(prompts[round % prompts.length], { iterations });
+    const { timings } = await model.generate(instructions[round % instructions.length], {
+      iterations,
+    });
     alone.push(timings.total);
     encode.push(timings.encode);
     decode.push(timings.decode);
     if (round % 8 > 0) continue;
     const begun = performance.now();
-    await model.generate(prompts, { iterations });
-    together.push((performance.now() - begun) / prompts.length);
+    await model.generate(instructions, { iterations });
+    together.push((performance.now() - begun) / instructions.length);
   }
   const one = spread(alone);
-  const text = ({ median, low, high }) =>
-    `${median.toFixed(2)} ms (${low.toFixed(2)}–${high.toFixed(2)})`;
   console.log(
-    `T = ${iterations}: ${text(one)} per answer, of it encode ${spread(encode).median.toFixed(2)}, decode ` +
-      `${spread(decode).median.toFixed(2)}; 32 together ${text(spread(together))} each`,
+    `T = ${iterations}: ${withQuartiles(one, 2, 'ms')} per answer, of it encode ${spread(encode).median.toFixed(2)}, decode ` +
+      `${spread(decode).median.toFixed(2)}; 32 together ${withQuartiles(spread(together), 2, 'ms')} each`,
   );
 }
 await model.close();

@@ -2,11 +2,12 @@
 //                      [--source 64] [--target 32] [--rounds 7] [--json]
 //
 // The whole job with random weights: encode the source, decode the target in T iterations. Prints the median and
-// quartiles, and the ratio to the floor: what the machine's own arithmetic peak and read bandwidth allow for the
-// operations and weight bytes of the job, each pass limited by the slower of the two (body and head apart).
+// quartiles, and the ratio to the floor (bench/workload.mjs).
 import { parseArgs } from 'node:util';
 import { Engine } from '../dist/index.js';
 import { describeMachine, spread } from './machine.mjs';
+import { mebibytes, withQuartiles } from './table.mjs';
+import { floorOf, runJob, sourceIds, sourceLength, targetLength } from './workload.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -15,13 +16,13 @@ const { values: options } = parseArgs({
     threads: { type: 'string', default: '2' },
     batch: { type: 'string', default: '1' },
     iterations: { type: 'string', default: '4,10' },
-    source: { type: 'string', default: '64' },
-    target: { type: 'string', default: '32' },
+    source: { type: 'string', default: String(sourceLength) },
+    target: { type: 'string', default: String(targetLength) },
     rounds: { type: 'string', default: '7' },
     json: { type: 'boolean', default: false },
   },
 });
-const [threads, batch, sourceLength, targetLength, rounds] = [
+const [threads, batch, source, target, rounds] = [
   options.threads,
   options.batch,
   options.source,
@@ -36,68 +37,32 @@ const engine = await Engine.random(options.model, {
   precision: options.precision,
   threads,
 });
-const { layers, hidden, feedForward, maskTokenId } = engine.config;
 if (!options.json) {
   console.log(text);
   console.log(
-    `${options.model}, ${engine.precision} weights (${Math.round(engine.memory().weights / 2 ** 20)} MiB, made in ` +
-      `${Math.round(performance.now() - loading)} ms), source ${sourceLength}, target ${targetLength}, batch ${batch}, ` +
+    `${options.model}, ${engine.precision} weights (${mebibytes(engine.memory().weights)}, made in ` +
+      `${Math.round(performance.now() - loading)} ms), source ${source}, target ${target}, batch ${batch}, ` +
       `${engine.threads} threads, ${engine.instructionSet}\n`,
   );
 }
 
-const body = layers * (4 * hidden * hidden + 2 * hidden * feedForward);
-const head = hidden * hidden + hidden * (maskTokenId + 1);
-const bytes = { fp32: 4, int8: 1 }[engine.precision] ?? 2;
-const peak = engine.precision === 'int8' ? limit?.gops : limit?.gflops;
-const pass = (rows, weights) =>
-  limit ? Math.max((2 * rows * weights) / peak, (weights * bytes) / limit.gbs) / 1e6 : NaN;
-
-/** Milliseconds that no program on this machine can beat, for the dense products alone. */
-function floor(iterations) {
-  const inner = targetLength - 2;
-  let sum = pass(batch * sourceLength, body);
-  for (let t = 1; t <= iterations; t++) {
-    const masked = t === 1 ? inner : Math.floor((inner * (iterations - t + 1)) / iterations);
-    sum += pass(batch * targetLength, body) + pass(batch * masked, head);
-  }
-  return sum;
-}
-
-const ids = Array.from({ length: batch }, (_, b) =>
-  Int32Array.from({ length: sourceLength }, (_, i) =>
-    i === 0 ? 0 : i === sourceLength - 1 ? 2 : 4 + ((i * 7919 + b * 104729) % (maskTokenId - 4)),
-  ),
-);
-
-async function job(iterations) {
-  const begun = performance.now();
-  const sources = await engine.encode(ids);
-  const encoded = performance.now();
-  await engine.decode(
-    sources.map((source) => source.target(targetLength)),
-    iterations,
-  );
-  const done = performance.now();
-  for (const source of sources) source.dispose();
-  return { encode: encoded - begun, decode: done - encoded, total: done - begun };
-}
-
+const ids = sourceIds(batch, source, engine.maskTokenId);
 for (const iterations of options.iterations.split(',').map(Number)) {
-  await job(iterations);
+  await runJob(engine, ids, target, iterations);
   const times = [];
-  for (let round = 0; round < rounds; round++) times.push(await job(iterations));
+  for (let round = 0; round < rounds; round++)
+    times.push(await runJob(engine, ids, target, iterations));
   const total = spread(times.map((time) => time.total));
   const encode = spread(times.map((time) => time.encode)).median;
-  const best = floor(iterations);
-  const rss = process.memoryUsage().rss;
+  const shape = { batch, source, target, iterations };
+  const floor = floorOf(engine.config, engine.precision, shape, limit);
+  const { rss } = process.memoryUsage();
   if (options.json) {
-    console.log(JSON.stringify({ ...options, iterations, total, encode, floor: best, rss, limit }));
+    console.log(JSON.stringify({ ...options, iterations, total, encode, floor, rss, limit }));
   } else {
     console.log(
-      `T = ${iterations}: ${total.median.toFixed(1)} ms (${total.low.toFixed(1)}–${total.high.toFixed(1)}), of it encode ` +
-        `${encode.toFixed(1)}; floor ${best.toFixed(1)} ms, ratio ${(total.median / best).toFixed(2)}; ` +
-        `resident ${Math.round(rss / 2 ** 20)} MiB`,
+      `T = ${iterations}: ${withQuartiles(total, 1, 'ms')}, of it encode ${encode.toFixed(1)}; ` +
+        `floor ${floor.toFixed(1)} ms, ratio ${(total.median / floor).toFixed(2)}; resident ${mebibytes(rss)}`,
     );
   }
 }

@@ -1,7 +1,7 @@
 // What the machine is and what it can do at most: measured by bench/native/peak.c, so that every benchmark can say
 // which fraction of the machine's own limit it reached. Needs a C compiler and AVX-512; without them: null.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
@@ -51,6 +51,22 @@ export function describeMachine(threads) {
     text: `${cpus()[0].model}, ${availableParallelism()} processors, ${gigabytes} GiB, Node.js ${process.version}${rates}`,
     limit,
   };
+}
+
+/** Milliseconds that all processors together were busy since the machine started, or taken away by its host. */
+export function busyTime() {
+  const [user, nice, system, , , irq, softirq, stolen] = readFileSync('/proc/stat', 'utf8')
+    .split('\n')[0]
+    .split(/\s+/)
+    .slice(1)
+    .map(Number);
+  return 10 * (user + nice + system + irq + softirq + stolen);
+}
+
+/** What to think of figures measured while other programs used this share of all processors. */
+export function quietness(share) {
+  const verdict = share < 0.05 ? 'quiet' : 'NOT quiet, the figures are not to be quoted';
+  return `other programs used ${(100 * share).toFixed(0)} % of this machine's processors meanwhile: ${verdict}`;
 }
 
 /** `{ median, low, high }` of a list: the middle and the quartiles. */
