@@ -188,8 +188,8 @@ export class Engine {
     return this.#native.config.maskTokenId;
   }
 
-  /** Bytes in use by the weights, by caches and working memory, and allowed in all. */
-  memory(): { weights: number; working: number; limit: number } {
+  /** Bytes in use by the weights, by caches and working memory, allowed in all, and what an id of a source takes. */
+  memory(): { weights: number; working: number; limit: number; perSourceId: number } {
     return this.#native.memory();
   }
 

@@ -37,6 +37,8 @@ interface NativeMemory {
   /** Caches of sources and working memory. */
   working: number;
   limit: number;
+  /** What an encoded source takes for each of its ids. */
+  perSourceId: number;
 }
 
 interface NativeTarget {

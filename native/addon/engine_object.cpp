@@ -142,6 +142,7 @@ Napi::Value EngineObject::memory(const Napi::CallbackInfo& info) {
     object.Set("weights", Napi::Number::New(info.Env(), static_cast<double>(s.engine().weights().budget->used())));
     object.Set("working", Napi::Number::New(info.Env(), static_cast<double>(s.engine().budget().used())));
     object.Set("limit", Napi::Number::New(info.Env(), static_cast<double>(s.model.memory_limit)));
+    object.Set("perSourceId", Napi::Number::New(info.Env(), static_cast<double>(s.engine().bytes_per_source_id())));
     return object;
   });
 }

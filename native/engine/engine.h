@@ -36,6 +36,10 @@ class Engine {
   // What caches and working memory take of their share of the limit. May be asked from any thread.
   const MemoryBudget& budget() const { return *budget_; }
   uint64_t number() const { return number_; }
+  // What an encoded source keeps for each of its ids: keys and values of every layer, and its final state.
+  int64_t bytes_per_source_id() const {
+    return config().hidden * (2 * config().layers * bytes_of(context_.activations) + static_cast<int64_t>(sizeof(float)));
+  }
 
   // Room for a source: 2 ... max_ids() ids, each a real one, checked by the caller. Error(OutOfMemory).
   std::shared_ptr<Source> new_source(const std::vector<int32_t>& ids);
