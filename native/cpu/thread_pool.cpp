@@ -2,6 +2,9 @@
 
 #include <fstream>
 #include <string>
+#include <system_error>
+
+#include "engine/error.h"
 
 #if defined(__linux__)
 #include <sched.h>
@@ -56,10 +59,22 @@ ThreadPool::ThreadPool(int threads) {
   scratch_.resize(static_cast<size_t>(threads));
   shares_ = std::make_unique<Share[]>(static_cast<size_t>(threads));
   workers_.reserve(static_cast<size_t>(threads) - 1);
-  for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
+  try {
+    for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
+  } catch (const std::system_error& error) {
+    const std::string started = std::to_string(size());
+    stop();
+    throw Error(ErrorCode::Device, "the system refused thread " + started + " of " + std::to_string(threads) + " (" +
+                                       error.what() + "); ask for fewer threads, or raise the process's limit");
+  } catch (...) {
+    stop();
+    throw;
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   stop_.store(true);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();

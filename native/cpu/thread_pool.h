@@ -18,6 +18,7 @@ int available_processors();
 
 class ThreadPool {
  public:
+  // Throws Error(Device) if the system refuses a thread.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -71,6 +72,7 @@ class ThreadPool {
   void run(const Loop& loop);
   void take_ranges(const Loop& loop, int thread);
   void work(int thread);
+  void stop();
 
   std::vector<std::thread> workers_;
   std::vector<Buffer> scratch_;

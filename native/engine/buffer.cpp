@@ -110,7 +110,12 @@ Buffer::Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::
                const Memory& memory) {
   if (bytes == 0) return;
   if (budget) budget->reserve(bytes, purpose);
-  data_ = memory.allocate(bytes);
+  try {
+    data_ = memory.allocate(bytes);
+  } catch (...) {  // a device that failed
+    if (budget) budget->release(bytes);
+    throw;
+  }
   if (data_ == nullptr) {
     if (budget) budget->release(bytes);
     throw Error(ErrorCode::OutOfMemory, purpose + " needs " + megabytes(bytes) + ", which the system refused");

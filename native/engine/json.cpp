@@ -140,8 +140,9 @@ class Parser {
       if (std::from_chars(digits_read.data(), end, result).ec == std::errc()) return JsonValue(result);
     }
     // A stream of its own, because strtod follows the process's locale and from_chars for double is not
-    // everywhere. It saturates where the number is too large.
+    // everywhere. It saturates where the number is too large. Being refused memory must not read as zero.
     std::istringstream stream{std::string(digits_read)};
+    stream.exceptions(std::ios::badbit);
     stream.imbue(std::locale::classic());
     double result = 0;
     stream >> result;

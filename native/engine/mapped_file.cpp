@@ -4,12 +4,14 @@
 #include <cerrno>
 #include <filesystem>
 #include <limits>
+#include <memory>
 #include <system_error>
 
 #include "engine/error.h"
 #include "engine/json.h"
 
 #if !defined(_WIN32)
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -42,13 +44,15 @@ MappedFile::~MappedFile() = default;
 void MappedFile::release(uint64_t, uint64_t) const {}
 
 void MappedFile::fetch(uint64_t, uint64_t) const {}
+std::vector<std::string> entries_of(const std::string&) { return {}; }
 
 #else
 
 namespace {
 
 [[noreturn]] void fail(const std::string& path, int reason) {
-  throw Error(ErrorCode::ModelFormat, path + ": " + std::generic_category().message(reason));
+  const ErrorCode code = reason == ENOMEM ? ErrorCode::OutOfMemory : ErrorCode::ModelFormat;
+  throw Error(code, path + ": " + std::generic_category().message(reason));
 }
 
 class Descriptor {
@@ -108,6 +112,14 @@ void MappedFile::fetch(uint64_t offset, uint64_t length) const {
   static_cast<void>(offset);
   static_cast<void>(length);
 #endif
+}
+
+// Not std::filesystem's iterator, which ends the process where it is refused memory.
+std::vector<std::string> entries_of(const std::string& directory) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(directory.c_str()), ::closedir);
+  std::vector<std::string> names;
+  while (const dirent* entry = open == nullptr ? nullptr : ::readdir(open.get())) names.emplace_back(entry->d_name);
+  return names;
 }
 
 #endif

@@ -4,13 +4,14 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace mask_predict {
 
 class MappedFile {
  public:
   // Throws Error(ModelFormat) that names the path and the reason: not there, not readable, not a regular
-  // file.
+  // file; Error(OutOfMemory) if the system has no room for it.
   explicit MappedFile(const std::string& path);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
@@ -37,5 +38,8 @@ void check_directory(const std::string& path);
 
 // Whether a directory entry of that name exists, be it a link that leads nowhere: opening it then says so.
 bool entry_exists(const std::string& path);
+
+// Names of what is in a directory; none if it cannot be read.
+std::vector<std::string> entries_of(const std::string& directory);
 
 }  // namespace mask_predict

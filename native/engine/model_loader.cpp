@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "engine/error.h"
+#include "engine/mapped_file.h"
 
 namespace mask_predict {
 namespace {
@@ -40,13 +41,12 @@ std::string identity_of(const std::string& directory) {
   const fs::path path = fs::canonical(directory, error);
   if (error) return directory;
   std::map<std::string, std::string> files;
-  for (fs::directory_iterator i(path, error), end; !error && i != end; i.increment(error)) {
+  for (const std::string& name : entries_of(path.string())) {
     std::error_code ignored;
-    const std::string extension = i->path().extension().string();
-    if (extension != ".safetensors" && extension != ".json") continue;
-    files[i->path().filename().string()] =
-        std::to_string(i->file_size(ignored)) + "@" +
-        std::to_string(i->last_write_time(ignored).time_since_epoch().count());
+    const fs::path file = path / name;
+    if (file.extension() != ".safetensors" && file.extension() != ".json") continue;
+    files[name] = std::to_string(fs::file_size(file, ignored)) + "@" +
+                  std::to_string(fs::last_write_time(file, ignored).time_since_epoch().count());
   }
   std::string identity = path.string();
   for (const auto& [name, stamp] : files) identity += "\n" + name + " " + stamp;

@@ -15,7 +15,9 @@ void* allocate(uint64_t bytes) {
     return nullptr;
   }
   cuda::check(status, "cudaMalloc");
-  cuda::check(cudaMemset(data, 0, bytes), "cudaMemset");
+  const cudaError_t cleared = cudaMemset(data, 0, bytes);
+  if (cleared != cudaSuccess) cudaFree(data);
+  cuda::check(cleared, "cudaMemset");
   return data;
 }
 

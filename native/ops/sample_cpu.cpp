@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <vector>
+#include <utility>
 
 #include "cpu/kernels.h"
 #include "cpu/thread_pool.h"
@@ -29,8 +29,26 @@ struct Cut {
   bool keeps(float w, int64_t i) const { return w > weight || (w == weight && i <= id); }
 };
 
-Cut nucleus_cut(const float* weights, int64_t real_ids, int32_t mask_token_id, double nucleus) {
-  std::vector<double> shares(buckets, 0.0);
+// A thread's working memory, taken before the threads begin: what is refused memory there could not be reported.
+struct Scratch {
+  double* shares;                    // [buckets]
+  std::pair<float, int64_t>* border; // [real ids]
+  float* weights;                    // [real ids]
+
+  static uint64_t bytes(int64_t real_ids) {
+    return buckets * sizeof(double) + static_cast<uint64_t>(real_ids) * (sizeof(*border) + sizeof(float));
+  }
+  Scratch(char* memory, int64_t real_ids)
+      : shares(reinterpret_cast<double*>(memory)),
+        border(reinterpret_cast<std::pair<float, int64_t>*>(shares + buckets)),
+        weights(reinterpret_cast<float*>(border + real_ids)) {}
+};
+
+// Of scratch.weights.
+Cut nucleus_cut(const Scratch& scratch, int64_t real_ids, int32_t mask_token_id, double nucleus) {
+  const float* weights = scratch.weights;
+  double* shares = scratch.shares;
+  std::fill_n(shares, buckets, 0.0);
   double total = 0;
   for (int64_t i = 0; i < real_ids; i++) {
     if (!allowed(i, mask_token_id)) continue;
@@ -40,16 +58,16 @@ Cut nucleus_cut(const float* weights, int64_t real_ids, int32_t mask_token_id, d
   const double wanted = nucleus * total;
   double kept = 0;
   int bucket = buckets - 1;
-  while (bucket > 0 && kept + shares[static_cast<size_t>(bucket)] < wanted) kept += shares[static_cast<size_t>(bucket--)];
-  std::vector<std::pair<float, int64_t>> border;
+  while (bucket > 0 && kept + shares[bucket] < wanted) kept += shares[bucket--];
+  std::pair<float, int64_t>* border_end = scratch.border;
   for (int64_t i = 0; i < real_ids; i++)
     if (allowed(i, mask_token_id) && static_cast<int>(bits_of(weights[i]) >> 18) == bucket)
-      border.emplace_back(-weights[i], i);
-  std::sort(border.begin(), border.end());
+      *border_end++ = {-weights[i], i};
+  std::sort(scratch.border, border_end);
   Cut cut{0, real_ids};
-  for (const auto& [negative, id] : border) {
-    cut = {-negative, id};
-    kept += static_cast<double>(-negative);
+  for (const auto* entry = scratch.border; entry != border_end; entry++) {
+    cut = {-entry->first, entry->second};
+    kept += static_cast<double>(-entry->first);
     if (kept >= wanted) break;
   }
   return cut;
@@ -75,9 +93,10 @@ double uniform_draw(uint64_t seed, uint32_t sequence, uint32_t position, uint32_
 
 void sample(const Context& context, const SampleArguments& a) {
   const int64_t real_ids = a.mask_token_id + 1;
-  context.pool->reserve_scratch(static_cast<uint64_t>(real_ids) * sizeof(float));
+  context.pool->reserve_scratch(Scratch::bytes(real_ids));
   const auto body = [&](int64_t begin, int64_t end, int thread) {
-    float* weights = context.pool->scratch<float>(thread);
+    const Scratch scratch(context.pool->scratch<char>(thread), real_ids);
+    float* weights = scratch.weights;
     for (int64_t r = begin; r < end && !context.is_cancelled(); r++) {
       const float* row = a.logits + r * a.vocabulary;
       float largest = row[0], most = -INFINITY;  // of all real ids, of the allowed ones
@@ -98,7 +117,7 @@ void sample(const Context& context, const SampleArguments& a) {
 
       std::memcpy(weights, row, static_cast<size_t>(real_ids) * sizeof(float));
       context.kernels->exponentials(weights, real_ids, most, 1.0f / a.temperature);
-      const Cut cut = nucleus_cut(weights, real_ids, a.mask_token_id, static_cast<double>(a.nucleus));
+      const Cut cut = nucleus_cut(scratch, real_ids, a.mask_token_id, static_cast<double>(a.nucleus));
       double kept = 0;
       for (int64_t i = 0; i < real_ids; i++)
         if (allowed(i, a.mask_token_id) && cut.keeps(weights[i], i)) kept += static_cast<double>(weights[i]);
