@@ -5,7 +5,8 @@
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Output, OutputClosed, type OutputStream } from './cli/output.js';
-import { MaskPredict, type GenerateOptions } from './mask-predict.js';
+import type { GenerateOptions } from './generation.js';
+import { MaskPredict } from './mask-predict.js';
 import { legend, showRefinement, wantsColours, type Write } from './refinement-view.js';
 
 interface Part {

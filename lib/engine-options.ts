@@ -54,7 +54,15 @@ export interface PredictOptions extends CallOptions {
   sampling?: SamplingOptions & { iterations: number; iteration: number };
 }
 
+/**
+ * When a text is good enough before its last pass: when a pass gives the tokens that the one before gave
+ * (`'unchanged'`), or when all predicted tokens have at least a probability (above 0, up to 1).
+ */
+export type StopRule = 'unchanged' | { confidence: number };
+
 export interface DecodeOptions extends CallOptions {
   /** Draws tokens instead of taking the best. */
   sampling?: SamplingOptions;
+  /** Default: all passes that could change something. */
+  stop?: StopRule;
 }

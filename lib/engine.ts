@@ -29,7 +29,14 @@ import type {
 } from './engine-options.js';
 import { invalidArgument } from './errors.js';
 import { native } from './native.js';
-import { checkFunction, checkOptions, checkSignal, integerOption, seedOption } from './options.js';
+import {
+  checkFunction,
+  checkOptions,
+  checkSignal,
+  integerOption,
+  seedOption,
+  stopOption,
+} from './options.js';
 import { nativeTargets, Source, Target } from './sequences.js';
 
 export type EngineConfig = NativeConfig;
@@ -43,6 +50,9 @@ const engineOptions = [
   'logger',
   'signal',
 ];
+
+/** The addon's engine behind an engine, for the scheduler of the text level. */
+export let nativeOf: (engine: Engine) => NativeEngine;
 
 let warnedOfFallback = false;
 
@@ -63,6 +73,10 @@ export class Engine {
 
   private constructor(engine: NativeEngine) {
     this.#native = engine;
+  }
+
+  static {
+    nativeOf = (engine) => engine.#native;
   }
 
   /**
@@ -168,8 +182,8 @@ export class Engine {
     return this.#native.config.maskTokenId;
   }
 
-  /** Bytes in use by the weights, by caches and working memory, and allowed in all. */
-  memory(): { weights: number; working: number; limit: number } {
+  /** Bytes in use by the weights, by caches and working memory, allowed in all, and what an id of a source takes. */
+  memory(): { weights: number; working: number; limit: number; perSourceId: number } {
     return this.#native.memory();
   }
 
@@ -215,8 +229,9 @@ export class Engine {
     const sampling = this.#sampling(
       options.sampling && { ...options.sampling, iterations, iteration: 1 },
     );
-    const passes = await this.#run('decode()', options, ['sampling'], () =>
-      this.#native.decode(nativeTargets(targets), iterations, sampling),
+    const stop = stopOption(options.stop);
+    const passes = await this.#run('decode()', options, ['sampling', 'stop'], () =>
+      this.#native.decode(nativeTargets(targets), iterations, sampling, stop),
     );
     return [...passes];
   }

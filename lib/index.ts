@@ -3,10 +3,14 @@ export type {
   Generation,
   GenerateOptions,
   LengthOption,
+  ModelOptions,
   RefinedToken,
   RefinementStep,
   TextOptions,
 } from './mask-predict.js';
+export type { QueueOptions, SchedulingOptions } from './scheduling/options.js';
+export type { LatencyStatistics, ModelStatistics } from './scheduling/statistics.js';
+export type { IterationEvent, RequestEvent } from './scheduling/diagnostics.js';
 export { Engine } from './engine.js';
 export type { EngineConfig } from './engine.js';
 export { Source, Target } from './sequences.js';
@@ -22,6 +26,7 @@ export type {
   Precision,
   PredictOptions,
   SamplingOptions,
+  StopRule,
 } from './engine-options.js';
 export { Tokenizer } from './tokenizer.js';
 export type { EncodeOptions, Encoding } from './tokenizer.js';

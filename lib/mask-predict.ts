@@ -1,86 +1,75 @@
 /**
  * The text level: an instruction in, a text out. Thin: tokens, lengths and the choice among candidates;
- * everything else is the engine's.
+ * everything else is the engine's. All calls of a model go through its scheduler, which lets those that run at the
+ * same time share passes.
  *
  * Here `tokens`, `tokenScores` and lengths do not count `<s>` and `</s>`.
  */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Engine } from './engine.js';
+import { Engine, nativeOf } from './engine.js';
 import type { EngineLoadOptions } from './engine-options.js';
 import { invalidArgument, MaskPredictError } from './errors.js';
-import { checkOptions, checkSignal, integerOption, seedOption } from './options.js';
-import type { Source, Target } from './sequences.js';
+import {
+  readGenerateOptions,
+  sum,
+  Writing,
+  type GenerateOptions,
+  type Generation,
+  type RefinementStep,
+  type Written,
+} from './generation.js';
+import { checkOptions, checkSignal, integerOption } from './options.js';
+import type { PacedView, Sequence } from './scheduling/call.js';
+import { traced, tracedReading, type RequestEvent } from './scheduling/diagnostics.js';
+import {
+  readQueueOptions,
+  readSchedulingOptions,
+  type SchedulingOptions,
+} from './scheduling/options.js';
+import { nativeRunner } from './scheduling/passes.js';
+import { Scheduler, type ScheduledOptions } from './scheduling/scheduler.js';
+import { SourceCache } from './scheduling/source-cache.js';
+import type { ModelStatistics } from './scheduling/statistics.js';
+import { TextReader, textOptions, type TextOptions } from './text.js';
 import { Tokenizer } from './tokenizer.js';
+import { Choice, LengthPrediction, Scoring } from './weighing.js';
+
+export type {
+  Generation,
+  GenerateOptions,
+  LengthOption,
+  RefinedToken,
+  RefinementStep,
+} from './generation.js';
+export type { TextOptions } from './text.js';
 
 /** The directory of the small model that comes with the package. */
 export const embeddedModel = fileURLToPath(new URL('../models/numbers', import.meta.url));
 
-export interface TextOptions {
-  /** Reads `<mask>`, `<s>` and the like inside a text as special tokens; default false: as text. */
-  parseSpecial?: boolean;
-  /** A text with too many tokens is cut (default; the result says so) or an `ERR_INVALID_ARGUMENT`. */
-  overflow?: 'truncate' | 'error';
-  /** Rejects the call with the signal's reason. */
-  signal?: AbortSignal;
+export interface ModelOptions extends EngineLoadOptions {
+  /** How concurrent calls share the model. The defaults suit one service. */
+  scheduling?: SchedulingOptions;
+  /**
+   * Keeps encoded sources that nobody uses, up to so many bytes, so that a prompt that is asked again is not encoded
+   * again; the least recently used go first. Equal prompts at the same time are encoded once too. Default: none are kept.
+   */
+  sourceCache?: { bytes: number };
 }
-
-/** `'predict'` (default), a number of tokens, or the best of several predicted lengths decoded side by side. */
-export type LengthOption = 'predict' | number | { candidates: number };
-
-export interface GenerateOptions extends TextOptions {
-  /** T, the number of passes over the target. Default 10. */
-  iterations?: number;
-  length?: LengthOption;
-  /** Draws tokens (temperature 2(1 - (t-1)/T), nucleus 0.9) instead of taking the best ones. */
-  sampling?: { seed: number | bigint };
-}
-
-export interface Generation {
-  text: string;
-  /** Ids without `<s>` and `</s>`. */
-  tokens: Int32Array;
-  /** Log-probability of each token when it was last predicted. */
-  tokenScores: Float32Array;
-  /** Their mean. */
-  score: number;
-  /** Number of tokens. */
-  length: number;
-  /** Passes over the target; fewer than asked where further ones could change nothing. */
-  iterations: number;
-  /** Whether the instruction was cut to what the model can read. */
-  truncated: boolean;
-  /** Milliseconds; of a call with several prompts, those of the whole call. */
-  timings: { tokenize: number; encode: number; decode: number; total: number };
-}
-
-export interface RefinedToken {
-  piece: string;
-  id: number;
-  score: number;
-  /** Whether this position is masked again after this pass. */
-  masked: boolean;
-}
-
-export interface RefinementStep {
-  /** 1 … T */
-  iteration: number;
-  text: string;
-  tokens: RefinedToken[];
-}
-
-const textOptions = ['parseSpecial', 'overflow', 'signal'];
-const generateOptions = [...textOptions, 'iterations', 'length', 'sampling'];
 
 export class MaskPredict {
   /** The token level of this model. Closed with it. */
   readonly engine: Engine;
   readonly tokenizer: Tokenizer;
+  readonly #texts: TextReader;
+  readonly #scheduler: Scheduler;
 
-  private constructor(engine: Engine, tokenizer: Tokenizer) {
+  private constructor(engine: Engine, tokenizer: Tokenizer, scheduler: Scheduler) {
     this.engine = engine;
     this.tokenizer = tokenizer;
+    this.#texts = new TextReader(tokenizer, engine.config);
+    this.#scheduler = scheduler;
   }
 
   /**
@@ -89,17 +78,30 @@ export class MaskPredict {
    */
   static async load(
     directory: string = embeddedModel,
-    options: EngineLoadOptions = {},
+    options: ModelOptions = {},
   ): Promise<MaskPredict> {
     if (typeof directory !== 'string')
       throw invalidArgument('the model directory must be a string');
     if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
       throw new MaskPredictError('ERR_MODEL_FORMAT', `there is no model directory ${directory}`);
     }
+    const { scheduling, sourceCache, ...engineOptions } = options;
+    const shared = readSchedulingOptions(scheduling);
+    if (sourceCache !== undefined) checkOptions('sourceCache', sourceCache, ['bytes']);
+    const kept = integerOption(
+      'sourceCache.bytes',
+      sourceCache?.bytes,
+      0,
+      0,
+      Number.MAX_SAFE_INTEGER,
+    );
     const tokenizer = await Tokenizer.load(join(directory, 'sentencepiece.bpe.model'), {
       ...(options.maskTokenId !== undefined && { maskTokenId: options.maskTokenId }),
     });
-    const engine = await Engine.load(directory, { ...options, maskTokenId: tokenizer.maskTokenId });
+    const engine = await Engine.load(directory, {
+      ...engineOptions,
+      maskTokenId: tokenizer.maskTokenId,
+    });
     if (engine.config.vocabulary <= tokenizer.maskTokenId) {
       await engine.close();
       throw new MaskPredictError(
@@ -108,7 +110,8 @@ export class MaskPredict {
           `${engine.config.vocabulary}`,
       );
     }
-    return new MaskPredict(engine, tokenizer);
+    const runner = nativeRunner(nativeOf(engine));
+    return new MaskPredict(engine, tokenizer, new Scheduler(runner, new SourceCache(kept), shared));
   }
 
   /**
@@ -117,107 +120,96 @@ export class MaskPredict {
    */
   generate(prompt: string, options?: GenerateOptions): Promise<Generation>;
   generate(prompts: readonly string[], options?: GenerateOptions): Promise<Generation[]>;
-  async generate(
+  generate(
     prompts: string | readonly string[],
     options: GenerateOptions = {},
   ): Promise<Generation | Generation[]> {
+    const count = Array.isArray(prompts) ? prompts.length : 1;
+    return traced(event('generate', count, options), () => this.#generate(prompts, options));
+  }
+
+  async #generate(
+    prompts: string | readonly string[],
+    options: GenerateOptions,
+  ): Promise<Generation | Generation[]> {
     const begun = performance.now();
-    checkOptions('generate()', options, generateOptions);
-    const iterations = integerOption('iterations', options.iterations, 10, 1, 100000);
-    const sampling = readSampling(options.sampling);
-    const length = this.#length(options.length === undefined ? 'predict' : options.length);
-    const { signal } = options;
-    checkSignal(signal);
+    const plan = readGenerateOptions('generate()', options, this.#longest);
+    const queued = readQueueing(options);
     const list = typeof prompts === 'string' ? [prompts] : prompts;
     if (!Array.isArray(list))
       throw invalidArgument('the prompt must be a string or an array of them');
     const numbered = typeof prompts !== 'string';
     // Array.from, not map: a hole is no prompt either.
     const encodings = Array.from(list, (prompt, index) =>
-      this.#tokenize(prompt, options, numbered ? index : undefined),
+      this.#texts.prompt(prompt, options, numbered ? index : undefined),
     );
     const tokenized = performance.now();
-
-    const call = signal ? { signal } : {};
-    const sources = await this.engine.encode(
-      encodings.map((encoding) => encoding.ids),
-      call,
+    if (numbered) this.#checkMemory(encodings.reduce((count, { ids }) => count + ids.length, 0));
+    const written = await this.#scheduler.run(
+      encodings.map(({ ids }) => new Writing(ids, plan)),
+      queued,
     );
-    try {
-      const encoded = performance.now();
-      const candidates = sources.map((source) => targetsOf(source, length));
-      const targets = candidates.flat();
-      const passes = await this.engine.decode(targets, iterations, {
-        ...call,
-        ...(sampling && { sampling }),
-      });
-      const decoded = performance.now();
-      const passesOf = new Map(targets.map((target, index) => [target, passes[index]!]));
-      const timings = {
-        tokenize: tokenized - begun,
-        encode: encoded - tokenized,
-        decode: decoded - encoded,
-        total: decoded - begun,
-      };
-      const results = candidates.map((targets, index) => {
-        const best = targets.reduce((a, b) => (meanScore(b) > meanScore(a) ? b : a));
-        return this.#result(best, passesOf.get(best)!, encodings[index]!.truncated, timings);
-      });
-      return numbered ? results : results[0]!;
-    } finally {
-      for (const source of sources) source.dispose();
-    }
+    const done = performance.now();
+    const joined = Math.min(...written.map(({ moments }) => moments.joined));
+    const encoded = Math.max(...written.map(({ moments }) => moments.encoded));
+    const timings = {
+      tokenize: tokenized - begun,
+      queue: joined - tokenized,
+      encode: encoded - joined,
+      decode: done - encoded,
+      total: done - begun,
+    };
+    const results = written.map((result, index) =>
+      this.#result(result, encodings[index]!.truncated, timings),
+    );
+    return numbered ? results : results[0]!;
   }
 
   /**
    * The same as {@link generate} for one prompt and one length, yielding the text after every pass. The
-   * generator's return value is what `generate` would give.
+   * generator's return value is what `generate` would give. A pass is run when its step is asked for: a reader that
+   * pauses holds its encoded source, and nothing else.
    */
-  async *refine(
+  refine(
     prompt: string,
     options: GenerateOptions = {},
   ): AsyncGenerator<RefinementStep, Generation, void> {
+    return tracedReading(event('refine', 1, options), this.#refine(prompt, options));
+  }
+
+  async *#refine(
+    prompt: string,
+    options: GenerateOptions,
+  ): AsyncGenerator<RefinementStep, Generation, void> {
     const begun = performance.now();
-    checkOptions('refine()', options, generateOptions);
-    const iterations = integerOption('iterations', options.iterations, 10, 1, 100000);
-    const sampling = readSampling(options.sampling);
-    const length = this.#length(options.length === undefined ? 'predict' : options.length);
-    if (typeof length === 'object') {
+    const plan = readGenerateOptions('refine()', options, this.#longest);
+    if (typeof plan.length === 'object') {
       throw invalidArgument('refine() follows one target: length must be a number or "predict"');
     }
-    const { signal } = options;
-    checkSignal(signal);
-    const encoding = this.#tokenize(prompt, options);
+    const queued = readQueueing(options);
+    const encoding = this.#texts.prompt(prompt, options);
     const tokenized = performance.now();
-    const call = signal ? { signal } : {};
-    const [source] = await this.engine.encode([encoding.ids], call);
+    const call = this.#scheduler.paced(new Writing(encoding.ids, plan), queued);
+    let asked = tokenized;
+    let waited = 0;
     try {
-      const encoded = performance.now();
-      const [target] = targetsOf(source!, length) as [Target];
-      let decoding = 0;
-      let passes = 0;
-      for (let count = target.maskable; count > 0 || passes === 0;) {
-        const started = performance.now();
-        passes++;
-        await this.engine.predict([target], {
-          ...call,
-          ...(sampling && { sampling: { ...sampling, iterations, iteration: passes } }),
-        });
-        const { tokens, scores } = target;
-        count = Math.floor((target.maskable * (iterations - passes)) / iterations);
-        await this.engine.remask([target], [count], call);
-        decoding += performance.now() - started;
-        yield this.#step(passes, tokens, scores, target.masked);
+      for (;;) {
+        const view = await call.next();
+        waited += performance.now() - asked;
+        if (!view) break;
+        yield this.#step(view);
+        asked = performance.now();
       }
-      const total = tokenized - begun + (encoded - tokenized) + decoding;
-      return this.#result(target, passes, encoding.truncated, {
-        tokenize: tokenized - begun,
-        encode: encoded - tokenized,
-        decode: decoding,
-        total,
-      });
+      const written = await call.result;
+      const { joined, encoded } = written.moments;
+      const tokenize = tokenized - begun;
+      const queue = joined - tokenized;
+      const encode = encoded - joined;
+      const decode = waited - queue - encode;
+      const timings = { tokenize, queue, encode, decode, total: tokenize + waited };
+      return this.#result(written, encoding.truncated, timings);
     } finally {
-      source!.dispose();
+      call.end();
     }
   }
 
@@ -226,93 +218,75 @@ export class MaskPredict {
    * the sum of its tokens' log-probabilities. Labels of different token lengths are an error, because the
    * length alone would decide.
    */
-  async choose(
+  choose(
     prompt: string,
     labels: readonly string[],
     options: TextOptions = {},
   ): Promise<{ label: string; index: number; logProbs: number[] }> {
-    checkOptions('choose()', options, textOptions);
-    if (!Array.isArray(labels) || labels.length === 0) {
-      throw invalidArgument('choose() needs an array with at least one label');
-    }
-    const { ids } = this.#tokenize(prompt, options);
-    const encoded = labels.map((label, index) => this.#target(label, options, `label ${index}`));
-    const lengths = encoded.map((label) => label.length - 2);
-    if (lengths.some((length) => length !== lengths[0])) {
-      const list = labels.map((label, index) => `"${label}" has ${lengths[index]}`).join(', ');
-      throw invalidArgument(
-        `labels must have the same number of tokens, or their length alone decides: ${list}`,
+    return traced(event('choose', 1, options), async () => {
+      checkOptions('choose()', options, textOptions);
+      if (!Array.isArray(labels) || labels.length === 0) {
+        throw invalidArgument('choose() needs an array with at least one label');
+      }
+      const { ids } = this.#texts.prompt(prompt, options);
+      const encoded = labels.map((label, index) =>
+        this.#texts.answer(label as string, options, `label ${index}`),
       );
-    }
-    const call = options.signal ? { signal: options.signal } : {};
-    const [source] = await this.engine.encode([ids], call);
-    try {
-      const target = source!.target(encoded[0]!.length);
-      const [scores] = await this.engine.logProbs([target], [encoded], call);
-      const logProbs = scores!.map((values) => sum(values));
+      const lengths = encoded.map((label) => label.length - 2);
+      if (lengths.some((length) => length !== lengths[0])) {
+        const list = labels.map((label, index) => `"${label}" has ${lengths[index]}`).join(', ');
+        throw invalidArgument(
+          `labels must have the same number of tokens, or their length alone decides: ${list}`,
+        );
+      }
+      const logProbs = (await this.#run(new Choice(ids, encoded), options)).map(sum);
       const index = logProbs.reduce((best, value, i) => (value > logProbs[best]! ? i : best), 0);
-      return { label: labels[index]!, index, logProbs };
-    } finally {
-      source!.dispose();
-    }
+      return { label: labels[index] as string, index, logProbs };
+    });
   }
 
   /**
    * Pseudo-log-likelihood of a given answer (eq. 2-4): each token's log-probability with that one masked
    * and the others given.
    */
-  async score(
+  score(
     prompt: string,
     text: string,
     options: TextOptions = {},
   ): Promise<{ mean: number; sum: number; tokenScores: Float32Array }> {
-    checkOptions('score()', options, textOptions);
-    const { ids } = this.#tokenize(prompt, options);
-    const given = this.#target(text, options, 'the text to score');
-    const call = options.signal ? { signal: options.signal } : {};
-    const [source] = await this.engine.encode([ids], call);
-    try {
-      const targets = Array.from({ length: given.length - 2 }, (_, index) => {
-        const masked = given.slice();
-        masked[index + 1] = this.engine.maskTokenId;
-        return source!.target(masked);
-      });
-      const all = await this.engine.logProbs(
-        targets,
-        targets.map(() => [given]),
-        call,
-      );
-      const tokenScores = Float32Array.from(all, (values, index) => values[0]![index + 1]!);
+    return traced(event('score', 1, options), async () => {
+      checkOptions('score()', options, textOptions);
+      const { ids } = this.#texts.prompt(prompt, options);
+      const given = this.#texts.answer(text, options, 'the text to score');
+      const scoring = new Scoring(ids, given, this.engine.maskTokenId);
+      const tokenScores = await this.#run(scoring, options);
       const total = sum(tokenScores);
       return { mean: total / tokenScores.length, sum: total, tokenScores };
-    } finally {
-      source!.dispose();
-    }
+    });
   }
 
   /** The `count` most probable answer lengths in tokens, best first. */
-  async predictLength(
+  predictLength(
     prompt: string,
     count = 1,
     options: TextOptions = {},
   ): Promise<{ length: number; logProb: number }[]> {
-    checkOptions('predictLength()', options, textOptions);
-    const { ids } = this.#tokenize(prompt, options);
-    const [source] = await this.engine.encode(
-      [ids],
-      options.signal ? { signal: options.signal } : {},
-    );
-    try {
-      return source!
-        .predictLengths(count)
-        .map(({ length, logProb }) => ({ length: length - 2, logProb }));
-    } finally {
-      source!.dispose();
-    }
+    return traced(event('predictLength', 1, options), async () => {
+      checkOptions('predictLength()', options, textOptions);
+      const { ids } = this.#texts.prompt(prompt, options);
+      const lengths = await this.#run(new LengthPrediction(ids, count), options);
+      return lengths.map(({ length, logProb }) => ({ length: length - 2, logProb }));
+    });
+  }
+
+  /** How busy the model is, and what it has done since it was loaded. */
+  stats(): ModelStatistics {
+    return this.#scheduler.statistics();
   }
 
   /** Frees everything at once; calls in flight reject with `ERR_DISPOSED`. May be called again. */
   close(): Promise<void> {
+    this.#scheduler.close();
     return this.engine.close();
   }
 
@@ -320,54 +294,30 @@ export class MaskPredict {
     return this.close();
   }
 
-  #length(length: unknown): LengthOption {
-    if (length === 'predict') return length;
-    const most = this.engine.config.maxPositions - 4;
-    if (typeof length === 'number') return integerOption('length', length, 0, 1, most);
-    if (typeof length === 'object' && length !== null) {
-      checkOptions('length', length, ['candidates']);
-      const { candidates } = length as { candidates?: unknown };
-      return { candidates: integerOption('length.candidates', candidates ?? NaN, NaN, 1, most) };
-    }
-    throw invalidArgument(
-      `length must be 'predict', a number of tokens or { candidates: number }, not ${String(length)}`,
+  /** Tokens of the longest answer. */
+  get #longest(): number {
+    return this.engine.config.maxPositions - 4;
+  }
+
+  async #run<R>(sequence: Sequence<R>, options: TextOptions): Promise<R> {
+    const [result] = await this.#scheduler.run([sequence], readQueueing(options));
+    return result!;
+  }
+
+  /** Throws if sources of so many ids would not fit into memory, however little else is there. */
+  #checkMemory(ids: number): void {
+    const { weights, limit, perSourceId } = this.engine.memory();
+    const bytes = ids * perSourceId;
+    if (bytes <= limit - weights) return;
+    const mebibytes = (value: number) => `${Math.round(value / 2 ** 20)} MiB`;
+    throw new MaskPredictError(
+      'ERR_OUT_OF_MEMORY',
+      `the prompts of this call take ${mebibytes(bytes)} when encoded, but the memory limit leaves ` +
+        `${mebibytes(limit - weights)} beside the weights: give fewer prompts at once, or raise memoryLimit`,
     );
   }
 
-  #tokenize(prompt: string, options: TextOptions, index?: number) {
-    if (typeof prompt !== 'string') {
-      throw invalidArgument(`prompt${index === undefined ? '' : ` ${index}`} must be a string`);
-    }
-    try {
-      return this.tokenizer.encode(prompt, {
-        maxIds: this.engine.config.maxPositions - 2,
-        parseSpecial: options.parseSpecial ?? false,
-        overflow: options.overflow ?? 'truncate',
-      });
-    } catch (error) {
-      if (index === undefined || !(error instanceof MaskPredictError)) throw error;
-      throw new MaskPredictError(error.code, `prompt ${index}: ${error.message}`, { cause: error });
-    }
-  }
-
-  /** The ids of a given answer: never truncated, because its score would be another text's. */
-  #target(text: string, options: TextOptions, name: string): Int32Array {
-    if (typeof text !== 'string') throw invalidArgument(`${name} must be a string`);
-    const { ids } = this.tokenizer.encode(text, {
-      maxIds: this.engine.config.maxPositions - 2,
-      parseSpecial: options.parseSpecial ?? false,
-      overflow: 'error',
-    });
-    if (ids.length < 3) throw invalidArgument(`${name} has no tokens`);
-    return ids;
-  }
-
-  #step(
-    iteration: number,
-    ids: Int32Array,
-    scores: Float32Array,
-    masked: Uint8Array,
-  ): RefinementStep {
+  #step({ iteration, tokens: ids, scores, masked }: PacedView): RefinementStep {
     const inner = ids.subarray(1, -1);
     const tokens = Array.from(inner, (id, index) => ({
       piece: this.tokenizer.piece(id),
@@ -379,8 +329,7 @@ export class MaskPredict {
   }
 
   #result(
-    target: Target,
-    iterations: number,
+    { target, score, iterations }: Written,
     truncated: boolean,
     timings: Generation['timings'],
   ): Generation {
@@ -389,7 +338,7 @@ export class MaskPredict {
       text: this.tokenizer.decode(tokens),
       tokens,
       tokenScores: target.scores.slice(1, -1),
-      score: meanScore(target),
+      score,
       length: tokens.length,
       iterations,
       truncated,
@@ -398,26 +347,15 @@ export class MaskPredict {
   }
 }
 
-function readSampling(sampling: unknown): { seed: bigint } | undefined {
-  if (sampling === undefined) return undefined;
-  checkOptions('sampling', sampling, ['seed']);
-  return { seed: seedOption('sampling.seed', (sampling as { seed: unknown }).seed) };
+function readQueueing(options: TextOptions): ScheduledOptions {
+  checkSignal(options.signal);
+  return { ...readQueueOptions(options), signal: options.signal };
 }
 
-/** The targets of one source: one, or one per length candidate, numbered apart for sampling. */
-function targetsOf(source: Source, length: LengthOption): Target[] {
-  if (typeof length === 'number') return [source.target(length + 2)];
-  const count = length === 'predict' ? 1 : length.candidates;
-  return source
-    .predictLengths(count)
-    .map((candidate, sequence) => source.target(candidate.length, { sequence }));
-}
-
-/** Mean log-probability over the inner tokens. */
-function meanScore(target: Target): number {
-  return sum(target.scores) / (target.length - 2);
-}
-
-function sum(values: Float32Array): number {
-  return values.reduce((total, value) => total + value, 0);
+function event(
+  call: RequestEvent['call'],
+  prompts: number,
+  options: TextOptions | null,
+): () => RequestEvent {
+  return () => ({ call, prompts, priority: options?.priority, deadline: options?.deadline });
 }

@@ -1,4 +1,5 @@
 /** Checks of option objects: a misspelt name or a wrong type is an error that says what is allowed. */
+import type { NativeStopRule } from '../native/binding.cjs';
 import { invalidArgument } from './errors.js';
 
 /** Throws unless `options` is an object with no other keys than `allowed`. */
@@ -36,6 +37,25 @@ export function seedOption(name: string, value: unknown): bigint {
   if (typeof value === 'number' && Number.isSafeInteger(value))
     return BigInt.asUintN(64, BigInt(value));
   throw invalidArgument(`${name} must be an integer or a BigInt, not ${String(value)}`);
+}
+
+/** A {@link StopRule} as the addon takes it. */
+export function stopOption(value: unknown): NativeStopRule {
+  if (value === undefined) return null;
+  if (value === 'unchanged') return value;
+  if (typeof value === 'object' && value !== null) {
+    checkOptions('stop', value, ['confidence']);
+    const { confidence } = value as { confidence?: unknown };
+    if (typeof confidence === 'number' && confidence > 0 && confidence <= 1) {
+      return Math.log(confidence);
+    }
+    throw invalidArgument(
+      `stop.confidence must be a probability above 0 and up to 1, not ${String(confidence)}`,
+    );
+  }
+  throw invalidArgument(
+    `stop must be 'unchanged' or { confidence: probability }, not ${String(value)}`,
+  );
 }
 
 /** Throws unless `value` is undefined or an AbortSignal. */

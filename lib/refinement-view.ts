@@ -7,7 +7,7 @@
  * is masked again and predicted anew in the next pass. Colours say the same: from red (unlikely) to green
  * (certain), and reversed where a token is masked again. Without colours it is marked ‹so›.
  */
-import type { Generation, RefinedToken, RefinementStep } from './mask-predict.js';
+import type { Generation, RefinedToken, RefinementStep } from './generation.js';
 
 export type Write = (text: string) => Promise<void>;
 

@@ -17,6 +17,11 @@ export class Source {
     return this.#source.length;
   }
 
+  /** Bytes of memory it takes; 0 when it was disposed of. */
+  get bytes(): number {
+    return this.#source.bytes;
+  }
+
   /** Raw logits of the length classes, or null for a model without a length predictor. */
   get lengthLogits(): Float32Array<ArrayBuffer> | null {
     return this.#source.lengthLogits;

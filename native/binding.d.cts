@@ -35,6 +35,8 @@ interface NativeMemory {
   /** Caches of sources and working memory. */
   working: number;
   limit: number;
+  /** What an encoded source takes for each of its ids. */
+  perSourceId: number;
 }
 
 interface NativeTarget {
@@ -50,12 +52,48 @@ interface NativeTarget {
 
 interface NativeSource {
   readonly length: number;
+  /** Of memory; 0 when disposed of. */
+  readonly bytes: number;
   readonly lengthLogits: Float32Array<ArrayBuffer> | null;
   states(): Float32Array<ArrayBuffer>;
   /** The `count` best lengths in ids, best first. */
   predictLengths(count: number): { length: number; logProb: number }[];
   target(specification: number | Int32Array, sequence: number): NativeTarget;
   dispose(): void;
+}
+
+/** null: never; `'unchanged'`; or the log-probability that all predicted tokens must reach. */
+type NativeStopRule = 'unchanged' | number | null;
+
+/** Sources and targets to go through one pass together; targets alone go on until the first has to leave. */
+interface AdvanceRequest {
+  sources: Int32Array[];
+  targets: NativeTarget[];
+  /**
+   * Four numbers for each target: T, passes done, the pass to stop after at the latest, and 1 if its tokens and
+   * scores are wanted as the last pass leaves them, before some are masked again.
+   */
+  plans: Int32Array;
+  /** Of those that are sampled; null if none is. */
+  seeds: (bigint | null)[] | null;
+  stops: NativeStopRule[] | null;
+  /** Of those that are weighed, not written: one pass, and the log-probabilities of these. */
+  candidates: (Int32Array[] | null)[] | null;
+}
+
+interface AdvanceResult {
+  /** Passes that were run. */
+  passes: number;
+  /** One for each source, or why there was no room for it. */
+  sources: (NativeSource | Error)[];
+  /** For each target, passes done in all, and 1 where no further one is needed. */
+  passed: Int32Array;
+  done: Uint8Array;
+  /** Entries only where asked for. */
+  views: ({ tokens: Int32Array<ArrayBuffer>; scores: Float32Array<ArrayBuffer> } | undefined)[];
+  logProbs: (Float32Array<ArrayBuffer>[] | undefined)[];
+  /** Entries only for targets whose logits were not numbers; they are as before. */
+  failures: (Error | undefined)[];
 }
 
 interface LoadOptions {
@@ -106,6 +144,7 @@ declare class NativeEngine {
     targets: NativeTarget[],
     iterations: number,
     sampling: SamplingParameters | null,
+    stop: NativeStopRule,
   ): Call<Int32Array>;
   logits(targets: NativeTarget[]): Call<Float32Array<ArrayBuffer>[]>;
   states(targets: NativeTarget[]): Call<Float32Array<ArrayBuffer>[]>;
@@ -113,6 +152,9 @@ declare class NativeEngine {
     targets: NativeTarget[],
     candidates: Int32Array[][],
   ): Call<Float32Array<ArrayBuffer>[][]>;
+  advance(request: AdvanceRequest): Call<AdvanceResult>;
+  /** The last advance() ends well after the pass it is in. */
+  interrupt(): void;
   cancel(id: number): void;
   close(): Promise<void>;
 }
@@ -121,6 +163,9 @@ declare namespace binding {
   export {
     Call,
     SamplingParameters,
+    AdvanceRequest,
+    AdvanceResult,
+    NativeStopRule,
     NativeConfig,
     NativeMemory,
     NativeTarget,

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import type { Device, EngineLoadOptions, Precision } from '../engine-options.js';
-import type { TextOptions } from '../mask-predict.js';
+import type { TextOptions } from '../text.js';
 
 /** The command line is wrong; the message says where. */
 export class UsageError extends Error {}

@@ -6,7 +6,8 @@
  * answer. A line that cannot be answered ends the run; those before it are written, and the message names it.
  */
 import { MaskPredictError } from '../errors.js';
-import type { Generation, GenerateOptions, LengthOption, MaskPredict } from '../mask-predict.js';
+import type { Generation, GenerateOptions, LengthOption } from '../generation.js';
+import type { MaskPredict } from '../mask-predict.js';
 import { legend, showRefinement, wantsColours } from '../refinement-view.js';
 import { Arguments, modelOptions, textOptions, type OptionTable } from './arguments.js';
 import { modelHelp, textHelp, withModel, type Command } from './command.js';
@@ -176,7 +177,7 @@ const nothing: Generation = {
   length: 0,
   iterations: 0,
   truncated: false,
-  timings: { tokenize: 0, encode: 0, decode: 0, total: 0 },
+  timings: { tokenize: 0, queue: 0, encode: 0, decode: 0, total: 0 },
 };
 
 function isEmpty(text: string): boolean {

@@ -5,83 +5,13 @@
 #include <utility>
 
 #include "addon/arguments.h"
+#include "addon/engine_arguments.h"
 #include "addon/environment.h"
 #include "engine/model_loader.h"
+#include "engine/target_batch.h"
 
 namespace mask_predict {
 namespace {
-
-ModelConfig read_architecture(const Napi::Object& object, uint64_t& seed) {
-  ModelConfig c;
-  const auto size = [&](const char* name, int64_t least, int64_t most) {
-    return read_integer(object.Get(name), name, least, most);
-  };
-  const std::string norm = read_string(object.Get("norm"), "norm");
-  if (norm != "pre" && norm != "post") invalid("norm must be 'pre' or 'post', not '" + norm + "'");
-  c.norm = norm == "pre" ? NormPlacement::Pre : NormPlacement::Post;
-  c.model_type = norm == "pre" ? "xlm-roberta-xl" : "xlm-roberta";
-  c.layers = size("layers", 1, 1000);
-  c.hidden = size("hidden", 1, 65536);
-  c.heads = size("heads", 1, 1024);
-  if (c.hidden % c.heads != 0) invalid("hidden (" + std::to_string(c.hidden) + ") must be a multiple of heads (" + std::to_string(c.heads) + ")");
-  c.feed_forward = size("ffn", 1, 1 << 20);
-  c.vocabulary = size("vocab", 6, 1 << 24);
-  c.max_positions = size("maxPositions", 5, 1 << 20);
-  c.lengths = size("lengths", 0, 1 << 20);
-  if (c.lengths > 0 && c.lengths < 4) invalid("lengths must be 0 or at least 4");
-  c.mask_token_id = size("maskTokenId", 5, c.vocabulary - 1);
-  seed = read_seed(object.Get("seed"), "seed");
-  return c;
-}
-
-LoadOptions read_options(const Napi::Value& value) {
-  if (!value.IsObject()) invalid("options must be an object");
-  const Napi::Object object = value.As<Napi::Object>();
-  LoadOptions options;
-  options.device = read_string(object.Get("device"), "device");
-  options.precision = read_string(object.Get("precision"), "precision");
-  options.threads = static_cast<int>(read_integer(object.Get("threads"), "threads", 0, 256));
-  options.memory_limit = static_cast<uint64_t>(read_integer(object.Get("memoryLimit"), "memoryLimit", 0, int64_t{1} << 53));
-  options.mask_token_id = read_integer(object.Get("maskTokenId"), "maskTokenId", -1, 1 << 24);
-  check_device(options.device, options.precision);
-  return options;
-}
-
-std::optional<Sampling> read_sampling(const Napi::Value& value) {
-  if (value.IsNull() || value.IsUndefined()) return std::nullopt;
-  if (!value.IsObject()) invalid("sampling must be an object");
-  const Napi::Object object = value.As<Napi::Object>();
-  Sampling sampling;
-  sampling.seed = read_seed(object.Get("seed"), "sampling.seed");
-  sampling.iterations = read_integer(object.Get("iterations"), "sampling.iterations", 1, 100000);
-  sampling.iteration = read_integer(object.Get("iteration"), "sampling.iteration", 1, sampling.iterations);
-  return sampling;
-}
-
-Napi::Array read_array(const Napi::Value& value, const std::string& name) {
-  if (!value.IsArray()) invalid(name + " must be an array");
-  return value.As<Napi::Array>();
-}
-
-std::vector<int32_t> read_source_ids(const Napi::Value& value, const ModelConfig& config, uint32_t index) {
-  const std::string name = "source " + std::to_string(index);
-  const View<int32_t> ids = read_integers(value, name);
-  if (ids.size < 2 || ids.size > config.max_ids())
-    invalid(name + " has " + std::to_string(ids.size) + " ids; it must have 2 to " + std::to_string(config.max_ids()) +
-            ", <s> and </s> included");
-  if (ids.data[0] != 0 || ids.data[ids.size - 1] != 2) invalid(name + " must begin with <s> (id 0) and end with </s> (id 2)");
-  for (int64_t i = 0; i < ids.size; i++)
-    if (ids.data[i] < 0 || ids.data[i] > config.mask_token_id || ids.data[i] == 1)
-      invalid(name + " has id " + std::to_string(ids.data[i]) + " at position " + std::to_string(i) + "; ids are 0 to " +
-              std::to_string(config.mask_token_id) + " without 1 (padding: pass each source at its own length)");
-  return copy(ids);
-}
-
-Napi::Array arrays_of(Napi::Env env, const std::vector<std::vector<float>>& values) {
-  Napi::Array array = Napi::Array::New(env, values.size());
-  for (uint32_t i = 0; i < values.size(); i++) array.Set(i, new_floats(env, values[i].data(), values[i].size()));
-  return array;
-}
 
 void check_all_predicted(const Targets& targets, const char* call) {
   for (size_t i = 0; i < targets.size(); i++) {
@@ -111,7 +41,8 @@ Napi::Function EngineObject::define(Napi::Env env) {
        InstanceMethod<&EngineObject::encode>("encode"), InstanceMethod<&EngineObject::predict>("predict"),
        InstanceMethod<&EngineObject::remask>("remask"), InstanceMethod<&EngineObject::decode>("decode"),
        InstanceMethod<&EngineObject::logits>("logits"), InstanceMethod<&EngineObject::states>("states"),
-       InstanceMethod<&EngineObject::log_probs>("logProbs"), InstanceMethod<&EngineObject::cancel>("cancel"),
+       InstanceMethod<&EngineObject::log_probs>("logProbs"), InstanceMethod<&EngineObject::advance>("advance"),
+       InstanceMethod<&EngineObject::interrupt>("interrupt"), InstanceMethod<&EngineObject::cancel>("cancel"),
        InstanceMethod<&EngineObject::close>("close")});
 }
 
@@ -209,6 +140,7 @@ Napi::Value EngineObject::memory(const Napi::CallbackInfo& info) {
     object.Set("weights", Napi::Number::New(info.Env(), static_cast<double>(s.engine().weights().budget->used())));
     object.Set("working", Napi::Number::New(info.Env(), static_cast<double>(s.engine().budget().used())));
     object.Set("limit", Napi::Number::New(info.Env(), static_cast<double>(s.model.memory_limit)));
+    object.Set("perSourceId", Napi::Number::New(info.Env(), static_cast<double>(s.engine().bytes_per_source_id())));
     return object;
   });
 }
@@ -223,6 +155,13 @@ Targets EngineObject::read_targets(const Napi::Value& value) const {
     if (!seen.insert(targets.back().target.get()).second) invalid(name + " is in the list twice");
   }
   return targets;
+}
+
+Napi::Object EngineObject::new_source_object(Napi::Env env, std::shared_ptr<const Source> source) {
+  sources_.erase(std::remove_if(sources_.begin(), sources_.end(), [](const auto& s) { return s.expired(); }), sources_.end());
+  auto handle = std::make_shared<SourceHandle>(SourceHandle{std::move(source), config_});
+  sources_.push_back(handle);
+  return SourceObject::make(env, std::move(handle));
 }
 
 Napi::Value EngineObject::started(Napi::Env env, Executor::Work work) {
@@ -243,13 +182,8 @@ Napi::Value EngineObject::encode(const Napi::CallbackInfo& info) {
       auto sources = s->engine().encode(ids, cancelled);
       return [this, sources = std::move(sources)](Napi::Env env) -> Napi::Value {
         if (closed_) throw Error(ErrorCode::Disposed, "the engine was closed during this call");
-        sources_.erase(std::remove_if(sources_.begin(), sources_.end(), [](const auto& s) { return s.expired(); }), sources_.end());
         Napi::Array result = Napi::Array::New(env, sources.size());
-        for (uint32_t i = 0; i < sources.size(); i++) {
-          auto handle = std::make_shared<SourceHandle>(SourceHandle{sources[i], config_});
-          sources_.push_back(handle);
-          result.Set(i, SourceObject::make(env, std::move(handle)));
-        }
+        for (uint32_t i = 0; i < sources.size(); i++) result.Set(i, new_source_object(env, sources[i]));
         return result;
       };
     });
@@ -293,8 +227,9 @@ Napi::Value EngineObject::decode(const Napi::CallbackInfo& info) {
     Targets targets = read_targets(info[0]);
     const int64_t iterations = read_integer(info[1], "iterations", 1, 100000);
     const std::optional<Sampling> sampling = read_sampling(info[2]);
-    return started(info.Env(), [s = state_, targets = std::move(targets), iterations, sampling](const std::atomic<bool>& cancelled) -> Executor::Answer {
-      std::vector<int32_t> passes = s->engine().decode(targets, iterations, sampling, cancelled);
+    const StopRule stop = read_stop(info[3]);
+    return started(info.Env(), [s = state_, targets = std::move(targets), iterations, sampling, stop](const std::atomic<bool>& cancelled) -> Executor::Answer {
+      std::vector<int32_t> passes = s->engine().decode(targets, iterations, sampling, stop, cancelled);
       return [passes = std::move(passes)](Napi::Env env) -> Napi::Value { return new_integers(env, passes.data(), passes.size()); };
     });
   });
@@ -328,22 +263,9 @@ Napi::Value EngineObject::log_probs(const Napi::CallbackInfo& info) {
     if (lists.Length() != targets.size())
       invalid("there are " + std::to_string(targets.size()) + " targets, but " + std::to_string(lists.Length()) + " lists of candidates");
     std::vector<std::vector<std::vector<int32_t>>> candidates;
-    for (uint32_t i = 0; i < lists.Length(); i++) {
-      const Napi::Array list = read_array(lists.Get(i), "candidates of target " + std::to_string(i));
-      candidates.emplace_back();
-      for (uint32_t n = 0; n < list.Length(); n++) {
-        const std::string name = "candidate " + std::to_string(n) + " of target " + std::to_string(i);
-        const View<int32_t> ids = read_integers(list.Get(n), name);
-        if (ids.size != targets[i]->length())
-          invalid(name + " has " + std::to_string(ids.size) + " ids, but the target has " + std::to_string(targets[i]->length()));
-        for (int64_t p = 0; p < ids.size; p++)
-          if (ids.data[p] < 0 || ids.data[p] > config_->mask_token_id)
-            invalid(name + " has id " + std::to_string(ids.data[p]) + "; ids are 0 to " + std::to_string(config_->mask_token_id));
-        candidates.back().push_back(copy(ids));
-      }
-    }
-    return started(info.Env(), [s = state_, targets = std::move(targets), candidates = std::move(candidates)](const std::atomic<bool>& cancelled) -> Executor::Answer {
-      auto all = s->engine().log_probs(targets, candidates, cancelled);
+    for (uint32_t i = 0; i < lists.Length(); i++) candidates.push_back(read_candidates(lists.Get(i), *targets[i], i, *config_));
+    return started(info.Env(), [s = state_, targets = std::move(targets), candidates = std::move(candidates)](const std::atomic<bool>& cancelled) mutable -> Executor::Answer {
+      auto all = s->engine().log_probs(targets, std::move(candidates), cancelled);
       return [all = std::move(all)](Napi::Env env) -> Napi::Value {
         Napi::Array result = Napi::Array::New(env, all.size());
         for (uint32_t i = 0; i < all.size(); i++) result.Set(i, arrays_of(env, all[i]));
@@ -351,6 +273,81 @@ Napi::Value EngineObject::log_probs(const Napi::CallbackInfo& info) {
       };
     });
   });
+}
+
+Napi::Value EngineObject::advance(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    state();
+    if (!info[0].IsObject()) invalid("what to advance must be an object");
+    const Napi::Object request = info[0].As<Napi::Object>();
+    const Napi::Array array = read_array(request.Get("sources"), "sources");
+    std::vector<std::vector<int32_t>> ids;
+    for (uint32_t i = 0; i < array.Length(); i++) ids.push_back(read_source_ids(array.Get(i), *config_, i));
+    const Targets targets = read_targets(request.Get("targets"));
+    std::vector<TargetWork> works = read_works(request, targets, *config_);
+    interrupted_ = std::make_shared<std::atomic<bool>>(false);
+    return started(info.Env(), [this, s = state_, ids = std::move(ids), works = std::move(works), interrupted = interrupted_](
+                                   const std::atomic<bool>& cancelled) mutable -> Executor::Answer {
+      // A source there is no room for does not hold up the others.
+      Sources made;
+      std::vector<std::pair<std::shared_ptr<Source>, std::string>> outcomes;
+      for (const std::vector<int32_t>& source_ids : ids) {
+        try {
+          made.push_back(s->engine().new_source(source_ids));
+          outcomes.emplace_back(made.back(), "");
+        } catch (const Error& error) {
+          if (error.code != ErrorCode::OutOfMemory) throw;
+          outcomes.emplace_back(nullptr, error.what());
+        }
+      }
+      std::vector<TargetWork*> pointers;
+      for (TargetWork& work : works) pointers.push_back(&work);
+      const int64_t passes = s->engine().advance(made, pointers, {cancelled, interrupted.get()});
+      for (TargetWork& work : works) work.target = {};  // what was disposed of meanwhile goes now
+      return [this, passes, outcomes = std::move(outcomes), works = std::move(works)](Napi::Env env) -> Napi::Value {
+        if (closed_) throw Error(ErrorCode::Disposed, "the engine was closed during this call");
+        Napi::Array sources = Napi::Array::New(env, outcomes.size());
+        for (uint32_t i = 0; i < outcomes.size(); i++) {
+          const auto& [source, failure] = outcomes[i];
+          if (source) sources.Set(i, new_source_object(env, source));
+          else sources.Set(i, make_error(env, "ERR_OUT_OF_MEMORY", failure).Value());
+        }
+        std::vector<int32_t> passed;
+        std::vector<uint8_t> done;
+        Napi::Array views = Napi::Array::New(env, works.size()), log_probs = Napi::Array::New(env, works.size());
+        Napi::Array failures = Napi::Array::New(env);
+        for (uint32_t i = 0; i < works.size(); i++) {
+          const TargetWork& work = works[i];
+          passed.push_back(static_cast<int32_t>(work.passed));
+          done.push_back(work.state == TargetWork::Done);
+          if (work.state == TargetWork::NotNumbers) {
+            const Error error = not_numbers("logits");
+            failures.Set(i, make_error(env, code_name(error.code), error.what()).Value());
+          }
+          if (work.candidates) log_probs.Set(i, arrays_of(env, work.log_probs));
+          if (!work.watched) continue;
+          Napi::Object view = Napi::Object::New(env);
+          view.Set("tokens", new_integers(env, work.tokens.data(), work.tokens.size()));
+          view.Set("scores", new_floats(env, work.scores.data(), work.scores.size()));
+          views.Set(i, view);
+        }
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("passes", Napi::Number::New(env, static_cast<double>(passes)));
+        result.Set("sources", sources);
+        result.Set("passed", new_integers(env, passed.data(), passed.size()));
+        result.Set("done", new_bytes(env, done.data(), done.size()));
+        result.Set("failures", failures);
+        result.Set("views", views);
+        result.Set("logProbs", log_probs);
+        return result;
+      };
+    });
+  });
+}
+
+Napi::Value EngineObject::interrupt(const Napi::CallbackInfo& info) {
+  if (interrupted_) interrupted_->store(true);
+  return info.Env().Undefined();
 }
 
 Napi::Value EngineObject::cancel(const Napi::CallbackInfo& info) {

@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,17 +39,21 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value logits(const Napi::CallbackInfo& info);
   Napi::Value states(const Napi::CallbackInfo& info);
   Napi::Value log_probs(const Napi::CallbackInfo& info);
+  Napi::Value advance(const Napi::CallbackInfo& info);
+  Napi::Value interrupt(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 
   // Error(Disposed) after close() or before the model has loaded.
   State& state() const;
   Targets read_targets(const Napi::Value& value) const;
+  Napi::Object new_source_object(Napi::Env env, std::shared_ptr<const Source> source);
   Napi::Value started(Napi::Env env, Executor::Work work);
 
   std::shared_ptr<State> state_;
   std::shared_ptr<const ModelConfig> config_;
   std::vector<std::weak_ptr<SourceHandle>> sources_;
+  std::shared_ptr<std::atomic<bool>> interrupted_;  // of the last advance()
   int64_t external_bytes_ = 0;
   bool loaded_ = false;
   bool closed_ = false;

@@ -57,7 +57,7 @@ void finish(Target& target, const ModelConfig& config) {
 
 Napi::Function SourceObject::define(Napi::Env env) {
   return DefineClass(env, "Source",
-                     {InstanceAccessor<&SourceObject::length>("length"),
+                     {InstanceAccessor<&SourceObject::length>("length"), InstanceAccessor<&SourceObject::bytes>("bytes"),
                       InstanceAccessor<&SourceObject::length_logits>("lengthLogits"),
                       InstanceMethod<&SourceObject::states>("states"),
                       InstanceMethod<&SourceObject::predict_lengths>("predictLengths"),
@@ -90,6 +90,9 @@ const Source& SourceObject::source(Napi::Env) const {
 }
 
 Napi::Value SourceObject::length(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(length_)); }
+
+// 0 when it was disposed of.
+Napi::Value SourceObject::bytes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(external_bytes_)); }
 
 Napi::Value SourceObject::length_logits(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {

@@ -26,6 +26,7 @@ class SourceObject : public Napi::ObjectWrap<SourceObject> {
  private:
   const Source& source(Napi::Env env) const;
   Napi::Value length(const Napi::CallbackInfo& info);
+  Napi::Value bytes(const Napi::CallbackInfo& info);
   Napi::Value length_logits(const Napi::CallbackInfo& info);
   Napi::Value states(const Napi::CallbackInfo& info);
   Napi::Value predict_lengths(const Napi::CallbackInfo& info);

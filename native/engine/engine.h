@@ -1,8 +1,8 @@
 // One model on one device: encodes sources, and moves targets through Mask-Predict (section 3.3).
 //
 // An engine is used by one thread at a time. Every call takes any ragged set of sequences; large sets are cut into
-// passes of a bounded number of rows, which changes no bit of any result. A call that throws leaves each target
-// either as it was before or as the call was to leave it.
+// passes of a bounded number of rows (but advance() leaves that to its caller), which changes no bit of any result. A
+// call that throws leaves each target either as it was before or as the call was to leave it.
 #pragma once
 
 #include <atomic>
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/advance.h"
 #include "engine/device_arena.h"
 #include "engine/layer_stack.h"
 #include "engine/recordings.h"
@@ -34,10 +35,20 @@ class Engine {
   // What caches and working memory take of their share of the limit. May be asked from any thread.
   const MemoryBudget& budget() const { return *budget_; }
   uint64_t number() const { return number_; }
+  // What an encoded source keeps for each of its ids: keys and values of every layer, and its final state.
+  int64_t bytes_per_source_id() const {
+    return config().hidden * (2 * config().layers * bytes_of(context_.activations) + static_cast<int64_t>(sizeof(float)));
+  }
 
-  // Ids per source: 2 ... max_ids(), each a real id. Checked by the caller.
-  std::vector<std::shared_ptr<Source>> encode(const std::vector<std::vector<int32_t>>& ids,
-                                              const std::atomic<bool>& cancelled);
+  // Room for a source: 2 ... max_ids() ids, each a real one, checked by the caller. Error(OutOfMemory).
+  std::shared_ptr<Source> new_source(const std::vector<int32_t>& ids);
+
+  // What everything below is made of: passes that encode new sources beside running targets, so that weights are read
+  // once for all. One pass if there are sources or candidates, which one is enough for; else passes until the first
+  // target is done or has passed its `until`, or until interrupted. Returns their number.
+  int64_t advance(const Sources& sources, const std::vector<TargetWork*>& works, const Signals& signals);
+
+  Sources encode(const std::vector<std::vector<int32_t>>& ids, const std::atomic<bool>& cancelled);
 
   // Fills every masked position with its best allowed token, or a drawn one.
   void predict(const Targets& targets, const std::optional<Sampling>& sampling, const std::atomic<bool>& cancelled);
@@ -46,9 +57,9 @@ class Engine {
   void remask(const Targets& targets, const std::vector<int32_t>& counts);
 
   // T iterations of predict and remask with n = floor(N (T - t) / T). A target whose n reaches 0 is done: further
-  // passes would change nothing. Returns the passes each target took.
-  std::vector<int32_t> decode(const Targets& targets, int64_t iterations, std::optional<Sampling> sampling,
-                              const std::atomic<bool>& cancelled);
+  // passes would change nothing; so is one that the rule stops. Returns the passes each target took.
+  std::vector<int32_t> decode(const Targets& targets, int64_t iterations, const std::optional<Sampling>& sampling,
+                              const StopRule& stop, const std::atomic<bool>& cancelled);
 
   // Final states [length, hidden] and raw logits [length, vocabulary] of each target.
   std::vector<std::vector<float>> states(const Targets& targets, const std::atomic<bool>& cancelled);
@@ -57,7 +68,7 @@ class Engine {
   // For each target and each of its candidates (ids [length]): the log-probability of the candidate's id at every
   // masked position, 0 at the others.
   std::vector<std::vector<std::vector<float>>> log_probs(
-      const Targets& targets, const std::vector<std::vector<std::vector<int32_t>>>& candidates,
+      const Targets& targets, std::vector<std::vector<std::vector<int32_t>>> candidates,
       const std::atomic<bool>& cancelled);
 
  private:
@@ -67,21 +78,26 @@ class Engine {
     float* log_probs;
     float* log_sums;
   };
-  // Calls body on consecutive parts of the targets, of bounded rows.
-  template <class Body>
-  void in_passes(const Targets& targets, const Body& body);
+  // Calls body on consecutive parts of a list whose elements have so many rows.
+  template <class Element, class Body>
+  void in_passes(const std::vector<Element>& all, const std::vector<int64_t>& rows, const Body& body);
   // The head's dense layer, GELU and LayerNorm on the first `rows` final states; the result is workspace_.normed.
   void transform_states(int64_t rows);
   // The stack on a batch's rows, the head on the masked ones, and masking again.
-  void run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration,
-                     const std::optional<Sampling>& sampling);
-  // Iterations planned together, the first of which is iteration `first`.
-  void run_iterations(const TargetBatch& batch, const std::vector<TargetBatch::Iteration>& iterations,
-                      std::optional<Sampling> sampling, int64_t first);
+  Head run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration);
+  // Iterations planned together.
+  void run_iterations(const TargetBatch& batch, const std::vector<TargetBatch::Iteration>& iterations);
   void throw_if_cancelled() const;
-  Head best_ids(int64_t rows);
-  Head drawn_ids(const TargetBatch& batch, const TargetBatch::Iteration& iteration, const Sampling& sampling);
+  void take_best(int64_t rows, const Head& head);
+  void draw(const TargetBatch& batch, const TargetBatch::Iteration& iteration, const Head& head);
   float* reserve_head(int64_t floats);
+  // Parts of advance.
+  TargetBatch::Iteration plan(TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead, bool looking);
+  bool look(TargetBatch& batch, const std::vector<TargetWork*>& works);
+  void finish_sources(const Sources& sources, int64_t first);
+  void weigh(const TargetBatch::Iteration& iteration, const Head& head, const std::vector<TargetWork*>& works);
+  // Advances each until it is done. Error(ModelFormat) where logits are not numbers.
+  void run_to_end(std::vector<TargetWork>& works, const std::atomic<bool>& cancelled);
 
   std::shared_ptr<const Weights> weights_;
   std::shared_ptr<void> resources_;
@@ -93,5 +109,21 @@ class Engine {
   Recordings recordings_;
   const uint64_t number_;
 };
+
+// Rows of one pass. Beyond a few hundred a row costs the same however many there are; more would only take memory
+// and delay a cancelled call.
+inline constexpr int64_t pass_rows = 1024;
+
+template <class Element, class Body>
+void Engine::in_passes(const std::vector<Element>& all, const std::vector<int64_t>& rows, const Body& body) {
+  for (size_t first = 0; first < all.size();) {
+    int64_t sum = rows[first];
+    size_t end = first + 1;
+    while (end < all.size() && sum + rows[end] <= pass_rows) sum += rows[end++];
+    arena_.rewind({});
+    body(std::vector<Element>(all.begin() + static_cast<std::ptrdiff_t>(first), all.begin() + static_cast<std::ptrdiff_t>(end)));
+    first = end;
+  }
+}
 
 }  // namespace mask_predict

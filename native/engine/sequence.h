@@ -20,6 +20,7 @@ struct Source {
 
   int64_t length() const { return static_cast<int64_t>(ids.size()); }
 };
+using Sources = std::vector<std::shared_ptr<Source>>;
 
 // A text over a source, some of its positions <mask>. Only the engine's thread changes it; `mutex` guards tokens,
 // scores and masks against the threads that look at it meanwhile.
@@ -27,6 +28,7 @@ struct Target {
   uint32_t sequence = 0;              // counter of the sampling generator
   std::vector<uint8_t> maskable;      // [length]: was <mask> at the start
   int64_t maskable_count = 0;
+  std::vector<int32_t> predicted;     // [length]: tokens after the last pass with a stopping rule; the engine's alone
 
   mutable std::mutex mutex;
   std::vector<int32_t> tokens;        // [length]

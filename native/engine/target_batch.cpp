@@ -5,19 +5,31 @@
 #include <string>
 #include <utility>
 
-#include "engine/error.h"
-
 namespace mask_predict {
 
-void check_numbers(const std::vector<float>& values, const char* what) {
-  for (const float value : values)
-    if (std::isnan(value))
-      throw Error(ErrorCode::ModelFormat,
-                  std::string("the model's ") + what + " are not numbers (NaN): its weights are damaged or too large");
+namespace {
+
+bool all_numbers(const std::vector<float>& values) {
+  return std::none_of(values.begin(), values.end(), [](float value) { return std::isnan(value); });
 }
 
-TargetBatch::TargetBatch(Targets targets, DeviceArena& arena)
-    : targets_(std::move(targets)), arena_(arena), offsets_{0}, masked_offsets_{0} {
+void append_positions(std::vector<int32_t>& positions, int64_t length) {
+  for (int64_t i = 0; i < length; i++) positions.push_back(static_cast<int32_t>(i) + first_position);
+}
+
+}  // namespace
+
+Error not_numbers(const char* what) {
+  return {ErrorCode::ModelFormat,
+          std::string("the model's ") + what + " are not numbers (NaN): its weights are damaged or too large"};
+}
+
+void check_numbers(const std::vector<float>& values, const char* what) {
+  if (!all_numbers(values)) throw not_numbers(what);
+}
+
+TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Sources sources)
+    : targets_(std::move(targets)), sources_(std::move(sources)), arena_(arena), offsets_{0}, masked_offsets_{0} {
   std::vector<int32_t> tokens, positions, masked;
   std::vector<float> scores;
   std::vector<uint8_t> maskable;
@@ -29,18 +41,29 @@ TargetBatch::TargetBatch(Targets targets, DeviceArena& arena)
     tokens.insert(tokens.end(), target->tokens.begin(), target->tokens.end());
     scores.insert(scores.end(), target->scores.begin(), target->scores.end());
     maskable.insert(maskable.end(), target->maskable.begin(), target->maskable.end());
-    for (int64_t i = 0; i < length; i++) positions.push_back(static_cast<int32_t>(i) + first_position);
+    append_positions(positions, length);
     rows_ += length;
     offsets_.push_back(static_cast<int32_t>(rows_));
     masked_offsets_.push_back(static_cast<int32_t>(masked.size()));
     most_rows_ = std::max(most_rows_, length);
     most_keys_ = std::max(most_keys_, length + source_length);
   }
+  most_queries_ = most_rows_;
+  for (const std::shared_ptr<Source>& source : sources_) {
+    const int64_t length = source->length(), row = rows_ + source_rows_;
+    sequences_.push_back({row, length, row, length, nullptr, 0});
+    tokens.insert(tokens.end(), source->ids.begin(), source->ids.end());
+    append_positions(positions, length);
+    for (int64_t i = 0; i < length; i++) masked.push_back(static_cast<int32_t>(row + i));  // wanted in the last layer too
+    source_rows_ += length;
+    most_queries_ = std::max(most_queries_, length);
+    most_keys_ = std::max(most_keys_, length);
+  }
   tokens_ = arena.put(tokens);
   positions_ = arena.put(positions);
   scores_ = arena.put(scores);
   maskable_ = arena.put(maskable);
-  masked.resize(static_cast<size_t>(rows_));  // room for any later set of masks
+  masked.resize(static_cast<size_t>(rows_ + source_rows_));  // room for any later set of masks
   masked_rows_ = arena.put(masked);
   device_offsets_ = arena.put(offsets_);
   device_sequences_ = arena.put(sequences_);
@@ -48,23 +71,31 @@ TargetBatch::TargetBatch(Targets targets, DeviceArena& arena)
 
 StackPass TargetBatch::pass(bool masked_only) const {
   StackPass pass;
-  pass.rows = rows_;
+  pass.rows = rows_ + source_rows_;
   pass.ids = tokens_;
   pass.positions = positions_;
   pass.sequences = device_sequences_;
   pass.sequence_count = static_cast<int64_t>(sequences_.size());
-  pass.most_queries = most_rows_;
+  pass.most_queries = most_queries_;
   pass.most_keys = most_keys_;
-  if (!masked_only) return pass;
+  for (size_t i = 0; i < sources_.size(); i++) {
+    const AttentionSequence& rows = sequences_[targets_.size() + i];
+    pass.keep.push_back({rows.first_own, rows.own_rows, sources_[i]->keys_values.as<char>()});
+  }
+  if (!masked_only || targets_.empty()) return pass;
   std::vector<AttentionSequence> last = sequences_;
   pass.last_most_queries = 0;
   for (size_t i = 0; i < last.size(); i++) {
-    last[i].first_query = masked_offsets_[i];
-    last[i].queries = masked_offsets_[i + 1] - masked_offsets_[i];
+    if (i < targets_.size()) {
+      last[i].first_query = masked_offsets_[i];
+      last[i].queries = masked_offsets_[i + 1] - masked_offsets_[i];
+    } else {
+      last[i].first_query += masked_count() - rows_;
+    }
     pass.last_most_queries = std::max(pass.last_most_queries, last[i].queries);
   }
   pass.wanted = masked_rows_;
-  pass.wanted_rows = masked_count();
+  pass.wanted_rows = masked_count() + source_rows_;
   pass.last_sequences = arena_.put(last);
   return pass;
 }
@@ -76,7 +107,7 @@ RemaskArguments TargetBatch::masks_again(const std::vector<int32_t>& counts, int
 }
 
 TargetBatch::Iteration TargetBatch::plan(const std::vector<int32_t>& counts, int32_t mask_token_id) {
-  Iteration iteration{pass(true), masked_count(), masked_offsets_, {}, 0};
+  Iteration iteration{pass(true), masked_count(), masked_offsets_, {}, {}, 0};
   iteration.remask = masks_again(counts, mask_token_id);
   iteration.masked_again = masked_count();
   return iteration;
@@ -99,7 +130,8 @@ void TargetBatch::finish(const Context& context, const Iteration& iteration, con
 }
 
 void TargetBatch::remask(const Context& context, const std::vector<int32_t>& counts, int32_t mask_token_id) {
-  context.operations->remask(context, masks_again(counts, mask_token_id));
+  const RemaskArguments arguments = masks_again(counts, mask_token_id);
+  if (masked_count() > 0) context.operations->remask(context, arguments);
 }
 
 std::vector<uint64_t> TargetBatch::shape() const {
@@ -109,19 +141,24 @@ std::vector<uint64_t> TargetBatch::shape() const {
           address(maskable_), address(masked_rows_), address(device_offsets_), address(device_sequences_)};
 }
 
-void TargetBatch::publish(int32_t mask_token_id) const {
-  const std::vector<int32_t> tokens = arena_.get(tokens_, rows_);
-  const std::vector<float> scores = arena_.get(scores_, rows_);
-  check_numbers(scores, "logits");
-  for (size_t t = 0; t < targets_.size(); t++) {
-    Target& target = *targets_[t];
-    const std::lock_guard<std::mutex> lock(target.mutex);
-    target.tokens.assign(tokens.begin() + offsets_[t], tokens.begin() + offsets_[t + 1]);
-    target.scores.assign(scores.begin() + offsets_[t], scores.begin() + offsets_[t + 1]);
-    for (size_t i = 0; i < target.masked.size(); i++)
-      target.masked[i] = target.maskable[i] && target.tokens[i] == mask_token_id;
-    target.masked_count = masked_offsets_[t + 1] - masked_offsets_[t];
-  }
+TargetBatch::Values TargetBatch::values() const { return {arena_.get(tokens_, rows_), arena_.get(scores_, rows_)}; }
+
+TargetBatch::Values TargetBatch::of_target(size_t i, const Values& all) const {
+  const int32_t first = offsets_[i], end = offsets_[i + 1];
+  return {{all.tokens.begin() + first, all.tokens.begin() + end}, {all.scores.begin() + first, all.scores.begin() + end}};
+}
+
+bool TargetBatch::publish(size_t i, const Values& all, int32_t mask_token_id) const {
+  Values own = of_target(i, all);
+  if (!all_numbers(own.scores)) return false;
+  Target& target = *targets_[i];
+  const std::lock_guard<std::mutex> lock(target.mutex);
+  target.tokens = std::move(own.tokens);
+  target.scores = std::move(own.scores);
+  for (size_t p = 0; p < target.masked.size(); p++)
+    target.masked[p] = target.maskable[p] && target.tokens[p] == mask_token_id;
+  target.masked_count = masked_offsets_[i + 1] - masked_offsets_[i];
+  return true;
 }
 
 }  // namespace mask_predict

@@ -1,40 +1,53 @@
 // Targets on their way through passes together: their tokens, scores and masks laid one behind the other in the
 // device's memory, where they stay from iteration to iteration. The host knows at any time how many positions of
-// each are masked, because that depends on lengths alone.
+// each are masked, because that depends on lengths alone. Sources may be encoded beside them in the first pass:
+// their rows lie behind the targets' and leave the batch after it.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "engine/device_arena.h"
+#include "engine/error.h"
 #include "engine/layer_stack.h"
 #include "engine/sequence.h"
 
 namespace mask_predict {
 
-// Throws Error(ModelFormat) if one of the values, which the message calls `what`, is not a number.
+// The error of a model whose values, which the message calls `what`, are not numbers.
+Error not_numbers(const char* what);
+// Throws it if one of the values is not a number.
 void check_numbers(const std::vector<float>& values, const char* what);
 
 class TargetBatch {
  public:
-  TargetBatch(Targets targets, DeviceArena& arena);
+  TargetBatch(Targets targets, DeviceArena& arena, Sources sources = {});
 
-  int64_t rows() const { return rows_; }
+  int64_t rows() const { return rows_; }  // of the targets
+  const Sources& sources() const { return sources_; }
   // Positions that are masked now, of all targets.
   int64_t masked_count() const { return masked_offsets_.back(); }
-  const int32_t* masked_rows() const { return masked_rows_; }
 
-  // What run_stack needs. With `masked_only` the last layer computes the masked rows only.
+  // What run_stack needs. With `masked_only` the last layer computes the masked rows, and behind them the sources',
+  // only.
   StackPass pass(bool masked_only) const;
 
+  // Rows to predict that are drawn for one target, not the best ones taken.
+  struct Draw {
+    int64_t first, end;
+    Sampling sampling;
+  };
   // One iteration: predict the positions that are masked, then mask again some. Its arrays are in place when it has
-  // been planned; iterations can be planned ahead of being run.
+  // been planned; iterations can be planned ahead of being run, but for one that encodes sources.
   struct Iteration {
     StackPass pass;
     int64_t masked;                       // rows to predict
     std::vector<int32_t> masked_offsets;  // [targets + 1]: which of them are whose
+    std::vector<Draw> draws;              // from the first of them on, all rows to predict
     RemaskArguments remask;
     int64_t masked_again;
+
+    int64_t best() const { return draws.empty() ? masked : draws.front().first; }
   };
   // The next iteration, in which counts[i] positions of target i are masked again.
   Iteration plan(const std::vector<int32_t>& counts, int32_t mask_token_id);
@@ -51,20 +64,34 @@ class TargetBatch {
   // What the arguments of an iteration's operations depend on, beside its own numbers.
   std::vector<uint64_t> shape() const;
 
-  // Writes tokens, scores and masks back to the targets. Error(ModelFormat) if a score is not a number; the
-  // targets are unchanged then.
-  void publish(int32_t mask_token_id) const;
+  // Tokens and scores of all rows, as they are when all that was called has been done.
+  struct Values {
+    std::vector<int32_t> tokens;
+    std::vector<float> scores;
+  };
+  Values values() const;
+  // Those of target i.
+  Values of_target(size_t i, const Values& all) const;
+
+  // Writes tokens, scores and masks back to target i. False if a score is not a number; it is unchanged then.
+  bool publish(size_t i, const Values& all, int32_t mask_token_id) const;
+
+  // Returns when all that was called has been done.
+  void wait() const { arena_.get(device_offsets_, 1); }
 
  private:
   RemaskArguments masks_again(const std::vector<int32_t>& counts, int32_t mask_token_id);
 
   const Targets targets_;
+  const Sources sources_;
   DeviceArena& arena_;
   int64_t rows_ = 0;
+  int64_t source_rows_ = 0;
   std::vector<int32_t> offsets_;         // [targets + 1]
   std::vector<int32_t> masked_offsets_;  // [targets + 1]
-  std::vector<AttentionSequence> sequences_;
-  int64_t most_rows_ = 0;
+  std::vector<AttentionSequence> sequences_;  // the targets', then the sources'
+  int64_t most_rows_ = 0;                // of any target
+  int64_t most_queries_ = 0;             // of any sequence
   int64_t most_keys_ = 0;
   int32_t* tokens_;                      // from here on in the device's memory, [rows]
   int32_t* positions_;

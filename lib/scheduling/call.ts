@@ -1,0 +1,132 @@
+/** A call of the text level on its way through the scheduler: its sequences, and how it ends. */
+import type { Source } from '../sequences.js';
+import type { PassView, TargetPlan } from './passes.js';
+import type { SourceEntry } from './source-cache.js';
+
+/** What became of a target. */
+export interface TargetOutcome {
+  /** Passes it took. */
+  passes: number;
+  /** Of a target with candidates. */
+  logProbs: Float32Array[] | undefined;
+}
+
+/** Milliseconds (performance.now) at which a sequence's source joined a pass, and was encoded. */
+export interface Moments {
+  joined: number;
+  encoded: number;
+}
+
+/** One source, and the targets over it. */
+export interface Sequence<R> {
+  readonly ids: Int32Array;
+  /** Asked once, when the source is encoded. What it throws, the call is rejected with. */
+  targets(source: Source): TargetPlan[];
+  /** Asked once, when all targets are done. */
+  result(outcomes: TargetOutcome[], moments: Moments): R;
+}
+
+/** A sequence of a call. */
+export class Job {
+  /** Targets that are not done. */
+  left = 0;
+  readonly outcomes: TargetOutcome[] = [];
+  readonly moments: Moments = { joined: 0, encoded: 0 };
+
+  constructor(
+    readonly call: ScheduledCall,
+    readonly sequence: Sequence<unknown>,
+    readonly index: number,
+    readonly entry: SourceEntry,
+  ) {}
+}
+
+export class RunningTarget {
+  passed = 0;
+
+  constructor(
+    readonly job: Job,
+    readonly index: number,
+    readonly plan: TargetPlan,
+  ) {}
+
+  get rows(): number {
+    return this.plan.target.length;
+  }
+}
+
+/** What a reader of a paced call is told of a pass. */
+export interface PacedView extends PassView {
+  iteration: number;
+  /** 1 where a position is masked again. */
+  masked: Uint8Array;
+}
+
+export class ScheduledCall {
+  readonly promise: Promise<unknown[]>;
+  readonly results: unknown[] = [];
+  /** Sequences that have not begun, the next one last. */
+  readonly pending: Job[] = [];
+  /** Sequences that hold a source, encoded or to be. */
+  readonly jobs = new Set<Job>();
+  /** Sequences without a result. */
+  open = 0;
+  /** Whether a sequence has ever begun. */
+  begun = false;
+  ended = false;
+  /** Passes that went by while it was the first in line. */
+  passedOver = 0;
+  /** Where in the queue it stands: the earlier, the sooner. */
+  due = 0;
+  /** What is to be undone when it ends: its timer, its listener. */
+  forget: () => void = () => {};
+  resolve!: (results: unknown[]) => void;
+  reject!: (reason: unknown) => void;
+
+  /**
+   * `arrived` in milliseconds; `slack`: how many it may wait, as far as the queue's order goes. A `paced` call has
+   * one target, and a pass of it is run only when its reader asks.
+   */
+  constructor(
+    readonly arrived: number,
+    readonly slack: number,
+    readonly pace: Pace | undefined,
+  ) {
+    this.due = arrived + slack;
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+  }
+}
+
+/** The reader's side of a paced call: at most one pass ahead of what was read. */
+export class Pace {
+  /** The target, while it rests. */
+  resting: RunningTarget | undefined;
+  #view: PacedView | undefined;
+  #waiting: (() => void) | undefined;
+
+  deliver(view: PacedView): void {
+    this.#view = view;
+    this.wake();
+  }
+
+  /** Lets the reader look again: there is a view, or the call has ended. */
+  wake(): void {
+    this.#waiting?.();
+    this.#waiting = undefined;
+  }
+
+  take(): PacedView | undefined {
+    const view = this.#view;
+    this.#view = undefined;
+    return view;
+  }
+
+  changed(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting = resolve;
+    });
+  }
+}

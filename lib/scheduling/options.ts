@@ -1,0 +1,69 @@
+/** How the concurrent calls of one model share it. */
+import { checkOptions, integerOption } from '../options.js';
+
+export interface SchedulingOptions {
+  /**
+   * Rows of one pass, a row being an id of a source that is encoded or of a target that is written: 1 …
+   * 1 048 576, default 256. Every call at work waits for the whole pass, so fewer rows mean shorter passes; more
+   * rows read the weights less often, which pays until arithmetic is what a pass takes (on two CPU cores
+   * about 64, on a GPU several hundred). A single sequence that is longer goes through alone.
+   */
+  rowBudget?: number;
+  /**
+   * Calls that wait for their first pass, 1 … 1 048 576, default 1024; the next one is `ERR_OVERLOADED` at once.
+   * A longer queue only makes everybody wait longer; a shorter one tells the caller earlier to go elsewhere.
+   */
+  queueLimit?: number;
+  /**
+   * Passes, 0 … 1 048 576, default 8, that may go by the first call in line because its source has no room beside
+   * the running targets; then it goes first. Smaller is kinder to long sources, larger to running targets.
+   */
+  patience?: number;
+  /**
+   * Milliseconds, 1 … 86 400 000, default 1000, that a call without a `deadline` is taken to have: the queue is
+   * ordered by them, so that a call with less time overtakes one that came up to so much earlier, and none waits
+   * for ever. One step of `priority` counts as much.
+   */
+  expectedWait?: number;
+}
+
+/** What one call may ask of the scheduler. */
+export interface QueueOptions {
+  /** Integer from -100 to 100, default 0. A step is worth `scheduling.expectedWait` of waiting. */
+  priority?: number;
+  /**
+   * Milliseconds, 1 … 86 400 000, within which the call must have begun: it is queued by them, and rejected with
+   * `ERR_OVERLOADED` if they pass before its first pass. Default: none.
+   */
+  deadline?: number;
+}
+
+const most = 2 ** 20;
+const day = 86_400_000;
+
+export const queueOptions = ['priority', 'deadline'];
+
+export function readSchedulingOptions(
+  options: SchedulingOptions = {},
+): Required<SchedulingOptions> {
+  checkOptions('scheduling', options, ['rowBudget', 'queueLimit', 'patience', 'expectedWait']);
+  return {
+    rowBudget: integerOption('scheduling.rowBudget', options.rowBudget, 256, 1, most),
+    queueLimit: integerOption('scheduling.queueLimit', options.queueLimit, 1024, 1, most),
+    patience: integerOption('scheduling.patience', options.patience, 8, 0, most),
+    expectedWait: integerOption('scheduling.expectedWait', options.expectedWait, 1000, 1, day),
+  };
+}
+
+export function readQueueOptions(options: QueueOptions): {
+  priority: number;
+  deadline: number | undefined;
+} {
+  return {
+    priority: integerOption('priority', options.priority, 0, -100, 100),
+    deadline:
+      options.deadline === undefined
+        ? undefined
+        : integerOption('deadline', options.deadline, 0, 1, day),
+  };
+}

@@ -1,0 +1,96 @@
+/** One native call: sources and targets that go through a pass together, and what became of each. */
+import type { NativeEngine, NativeStopRule } from '../../native/binding.cjs';
+import { Source, type Target } from '../sequences.js';
+
+/** What a target is to go through, from beginning to end. */
+export interface TargetPlan {
+  readonly target: Target;
+  /** T. */
+  readonly iterations: number;
+  /** Of the generator, if tokens are drawn. */
+  readonly seed?: bigint | undefined;
+  readonly stop?: NativeStopRule;
+  /** If given, the target is weighed: one pass, and log-probabilities of these ids. */
+  readonly candidates?: Int32Array[];
+}
+
+/** A target in one native call. */
+export interface TargetPass {
+  readonly plan: TargetPlan;
+  /** Passes done before, and the last one that this call may do. */
+  readonly passed: number;
+  readonly until: number;
+  /** Whether what the last pass predicted is wanted as it was before some was masked again. */
+  readonly watched: boolean;
+}
+
+/** Tokens and scores as a pass left them, before some were masked again. */
+export interface PassView {
+  tokens: Int32Array;
+  scores: Float32Array;
+}
+
+export interface TargetResult {
+  passed: number;
+  done: boolean;
+  view: PassView | undefined;
+  logProbs: Float32Array[] | undefined;
+  failure: Error | undefined;
+}
+
+export interface PassResult {
+  passes: number;
+  /** For each source, or why there was no room for it. */
+  sources: (Pick<Source, 'bytes' | 'dispose'> | Error)[];
+  targets: TargetResult[];
+}
+
+/** What runs passes: an engine, or a test's imitation of one. One call at a time. */
+export interface PassRunner {
+  /**
+   * Encodes sources and moves targets. With sources or candidates one pass; else passes until the first target is
+   * done or at its `until`.
+   */
+  start(sources: Int32Array[], targets: TargetPass[]): { promise: Promise<PassResult>; id: number };
+  /** The running call ends well after the pass it is in. */
+  interrupt(): void;
+  /** The call rejects, between two layers. */
+  cancel(id: number): void;
+}
+
+export function nativeRunner(engine: NativeEngine): PassRunner {
+  return {
+    start(sources, targets) {
+      const plans = new Int32Array(4 * targets.length);
+      targets.forEach(({ plan, passed, until, watched }, index) => {
+        plans.set([plan.iterations, passed, until, watched ? 1 : 0], 4 * index);
+      });
+      const each = <T>(value: (plan: TargetPlan) => T | null | undefined): (T | null)[] | null =>
+        targets.some(({ plan }) => value(plan) != null)
+          ? targets.map(({ plan }) => value(plan) ?? null)
+          : null;
+      const { promise, id } = engine.advance({
+        sources,
+        targets: targets.map(({ plan }) => plan.target.native),
+        plans,
+        seeds: each((plan) => plan.seed),
+        stops: each((plan) => plan.stop),
+        candidates: each((plan) => plan.candidates),
+      });
+      const read = promise.then(({ passes, sources, passed, done, views, logProbs, failures }) => ({
+        passes,
+        sources: sources.map((source) => (source instanceof Error ? source : new Source(source))),
+        targets: targets.map((_, index) => ({
+          passed: passed[index]!,
+          done: done[index] === 1,
+          view: views[index],
+          logProbs: logProbs[index],
+          failure: failures[index],
+        })),
+      }));
+      return { promise: read, id };
+    },
+    interrupt: () => engine.interrupt(),
+    cancel: (id) => engine.cancel(id),
+  };
+}

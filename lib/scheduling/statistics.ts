@@ -1,0 +1,118 @@
+/** What a model counts of its calls, and how long they take. */
+import { createHistogram } from 'node:perf_hooks';
+
+export interface LatencyStatistics {
+  /** Calls completed. */
+  count: number;
+  /** Milliseconds from call to answer, of all of them together, and of the slowest of a share of them. */
+  sum: number;
+  p50: number;
+  p95: number;
+  p99: number;
+  max: number;
+  /** How many took at most so many milliseconds; each counts those before it too, the last one all. */
+  buckets: { upTo: number; count: number }[];
+}
+
+export interface ModelStatistics {
+  /** Calls that wait for their first pass. */
+  waiting: number;
+  /** Calls at work, refinements whose reader pauses among them. */
+  running: number;
+  /** Ids of all targets that are being written. */
+  rows: number;
+  /** Passes since loading, and per second in the last ten seconds. */
+  passes: number;
+  passesPerSecond: number;
+  /** Of completed calls since loading. */
+  latency: LatencyStatistics;
+  /** Bytes of encoded sources, in use or kept for later. */
+  cacheBytes: number;
+  /** Sources that were there already, that were not, and that had to go; bytes kept that nobody uses now. */
+  sources: { hits: number; misses: number; evictions: number; kept: number };
+  /** Calls by how they ended. */
+  completed: number;
+  aborted: number;
+  overloaded: number;
+  failed: number;
+}
+
+export type Ending = 'completed' | 'aborted' | 'overloaded' | 'failed';
+
+/** Upper ends of the buckets in milliseconds: from one pass of a small model to a long answer of a large one. */
+const bounds = [
+  1,
+  2,
+  5,
+  10,
+  20,
+  50,
+  100,
+  200,
+  500,
+  1000,
+  2000,
+  5000,
+  10_000,
+  30_000,
+  60_000,
+  Infinity,
+];
+
+/** Seconds that a rate is the mean of. */
+const window = 10;
+
+export class Statistics {
+  readonly endings: Record<Ending, number> = { completed: 0, aborted: 0, overloaded: 0, failed: 0 };
+  passes = 0;
+  readonly #histogram = createHistogram();
+  readonly #buckets = bounds.map(() => 0);
+  #sum = 0;
+  /** Passes by second, and the second that the entry at its place is of. */
+  readonly #counts = new Float64Array(window + 1);
+  readonly #seconds = new Float64Array(window + 1).fill(-1);
+
+  /** A call that took so many milliseconds. */
+  completed(milliseconds: number): void {
+    this.endings.completed++;
+    this.#sum += milliseconds;
+    this.#histogram.record(Math.max(1, Math.round(milliseconds * 1e6)));
+    this.#buckets[bounds.findIndex((bound) => milliseconds <= bound)]!++;
+  }
+
+  /** Passes that were run up to `now` in milliseconds. */
+  ran(passes: number, now: number): void {
+    this.passes += passes;
+    const second = Math.floor(now / 1000);
+    const place = second % this.#counts.length;
+    if (this.#seconds[place] !== second) this.#counts[place] = 0;
+    this.#seconds[place] = second;
+    this.#counts[place]! += passes;
+  }
+
+  /** Of the last ten full seconds. */
+  passesPerSecond(now: number): number {
+    const second = Math.floor(now / 1000);
+    let sum = 0;
+    this.#counts.forEach((count, place) => {
+      const age = second - this.#seconds[place]!;
+      if (age >= 1 && age <= window) sum += count;
+    });
+    return sum / window;
+  }
+
+  latency(): LatencyStatistics {
+    const at = (share: number) =>
+      this.#histogram.count ? this.#histogram.percentile(share) / 1e6 : 0;
+    let count = 0;
+    return {
+      count: this.endings.completed,
+      sum: this.#sum,
+      p50: at(50),
+      p95: at(95),
+      p99: at(99),
+      max: this.#histogram.count ? this.#histogram.max / 1e6 : 0,
+      buckets: bounds.map((upTo, index) => ({ upTo, count: (count += this.#buckets[index]!) })),
+    };
+  }
+}

@@ -1,0 +1,31 @@
+// What the calls of an engine take and give, between JavaScript's form and the engine's.
+#pragma once
+
+#include <napi.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/advance.h"
+#include "engine/config.h"
+#include "engine/model_loader.h"
+
+namespace mask_predict {
+
+ModelConfig read_architecture(const Napi::Object& object, uint64_t& seed);
+LoadOptions read_options(const Napi::Value& value);
+std::optional<Sampling> read_sampling(const Napi::Value& value);
+Napi::Array read_array(const Napi::Value& value, const std::string& name);
+std::vector<int32_t> read_source_ids(const Napi::Value& value, const ModelConfig& config, uint32_t index);
+// null, 'unchanged', or the log-probability all tokens must reach.
+StopRule read_stop(const Napi::Value& value);
+std::vector<std::vector<int32_t>> read_candidates(const Napi::Value& value, const Target& target, uint32_t index,
+                                                  const ModelConfig& config);
+// What an AdvanceRequest (binding.d.cts) says of its targets.
+std::vector<TargetWork> read_works(const Napi::Object& request, const Targets& targets, const ModelConfig& config);
+
+Napi::Array arrays_of(Napi::Env env, const std::vector<std::vector<float>>& values);
+
+}  // namespace mask_predict

@@ -1,0 +1,54 @@
+// What one call of Engine::advance is asked to do with a target, and what it answers. Targets at different passes, of
+// different lengths and T, sampled or not, and texts to be weighed go through one pass together.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "engine/sequence.h"
+
+namespace mask_predict {
+
+// When a target is done before its T passes are: never, when a pass gave the tokens of the one before, or when all
+// positions that were to be predicted have at least a given log-probability.
+struct StopRule {
+  enum Kind { Never, Unchanged, Confident };
+  Kind kind = Never;
+  float log_prob = 0;
+};
+
+struct TargetWork {
+  ActiveTarget target;
+  int64_t iterations = 1;                // T
+  int64_t passed = 0;                    // of them done; moved on by the call
+  int64_t until = 1;                     // the call ends at the latest after this one
+  std::optional<Sampling> sampling;      // of the next pass; moved on by the call
+  StopRule stop;
+  // Whether tokens and scores are wanted as the last pass left them, before some were masked again.
+  bool watched = false;
+  // If given, the target is not to be changed: one pass, and the log-probability of each candidate's id [length] at
+  // every masked position.
+  std::optional<std::vector<std::vector<int32_t>>> candidates;
+
+  enum State { Going, Done, NotNumbers };
+  State state = Going;                   // NotNumbers: the model's logits; the target is as before
+  std::vector<int32_t> tokens;           // of a watched target
+  std::vector<float> scores;
+  std::vector<std::vector<float>> log_probs;  // of each candidate, 0 at the positions that are not masked
+
+  // The pass after which floor(N (T - t) / T) is 0 for the first time: further ones would change nothing.
+  int64_t last_pass() const;
+  // Positions to mask again after pass t.
+  int64_t count_after(int64_t t) const;
+};
+
+// How others tell a running call to end. An interrupted one ends well, after the pass it is in; a cancelled one throws
+// Cancelled, in the middle of it.
+struct Signals {
+  const std::atomic<bool>& cancelled;
+  const std::atomic<bool>* interrupted = nullptr;
+};
+
+}  // namespace mask_predict
