@@ -108,7 +108,7 @@ export class Arguments {
       throw new UsageError(`--precision takes ${precisions.join(', ')}, not '${precision}'`);
     }
     const threads = this.integer('threads', 1, 256);
-    const memoryLimit = this.#bytes('memory-limit');
+    const memoryLimit = this.bytes('memory-limit');
     return {
       ...(device !== undefined && { device: device as Device }),
       ...(precision !== undefined && { precision: precision as Precision }),
@@ -125,7 +125,7 @@ export class Arguments {
     };
   }
 
-  #bytes(name: string): number | undefined {
+  bytes(name: string): number | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
     const [, number, unit] = /^(\d+(?:\.\d+)?) ?([a-z]*)$/i.exec(text) ?? [];

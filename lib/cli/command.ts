@@ -29,12 +29,14 @@ export const textHelp = `  --parse-special     read <mask>, <s> and the like in 
 `;
 
 /**
- * Loads the model of the options, and closes it whatever happens in `use`, which is told what loading warned of.
+ * Loads a model, that of the options where no directory is given, and closes it whatever happens in `use`,
+ * which is told what loading warned of.
  */
 export async function withModel(
   given: Arguments,
   { stderr, signal }: Surroundings,
   use: (model: MaskPredict, warnings: string[]) => Promise<void>,
+  directory: string | undefined = given.text('model'),
 ): Promise<void> {
   const progress = new Progress(stderr);
   const warnings: string[] = [];
@@ -48,7 +50,7 @@ export async function withModel(
   };
   let model: MaskPredict;
   try {
-    model = await MaskPredict.load(given.text('model'), options);
+    model = await MaskPredict.load(directory, options);
   } finally {
     progress.clear();
   }

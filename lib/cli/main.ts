@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-/** The program `mask-predict`. Ctrl-C stops the work and lets go of the model; a second one ends at once. */
+/** The program `mask-predict`. Ctrl-C or SIGTERM stops the work and lets go of the model; a second one ends at once. */
 import { run } from './run.js';
 
 const controller = new AbortController();
-process.once('SIGINT', () => controller.abort());
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => controller.abort());
 
 process.exitCode = await run(process.argv.slice(2), {
   stdin: process.stdin,

@@ -5,7 +5,7 @@
  * 0: done, also when the reader of the output has gone. 1: the command failed. 2: the command line is
  * wrong. 130: stopped by the signal.
  */
-import { readFileSync } from 'node:fs';
+import { version } from '../version.js';
 import { UsageError } from './arguments.js';
 import { choose } from './choose.js';
 import type { Command } from './command.js';
@@ -14,8 +14,9 @@ import { info } from './info.js';
 import { length } from './length.js';
 import { quantize } from './quantize.js';
 import { Output, OutputClosed, type Surroundings } from './output.js';
+import { serve } from './serve.js';
 
-const commands: Record<string, Command> = { generate, choose, length, info, quantize };
+const commands: Record<string, Command> = { generate, choose, length, info, quantize, serve };
 
 const help = `Usage: mask-predict COMMAND [options]
 
@@ -85,9 +86,4 @@ function message(error: unknown, name: string | undefined): string {
   }
   const code = (error as { code?: unknown } | null)?.code;
   return `mask-predict: ${text}${typeof code === 'string' ? ` (${code})` : ''}\n`;
-}
-
-function version(): string {
-  const file = new URL('../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }

@@ -1,0 +1,119 @@
+/** `serve`: a model behind HTTP until a signal comes. */
+import { basename, resolve } from 'node:path';
+import { parts } from '../demo.js';
+import { embeddedModel } from '../mask-predict.js';
+import { defaultLimits, type Limits } from '../serve/limits.js';
+import { loadFastify, Server } from '../serve/server.js';
+import { Arguments, modelOptions, UsageError } from './arguments.js';
+import { modelHelp, withModel, type Command } from './command.js';
+import { Output } from './output.js';
+
+const host = '127.0.0.1';
+const port = 8080;
+const drain = 30;
+const largestBody = 2 ** 28;
+
+const help = `Usage: mask-predict serve [options] [MODEL_DIR]
+
+Answers over HTTP until it is told to stop (Ctrl-C, SIGTERM), then finishes what runs.
+Needs fastify: npm install fastify@5
+
+  GET  /                        a page to type an instruction and watch the passes
+  POST /generate                { "prompt": "…" } or an array of prompts; also
+                                iterations, length, sampling, parseSpecial,
+                                overflow; with "stream": true an event after
+                                every pass
+  POST /choose                  { "prompt": "…", "labels": ["…", "…"] }
+  POST /score                   { "prompt": "…", "text": "…" }
+  GET  /v2, /v2/health/live, /v2/health/ready, /v2/models/NAME, …/ready
+  POST /v2/models/NAME/infer    the Open Inference Protocol, as KServe speaks it
+  GET  /metrics                 for Prometheus
+
+Options:
+  --host ADDRESS      where to listen (default: ${host}, which only this machine
+                      reaches; there is no password, so mind who reaches 0.0.0.0)
+  --port N            0 takes any free one (default: ${port})
+  --name NAME         of the model in /v2/models/NAME (default: its directory's name)
+  --drain SECONDS     how long running requests may take to end (default: ${drain})
+  --max-body SIZE     of a request (default: ${defaultLimits.body / 2 ** 20}MiB)
+  --max-characters N  of a prompt, label or text (default: ${defaultLimits.characters})
+  --max-texts N       that a request may have written: prompts times length
+                      candidates; or labels of a choice (default: ${defaultLimits.texts})
+  --max-iterations N  passes over a text (default: ${defaultLimits.iterations})
+
+${modelHelp}
+Examples:
+  mask-predict serve
+  mask-predict serve --host 0.0.0.0 --port 8000 --name assistant ./my-model
+`;
+
+export const serve: Command = {
+  summary: 'answer over HTTP: JSON, server-sent events, Open Inference Protocol',
+  help,
+  async run(list, surroundings) {
+    const given = new Arguments(list, {
+      ...modelOptions,
+      host: { type: 'string' },
+      port: { type: 'string' },
+      name: { type: 'string' },
+      drain: { type: 'string' },
+      'max-body': { type: 'string' },
+      'max-characters': { type: 'string' },
+      'max-texts': { type: 'string' },
+      'max-iterations': { type: 'string' },
+    });
+    const directory = modelDirectory(given);
+    const options = {
+      name: given.text('name') ?? basename(resolve(directory)),
+      host: given.text('host') ?? host,
+      port: given.integer('port', 0, 65535) ?? port,
+      limits: readLimits(given),
+      examples: resolve(directory) === resolve(embeddedModel) ? instructions : [],
+      log: (message: string) => void surroundings.stderr.write(`mask-predict: ${message}\n`),
+    };
+    const drainMilliseconds = 1000 * (given.integer('drain', 0, 86400) ?? drain);
+    await loadFastify(); // before the model: it takes longer
+    await withModel(
+      given,
+      surroundings,
+      async (model) => {
+        const server = await Server.listen(model, options);
+        await new Output(surroundings.stdout).write(`${options.name} at ${server.url}\n`);
+        await stopped(surroundings.signal);
+        await server.close(drainMilliseconds);
+      },
+      directory,
+    );
+  },
+};
+
+/** What the embedded model can follow. */
+const instructions = parts.flatMap((part) => part.instructions);
+
+function modelDirectory(given: Arguments): string {
+  const [directory, ...others] = given.texts;
+  if (others.length > 0) throw new UsageError(`serve takes one model, not also '${others[0]}'`);
+  const option = given.text('model');
+  if (directory !== undefined && option !== undefined) {
+    throw new UsageError(`--model and '${directory}' exclude each other`);
+  }
+  return directory ?? option ?? embeddedModel;
+}
+
+function readLimits(given: Arguments): Limits {
+  const body = given.bytes('max-body') ?? defaultLimits.body;
+  if (body > largestBody) throw new UsageError(`--max-body is 256MiB at most`);
+  return {
+    body,
+    characters: given.integer('max-characters', 1, largestBody) ?? defaultLimits.characters,
+    texts: given.integer('max-texts', 1, 100000) ?? defaultLimits.texts,
+    iterations: given.integer('max-iterations', 1, 100000) ?? defaultLimits.iterations,
+  };
+}
+
+function stopped(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

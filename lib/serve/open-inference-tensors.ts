@@ -1,0 +1,73 @@
+/** The tensors of a model in the Open Inference Protocol: prompts in, answers and what is known of them out. */
+import type { Generation } from '../mask-predict.js';
+import { RequestError } from './errors.js';
+
+export interface Tensor {
+  name: string;
+  datatype: string;
+  shape: number[];
+  data: unknown[];
+}
+
+/** One string per prompt, shape `[n]`. */
+export const inputTensor = { name: 'prompt', datatype: 'BYTES' };
+
+/** One element per prompt each, shape `[n]`. */
+export const outputTensors: {
+  name: string;
+  datatype: string;
+  of: (generation: Generation) => unknown;
+}[] = [
+  { name: 'text', datatype: 'BYTES', of: ({ text }) => text },
+  { name: 'score', datatype: 'FP32', of: ({ score }) => Math.fround(score) },
+  { name: 'length', datatype: 'INT32', of: ({ length }) => length },
+  { name: 'iterations', datatype: 'INT32', of: ({ iterations }) => iterations },
+  { name: 'truncated', datatype: 'BOOL', of: ({ truncated }) => truncated },
+];
+
+/** The prompts of a request's inputs. */
+export function promptsOf(inputs: Tensor[]): string[] {
+  const [input] = inputs;
+  if (inputs.length !== 1 || input!.name !== inputTensor.name) {
+    throw wrong(`the model has one input, '${inputTensor.name}'`);
+  }
+  const { datatype, shape, data } = input!;
+  if (datatype !== inputTensor.datatype) {
+    throw wrong(`the input '${inputTensor.name}' has datatype BYTES, not ${datatype}`);
+  }
+  // Data may be nested as the shape says, or flat.
+  const prompts = data.flat(Infinity);
+  if (shape.slice(1).some((size) => size !== 1) || shape[0] !== prompts.length) {
+    throw wrong(
+      `the input '${inputTensor.name}' has shape [n] or [n, 1] with one string per prompt, ` +
+        `not [${shape.join(', ')}] with ${prompts.length} elements`,
+    );
+  }
+  const other = prompts.findIndex((prompt) => typeof prompt !== 'string');
+  if (other !== -1) throw wrong(`element ${other} of the input '${inputTensor.name}' is no string`);
+  return prompts as string[];
+}
+
+/** The outputs that were asked for, or all of them. */
+export function outputsOf(
+  generations: Generation[],
+  asked: readonly { name: string }[] | undefined,
+): Tensor[] {
+  const names = asked?.map(({ name }) => name) ?? outputTensors.map(({ name }) => name);
+  return names.map((name) => {
+    const { datatype, of } = outputTensors.find((tensor) => tensor.name === name)!;
+    return { name, datatype, shape: [generations.length], data: generations.map(of) };
+  });
+}
+
+/** Throws for an output the model does not have: before the work, not after it. */
+export function checkOutputs(asked: readonly { name: string }[] | undefined): void {
+  const unknown = asked?.find(({ name }) => !outputTensors.some((tensor) => tensor.name === name));
+  if (!unknown) return;
+  const names = outputTensors.map(({ name }) => name).join(', ');
+  throw wrong(`there is no output '${unknown.name}'; the model has ${names}`);
+}
+
+function wrong(message: string): RequestError {
+  return new RequestError(400, 'ERR_INVALID_ARGUMENT', message);
+}

@@ -1,0 +1,37 @@
+/**
+ * Health and metadata of the Open Inference Protocol (version 2, REST): what KServe and other platforms ask a
+ * model server. `POST …/infer` is in open-inference-infer.ts.
+ */
+import type { FastifyInstance } from 'fastify';
+import { version } from '../version.js';
+import { inferRoute } from './open-inference-infer.js';
+import { inputTensor, outputTensors } from './open-inference-tensors.js';
+import { checkModel, type ModelParameters, type Served } from './served.js';
+
+export function openInferenceRoutes(app: FastifyInstance, served: Served): void {
+  const { name, requests } = served;
+  const isReady = () => !requests.closed;
+
+  for (const url of ['/v2', '/v2/']) {
+    app.get(url, () => ({ name: 'mask-predict', version: version(), extensions: [] }));
+  }
+  app.get('/v2/health/live', () => ({ live: true }));
+  // `live` is the field of the specification, for this answer too.
+  app.get('/v2/health/ready', (_request, reply) =>
+    reply.code(isReady() ? 200 : 503).send({ live: isReady(), ready: isReady() }),
+  );
+  app.get<{ Params: ModelParameters }>('/v2/models/:name', ({ params }) => {
+    checkModel(params, served);
+    return {
+      name,
+      platform: 'mask-predict_safetensors',
+      inputs: [{ ...inputTensor, shape: [-1] }],
+      outputs: outputTensors.map(({ name, datatype }) => ({ name, datatype, shape: [-1] })),
+    };
+  });
+  app.get<{ Params: ModelParameters }>('/v2/models/:name/ready', ({ params }, reply) => {
+    checkModel(params, served);
+    return reply.code(isReady() ? 200 : 503).send({ name, ready: isReady() });
+  });
+  inferRoute(app, served);
+}

@@ -1,0 +1,34 @@
+/** A server with the embedded model on a free loopback port, for the time of a test. */
+import { embeddedModel, MaskPredict } from '../lib/mask-predict.js';
+import { defaultLimits, type Limits } from '../lib/serve/limits.js';
+import { Server } from '../lib/serve/server.js';
+
+export interface Serving {
+  model: MaskPredict;
+  server: Server;
+  url: string;
+  /** What the server had to say of its own failures. */
+  log: string[];
+  close(): Promise<void>;
+}
+
+export async function serving(
+  limits: Partial<Limits> = {},
+  examples: readonly string[] = [],
+): Promise<Serving> {
+  const model = await MaskPredict.load(embeddedModel, { device: 'cpu', threads: 1 });
+  const log: string[] = [];
+  const server = await Server.listen(model, {
+    name: 'numbers',
+    host: '127.0.0.1',
+    port: 0,
+    limits: { ...defaultLimits, ...limits },
+    examples,
+    log: (message) => log.push(message),
+  });
+  const close = async () => {
+    await server.close(1000);
+    await model.close();
+  };
+  return { model, server, url: server.url, log, close };
+}
