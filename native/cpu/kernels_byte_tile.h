@@ -11,24 +11,36 @@ namespace {
 using mask_predict::cpu::bytes_per_step;
 using mask_predict::cpu::MultiplyTask;
 
+// What is known of a row before it is quantized.
+struct Range {
+  Vector most = Vector::zero(), least = Vector::zero();
+  Vector nothing = Vector::zero();  // 0 * x: NaN if x is not a finite number
+  void add(Vector x) {
+    most = larger(most, x);
+    least = smaller(least, x);
+    nothing = multiply_add(x, Vector::zero(), nothing);
+  }
+  void add(const Range& other) {
+    most = larger(most, other.most);
+    least = smaller(least, other.least);
+    nothing = nothing + other.nothing;
+  }
+};
+
 void quantize(const float* input, int64_t rows, int64_t width, uint8_t* bytes, int64_t stride, float* scales) {
-  constexpr int chains = 4;  // side by side, so that none waits for the one before
-  const Vector zero = Vector::zero();
   for (int64_t r = 0; r < rows; r++) {
     const float* x = input + r * width;
-    Vector most[chains] = {zero, zero, zero, zero}, least[chains] = {zero, zero, zero, zero};
-    Vector nothing[chains] = {zero, zero, zero, zero};  // 0 * x: NaN if x is not a finite number
-    for (int64_t i = 0; i < width; i += Vector::lanes) {
-      const int chain = static_cast<int>(i / Vector::lanes) % chains;
-      const Vector v = width - i < Vector::lanes ? Vector::load(x + i, static_cast<int>(width - i)) : Vector::load(x + i);
-      most[chain] = larger(most[chain], v);
-      least[chain] = smaller(least[chain], v);
-      nothing[chain] = multiply_add(v, zero, nothing[chain]);
+    Range range, second;  // two chains, neither of which waits for the other
+    int64_t at = 0;
+    for (; at + 2 * Vector::lanes <= width; at += 2 * Vector::lanes) {
+      range.add(Vector::load(x + at));
+      second.add(Vector::load(x + at + Vector::lanes));
     }
-    const Vector both = larger(larger(larger(most[0], most[1]), larger(most[2], most[3])),
-                               zero - smaller(smaller(least[0], least[1]), smaller(least[2], least[3])));
-    const float largest = both.largest();
-    scales[r] = largest / 127.0f + ((nothing[0] + nothing[1]) + (nothing[2] + nothing[3])).sum();
+    for (; at < width; at += Vector::lanes)
+      range.add(Vector::load(x + at, width - at < Vector::lanes ? static_cast<int>(width - at) : Vector::lanes));
+    range.add(second);
+    const float largest = larger(range.most, Vector::zero() - range.least).largest();
+    scales[r] = largest / 127.0f + range.nothing.sum();
     // A row of zeros or of values that small: 127 / largest has no float, and any factor does.
     const float inverse = 127.0f / largest;
     const Vector factor = Vector::all(inverse < __FLT_MAX__ ? inverse : __FLT_MAX__);

@@ -27,18 +27,23 @@ void tile_of(const MultiplyTask& t, int64_t row, int rows, int panel, Prefetch& 
   }
 }
 
-void apply(const Epilogue& e, const float* sums, int64_t stride, int64_t first_row, int64_t rows) {
-  for (int64_t r = 0; r < rows; r++) {
-    const float* row = sums + r * stride;
-    for (int c = 0; c < e.columns; c += Vector::lanes) {
-      const int count = e.columns - c < Vector::lanes ? e.columns - c : Vector::lanes;
-      Vector x = Vector::load(row + c);
-      if (e.bias != nullptr) x = x + Vector::load(e.bias + c);
-      if (e.gelu) x = gelu(x);
-      if (e.residual != nullptr) x = x + Vector::load(e.residual + (first_row + r) * e.residual_stride + c, count);
-      x.store(e.result + (first_row + r) * e.result_stride + c, count);
-    }
+// One row of the result; all but the last group have a number of columns that is known here.
+inline void apply_row(const Epilogue& e, const float* sums, int64_t row, int columns) {
+  for (int c = 0; c < columns; c += Vector::lanes) {
+    const int count = columns - c < Vector::lanes ? columns - c : Vector::lanes;
+    Vector x = Vector::load(sums + c);
+    if (e.bias != nullptr) x = x + Vector::load(e.bias + c);
+    if (e.gelu) x = gelu(x);
+    if (e.residual != nullptr) x = x + Vector::load(e.residual + row * e.residual_stride + c, count);
+    x.store(e.result + row * e.result_stride + c, count);
   }
+}
+
+void apply(const Epilogue& e, const float* sums, int64_t stride, int64_t first_row, int64_t rows) {
+  if (e.columns == group_columns)
+    for (int64_t r = 0; r < rows; r++) apply_row(e, sums + r * stride, first_row + r, group_columns);
+  else
+    for (int64_t r = 0; r < rows; r++) apply_row(e, sums + r * stride, first_row + r, e.columns);
 }
 
 template <class Weight>

@@ -74,6 +74,10 @@ inline Vector multiply_add(Vector a, Vector b, Vector c) { return {a.v * b.v + c
 // Where one is not a number: the second.
 inline Vector larger(Vector a, Vector b) { return {a.v > b.v ? a.v : b.v}; }
 inline Vector smaller(Vector a, Vector b) { return {a.v < b.v ? a.v : b.v}; }
+inline bool any_above(Vector a, Vector b) {
+  const auto above = a.v > b.v;
+  return (above[0] | above[1] | above[2] | above[3]) != 0;
+}
 // Adding 1.5 * 2^23 leaves the nearest integer in the low bits; good below 2^22.
 inline Vector nearest_integer(Vector a) {
   const Vector shift = Vector::all(12582912.0f);

@@ -27,10 +27,13 @@ class RandomSource : public TensorSource {
       : seed_(seed), type_(type), context_(context), config_(config) {}
 
   bool has(const std::string& name) const override {
-    return name != "roberta.embeddings.token_type_embeddings.weight" &&
+    return name != "roberta.embeddings.token_type_embeddings.weight" && !ends_with(name, "key_value.weight") &&
            (name != "lm_head.decoder.weight" || !config_.tie_word_embeddings);
   }
   bool same(const std::string&, const std::string&) const override { return false; }
+  std::optional<PackedMatrix> packed(const std::string&, int64_t, int64_t, std::shared_ptr<MemoryBudget>) const override {
+    return std::nullopt;
+  }
   WeightType stored_type(const std::string&) const override { return WeightType::F32; }
   WeightType type(const std::string&) const override { return type_; }
 

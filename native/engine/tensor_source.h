@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "engine/config.h"
@@ -20,6 +21,9 @@ class TensorSource {
   // The type a matrix has where it comes from, and the one it is to be packed in.
   virtual WeightType stored_type(const std::string& name) const = 0;
   virtual WeightType type(const std::string& name) const = 0;
+  // A matrix that lies in memory packed already, counted in the budget, or nothing.
+  virtual std::optional<PackedMatrix> packed(const std::string& name, int64_t outputs, int64_t inputs,
+                                             std::shared_ptr<MemoryBudget> budget) const = 0;
   // Packs tensor [count, matrix.inputs] as outputs first ... first + count - 1.
   virtual void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const = 0;
   // Reads a tensor of `rows` x `columns` (rows 0: a vector) as float32.

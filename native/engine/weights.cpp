@@ -9,15 +9,6 @@
 namespace mask_predict {
 namespace {
 
-// A scale is NaN where an output had a value that is no finite number: no row of activations would be computed with it.
-void check_scales(const Operations& operations, const std::string& name, const PackedMatrix& matrix) {
-  if (matrix.type != WeightType::I8 || &operations != &cpu_operations) return;
-  for (int64_t i = 0; i < matrix.outputs; i++)
-    if (!std::isfinite(matrix.scales()[i]) || matrix.scales()[i] < 0)
-      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has values in row " + std::to_string(i) +
-                                              " that are not finite numbers");
-}
-
 int64_t padded(int64_t values) { return (values + cpu::panel_columns - 1) / cpu::panel_columns * cpu::panel_columns; }
 
 }  // namespace
@@ -63,15 +54,32 @@ PackedMatrix WeightsBuilder::empty(const std::string& name, WeightType type, int
 }
 
 PackedMatrix WeightsBuilder::matrix(const std::string& name, int64_t outputs, int64_t inputs) {
-  return matrix(name, source_.type(name), outputs, inputs);
+  std::optional<PackedMatrix> there = source_.packed(name, outputs, inputs, context_.budget);
+  if (!there) return matrix(name, source_.type(name), outputs, inputs);
+  check_scales(name, 0, outputs, *there);
+  step();
+  return std::move(*there);
 }
 
 PackedMatrix WeightsBuilder::matrix(const std::string& name, WeightType type, int64_t outputs, int64_t inputs) {
   PackedMatrix matrix = empty(name, type, outputs, inputs);
-  source_.pack(name, 0, outputs, matrix);
-  check_scales(*context_.device.operations, name, matrix);
+  fill(name, 0, outputs, matrix);
   step();
   return matrix;
+}
+
+void WeightsBuilder::fill(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) {
+  source_.pack(name, first, count, matrix);
+  check_scales(name, first, count, matrix);
+}
+
+// A scale is NaN where an output had a value that is no finite number: int8 has no place for it.
+void WeightsBuilder::check_scales(const std::string& name, int64_t first, int64_t count, const PackedMatrix& matrix) const {
+  if (matrix.type != WeightType::I8 || context_.device.operations != &cpu_operations) return;
+  for (int64_t i = first; i < first + count; i++)
+    if (!(std::isfinite(matrix.scales()[i]) && matrix.scales()[i] >= 0))
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has values in row " + std::to_string(i - first) +
+                                              " that are not finite numbers, which int8 cannot hold");
 }
 
 LinearWeights WeightsBuilder::linear(const std::string& name, int64_t outputs, int64_t inputs) {
@@ -82,6 +90,17 @@ NormWeights WeightsBuilder::norm(const std::string& name, int64_t width) {
   return {vector(name + ".weight", width), vector(name + ".bias", width)};
 }
 
+PackedMatrix WeightsBuilder::key_value(const std::string& attention, int64_t width) {
+  if (source_.has(attention + "key_value.weight")) return matrix(attention + "key_value.weight", 2 * width, width);
+  // One matrix has one type: where a file has two, the one that loses nothing.
+  const WeightType key = source_.type(attention + "key.weight"), value = source_.type(attention + "value.weight");
+  PackedMatrix matrix = empty(attention + "key.weight", key == value ? key : WeightType::F32, 2 * width, width);
+  fill(attention + "key.weight", 0, width, matrix);
+  fill(attention + "value.weight", width, width, matrix);
+  step();
+  return matrix;
+}
+
 LayerWeights WeightsBuilder::layer(int64_t index, const ModelConfig& c) {
   const std::string prefix = "roberta.encoder.layer." + std::to_string(index) + ".";
   const std::string attention = prefix + "attention.self.";
@@ -89,17 +108,11 @@ LayerWeights WeightsBuilder::layer(int64_t index, const ModelConfig& c) {
   const int64_t d = c.hidden;
   LayerWeights layer;
   layer.query = linear(attention + "query", d, d);
-  // One matrix has one type: where a file has two, the one that loses nothing.
-  const WeightType key = source_.type(attention + "key.weight"), value = source_.type(attention + "value.weight");
-  layer.key_value.matrix = empty(attention + "key.weight", key == value ? key : WeightType::F32, 2 * d, d);
-  source_.pack(attention + "key.weight", 0, d, layer.key_value.matrix);
-  source_.pack(attention + "value.weight", d, d, layer.key_value.matrix);
-  check_scales(*context_.device.operations, attention + "key.weight or value.weight", layer.key_value.matrix);
+  layer.key_value.matrix = key_value(attention, d);
   std::vector<float> biases(static_cast<size_t>(2 * d));
   source_.read(attention + "key.bias", 0, d, biases.data());
   source_.read(attention + "value.bias", 0, d, biases.data() + d);
   layer.key_value.bias = upload(biases, attention + "key.bias");
-  step();
   layer.attention_output = linear(prefix + "attention.output.dense", d, d);
   layer.attention_norm = norm(prefix + (pre ? "attention.self_attn_layer_norm" : "attention.output.LayerNorm"), d);
   layer.feed_forward_in = linear(prefix + "intermediate.dense", c.feed_forward, d);
@@ -139,7 +152,8 @@ std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) 
     if (!source_.has(decoder))
       throw Error(ErrorCode::ModelFormat,
                   "config.json says tie_word_embeddings: false, but there is no tensor \"" + decoder + "\"");
-    if (!source_.same(decoder, words)) weights->separate_decoder = matrix(decoder, c.vocabulary, d);
+    c.tie_word_embeddings = source_.same(decoder, words);
+    if (!c.tie_word_embeddings) weights->separate_decoder = matrix(decoder, c.vocabulary, d);
   }
   if (c.lengths > 0) {
     // Small, and a length that is off by one is another answer: not worth a quarter of its bytes.

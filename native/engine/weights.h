@@ -37,7 +37,7 @@ struct LayerWeights {
 };
 
 struct Weights {  // in a device's memory
-  ModelConfig config;               // mask_token_id and lengths are settled
+  ModelConfig config;               // mask_token_id, lengths and tie_word_embeddings are settled
   std::shared_ptr<MemoryBudget> budget;
   PackedMatrix words;               // [V, D]
   Buffer positions;                 // float32 [max_positions, D], token type row 0 added
@@ -81,6 +81,9 @@ class WeightsBuilder {
   PackedMatrix empty(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
   PackedMatrix matrix(const std::string& name, int64_t outputs, int64_t inputs);
   PackedMatrix matrix(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
+  void fill(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix);
+  void check_scales(const std::string& name, int64_t first, int64_t count, const PackedMatrix& matrix) const;
+  PackedMatrix key_value(const std::string& attention, int64_t width);
 
   const TensorSource& source_;
   const LoadContext& context_;
