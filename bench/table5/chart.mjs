@@ -22,7 +22,7 @@ export function lineChart({ title, subtitle, xLabel, yLabel, ticks, series }) {
   const drawn = series.filter(({ points }) => points.length > 0);
   const yTicks = powersAround([1, ...drawn.flatMap(({ points }) => points.map(([, y]) => y))]);
   const place = (value, from, to, begin, end) =>
-    begin + ((end - begin) * Math.log2(value / from)) / Math.log2(to / from || 2);
+    begin + ((end - begin) * Math.log2(value / from)) / (Math.log2(to / from) || 1);
   const right = width - frame.right;
   const bottom = height - frame.bottom;
   const x = (value) =>
@@ -51,9 +51,9 @@ export function lineChart({ title, subtitle, xLabel, yLabel, ticks, series }) {
     lines.push(text([x(tick), bottom + 20], String(tick), 'text-anchor="middle"'));
   }
   lines.push(text([(frame.left + right) / 2, height - 16], xLabel, 'text-anchor="middle"'));
-  const middle = round((frame.top + bottom) / 2);
+  const middle = (frame.top + bottom) / 2;
   lines.push(
-    text([18, middle * 1], yLabel, `text-anchor="middle" transform="rotate(-90 18 ${middle})"`),
+    text([18, middle], yLabel, `text-anchor="middle" transform="rotate(-90 18 ${middle})"`),
   );
 
   for (const { color, dashed, points } of drawn) {
