@@ -35,7 +35,8 @@ export class Contestant {
       this.#process.on('close', (code, signal) => {
         const lines = this.#complaints.trim().split('\n');
         const cause = lines.findLast((text) => /error/i.test(text)) ?? lines.at(-1);
-        this.#failure = new Error(`ended with ${signal ?? `code ${code}`}: ${cause.trim()}`);
+        const end = `ended with ${signal ?? `code ${code}`}`;
+        this.#failure = new Error(cause ? `${end}: ${cause.trim()}` : end);
         for (const { reject } of this.#waiting) reject(this.#failure);
         resolve();
       });
@@ -71,6 +72,7 @@ export class Contestant {
 
   /** Milliseconds of processor time used so far, to the clock tick (10 ms). */
   processorTime() {
+    if (this.#failure) throw this.#failure;
     const stat = readFileSync(`/proc/${this.#process.pid}/stat`, 'utf8');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return 10 * (Number(fields[11]) + Number(fields[12]));

@@ -55,8 +55,8 @@ async function bestSetting(row, shape) {
 }
 
 /**
- * Measures rows together: `results` has `{ row, setting, ms: [per round], tokens, peak, loadMs, idle }` for each that ran to
- * the end, and `{ row, reason }` for each that did not. `idle` is the part of a processor that a program used while
+ * Measures rows together: `results` has `{ row, setting, ms: [per round], tokens, peak, loadMs, idle }` for each that
+ * ran to the end, and `{ row, reason }` for each that did not. `idle` is the part of a processor that a program used while
  * others had their turn, `others` the part of all processors that programs outside the set used meanwhile.
  */
 export async function measure(rows, shape, rounds, progress) {
@@ -115,6 +115,7 @@ export async function measure(rows, shape, rounds, progress) {
     results.push({ row, setting, ms, tokens, peak, loadMs, idle: (total - own) / waiting });
     await contestant.stop();
   }
-  const others = Math.max(0, busyNow - used) / (elapsed * availableParallelism());
+  const possible = elapsed * availableParallelism();
+  const others = results.length > 0 ? Math.max(0, busyNow - used) / possible : 0;
   return { results, failed, others };
 }

@@ -45,7 +45,7 @@ export function install(peer) {
     });
   } catch (error) {
     const lines = String(error.stderr ?? error.message).split('\n');
-    throw new Error(`npm: ${lines.find((line) => line.startsWith('npm error')) ?? lines[0]}`);
+    throw new Error(lines.find((line) => line.startsWith('npm error')) ?? lines[0]);
   }
 }
 
