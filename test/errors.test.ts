@@ -42,10 +42,6 @@ t.test('options of loading', async (t) => {
       load({ device: 'cuda:99' }),
       /cuda.*(CUDA|driver|GPU|there are)/,
     ],
-    'a precision the CPU does not have': [
-      load({ device: 'cpu', precision: 'int8' }),
-      /precision 'int8'.*fp32/,
-    ],
   });
   await t.test('a device that is named is never replaced by another', async (t) => {
     const outcome = await Engine.load(embeddedModel, { device: 'cuda' }).catch((e: unknown) => e);

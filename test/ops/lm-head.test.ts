@@ -8,12 +8,15 @@ import { linearBound, logSumExpBound } from '../reference/bounds.js';
 import { closeness, sameBits } from '../reference/closeness.js';
 import { linear } from '../reference/ops.js';
 import { allowed, predictRow } from '../reference/prediction.js';
+import { quantizedLinear, quantizedLinearBound } from '../reference/quantized.js';
 import { Random } from '../reference/random.js';
 import { randomWeight, storeWeight, type StoredWeight } from '../reference/stored.js';
 import { badOptions, refuses } from './refusals.js';
-import { onDevice, variants, weightTypes, type Variant } from './variants.js';
+import { onDevice, packedPrecisions, variants, weightTypes, type Variant } from './variants.js';
 
 const pack = (w: StoredWeight) => packWeight(w.stored, w.type, w.rows, w.columns);
+const packAs = (precision: 'fp32' | 'int8', { stored, type, rows, columns }: StoredWeight) =>
+  packWeight(stored, type, rows, columns, { precision });
 
 interface Head {
   rows: number;
@@ -24,8 +27,9 @@ interface Head {
 }
 
 /** Logits and their bounds, row by row. */
-function reference({ rows, states, weight, bias, maskTokenId }: Head) {
-  const args = {
+function reference(head: Head, precision: 'fp32' | 'int8' = 'fp32') {
+  const { rows, states, weight, bias, maskTokenId } = head;
+  const plain = {
     input: states,
     weight: weight.exact,
     rows,
@@ -33,8 +37,9 @@ function reference({ rows, states, weight, bias, maskTokenId }: Head) {
     outer: weight.rows,
     bias,
   };
+  const args = precision === 'int8' ? quantizedLinear(plain) : plain;
   const logits = linear(args);
-  const bounds = linearBound(args);
+  const bounds = precision === 'int8' ? quantizedLinearBound(args) : linearBound(args);
   return Array.from({ length: rows }, (_, r) => {
     const row = logits.subarray(r * weight.rows, (r + 1) * weight.rows);
     const bound = bounds.subarray(r * weight.rows, (r + 1) * weight.rows);
@@ -44,10 +49,10 @@ function reference({ rows, states, weight, bias, maskTokenId }: Head) {
   });
 }
 
-function check(t: Test, head: Head, what: string): void {
+function check(t: Test, head: Head, what: string, precision: 'fp32' | 'int8' = 'fp32'): void {
   const { states, weight, bias, maskTokenId } = head;
-  const packed = pack(weight);
-  const rows = reference(head);
+  const packed = packAs(precision, weight);
+  const rows = reference(head, precision);
   for (const { name, options } of variants) {
     const result = lmHeadArgmax({ states, weight: packed, bias, maskTokenId }, options);
     rows.forEach(({ row, e, sumBound, expected }, r) => {
@@ -104,11 +109,48 @@ for (const type of weightTypes) {
   });
 }
 
+t.test('int8: within a few roundings of the quantized product', { skip: onDevice }, async (t) => {
+  const random = new Random(8);
+  for (const [rows, width, vocabulary, maskTokenId] of [
+    [1, 16, 5, 4],
+    [7, 37, 509, 508],
+    [40, 128, 528, 508],
+    [3, 768, 96, 95],
+    [5, 64, 4099, 4090],
+  ] as const)
+    check(
+      t as Test,
+      randomHead(random, 'fp32', rows, width, vocabulary, maskTokenId),
+      `[${rows}, ${width}] × ${vocabulary}`,
+      'int8',
+    );
+});
+
+t.test('a row with a state that is no number', async (t) => {
+  const random = new Random(9);
+  const { states, weight, bias, maskTokenId } = randomHead(random, 'fp32', 3, 64, 509, 508);
+  for (const precision of packedPrecisions) {
+    const packed = packAs(precision, weight);
+    const bad = states.slice();
+    bad[64 + 5] = NaN;
+    for (const { name, options } of variants) {
+      const good = lmHeadArgmax({ states, weight: packed, bias, maskTokenId }, options);
+      const { ids, logProbs } = lmHeadArgmax(
+        { states: bad, weight: packed, bias, maskTokenId },
+        options,
+      );
+      t.same([...ids], [good.ids[0], -1, good.ids[2]], `${name} ${precision}: ids`);
+      t.same([...logProbs], [good.logProbs[0], NaN, good.logProbs[2]], `${name}: log-probs`);
+    }
+  }
+});
+
 t.test('ids that are never predicted stay in the sum', async (t) => {
   for (const banned of [0, 1, 2, 508]) {
     const head = randomHead(new Random(2), 'fp32', 9, 64, 509, 508);
     head.bias[banned]! += 100;
-    check(t as Test, head, `${banned} by 100`);
+    for (const precision of packedPrecisions)
+      check(t as Test, head, `${precision}: ${banned} by 100`, precision);
     const expected = reference(head);
     t.ok(
       expected.every(({ expected }) => expected.logProb < -50),
@@ -180,32 +222,39 @@ t.test('a row is the same bits in any batch, on any number of threads', async (t
     4099,
     4098,
   );
-  const packed = pack(weight);
-  const run = (from: number, to: number, options: Variant['options']) => {
-    const part = states.subarray(from * width, to * width);
-    return lmHeadArgmax({ states: part, weight: packed, bias, maskTokenId }, options);
-  };
-  for (const { name, options } of variants) {
-    const all = run(0, 190, { ...options, threads: 1 });
-    for (const [from, to] of [
-      [0, 190],
-      [0, 1],
-      [189, 190],
-      [5, 12],
-      [60, 124],
-      [100, 133],
-    ] as const) {
-      const part = run(from, to, options);
-      t.same(part.ids, all.ids.subarray(from, to), `${name}: ids ${from} to ${to}`);
-      t.ok(sameBits(part.logProbs, all.logProbs.subarray(from, to)), `${name}: log-probs`);
-      t.ok(sameBits(part.logSumExp, all.logSumExp.subarray(from, to)), `${name}: log-sum-exp`);
+  for (const precision of packedPrecisions) {
+    const packed = packAs(precision, weight);
+    const run = (from: number, to: number, options: Variant['options']) => {
+      const part = states.subarray(from * width, to * width);
+      return lmHeadArgmax({ states: part, weight: packed, bias, maskTokenId }, options);
+    };
+    for (const { name, options } of variants) {
+      const all = run(0, 190, { ...options, threads: 1 });
+      for (const [from, to] of [
+        [0, 190],
+        [0, 1],
+        [189, 190],
+        [5, 12],
+        [60, 124],
+        [100, 133],
+      ] as const) {
+        const part = run(from, to, options);
+        const what = `${name} ${precision} ${from} to ${to}`;
+        t.same(part.ids, all.ids.subarray(from, to), `${what}: ids`);
+        t.ok(sameBits(part.logProbs, all.logProbs.subarray(from, to)), `${what}: log-probs`);
+        t.ok(sameBits(part.logSumExp, all.logSumExp.subarray(from, to)), `${what}: log-sum-exp`);
+      }
     }
   }
 });
 
 t.test('logitsAt', async (t) => {
   const random = new Random(6);
-  for (const type of weightTypes) {
+  const kinds = [
+    ...weightTypes.map((type) => [type, 'fp32'] as const),
+    ...(onDevice ? [] : [['fp32', 'int8'] as const]),
+  ];
+  for (const [type, precision] of kinds) {
     for (const [count, width, vocabulary] of [
       [1, 16, 5],
       [12, 37, 528],
@@ -213,16 +262,19 @@ t.test('logitsAt', async (t) => {
     ] as const) {
       const head = randomHead(random, type, count, width, vocabulary, vocabulary - 1);
       const { states, weight, bias, maskTokenId } = head;
-      const expected = reference(head);
+      const expected = reference(head, precision);
       const rows = random.integers(200, 0, count - 1);
       const ids = random.integers(200, 0, vocabulary - 1);
-      const packed = pack(weight);
+      const packed = packAs(precision, weight);
       for (const { name, options } of variants) {
         const logits = logitsAt({ states, weight: packed, bias, rows, ids }, options);
         const exact = [...rows].map((r, i) => expected[r]!.row[ids[i]!]!);
         const bound = [...rows].map((r, i) => expected[r]!.bound[ids[i]!]!);
         const { worst, where } = closeness(logits, exact, bound);
-        t.ok(worst <= 1, `${name} ${type} [${count}, ${width}] × ${vocabulary}: ${where}`);
+        t.ok(
+          worst <= 1,
+          `${name} ${type} ${precision} [${count}, ${width}] × ${vocabulary}: ${where}`,
+        );
         // lmHeadArgmax means the same logit, on the CPU to the bit: their difference to the log-sum-exp is
         // rounded, nothing more. A GPU adds up in another order.
         const best = lmHeadArgmax({ states, weight: packed, bias, maskTokenId }, options);

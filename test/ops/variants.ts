@@ -28,3 +28,6 @@ export const onDevice = Boolean(device);
 
 /** The weight types the operations take: on a GPU those of its float32 mode. */
 export const weightTypes = device ? (['fp32'] as const) : allWeightTypes;
+
+/** What `packWeight` may make of float32 values. */
+export const packedPrecisions = device ? (['fp32'] as const) : (['fp32', 'int8'] as const);
