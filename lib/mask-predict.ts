@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Engine } from './engine.js';
 import type { EngineLoadOptions } from './engine-options.js';
-import { invalidArgument, MaskPredictError } from './errors.js';
+import { invalidArgument, MaskPredictError, shown } from './errors.js';
 import { checkOptions, checkSignal, integerOption, seedOption } from './options.js';
 import type { Source, Target } from './sequences.js';
 import { Tokenizer } from './tokenizer.js';
@@ -239,7 +239,7 @@ export class MaskPredict {
     const encoded = labels.map((label, index) => this.#target(label, options, `label ${index}`));
     const lengths = encoded.map((label) => label.length - 2);
     if (lengths.some((length) => length !== lengths[0])) {
-      const list = labels.map((label, index) => `"${label}" has ${lengths[index]}`).join(', ');
+      const list = labels.map((label, index) => `${shown(label)} has ${lengths[index]}`).join(', ');
       throw invalidArgument(
         `labels must have the same number of tokens, or their length alone decides: ${list}`,
       );
@@ -330,7 +330,7 @@ export class MaskPredict {
       return { candidates: integerOption('length.candidates', candidates ?? NaN, NaN, 1, most) };
     }
     throw invalidArgument(
-      `length must be 'predict', a number of tokens or { candidates: number }, not ${String(length)}`,
+      `length must be 'predict', a number of tokens or { candidates: number }, not ${shown(length)}`,
     );
   }
 

@@ -1,5 +1,5 @@
 /** Checks of option objects: a misspelt name or a wrong type is an error that says what is allowed. */
-import { invalidArgument } from './errors.js';
+import { invalidArgument, shown } from './errors.js';
 
 /** Throws unless `options` is an object with no other keys than `allowed`. */
 export function checkOptions(call: string, options: unknown, allowed: readonly string[]): void {
@@ -24,7 +24,7 @@ export function integerOption(
   if (value === undefined) return otherwise;
   if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
     throw invalidArgument(
-      `${name} must be an integer from ${least} to ${most}, not ${String(value)}`,
+      `${name} must be an integer from ${least} to ${most}, not ${shown(value)}`,
     );
   }
   return value;
@@ -35,7 +35,7 @@ export function seedOption(name: string, value: unknown): bigint {
   if (typeof value === 'bigint') return BigInt.asUintN(64, value);
   if (typeof value === 'number' && Number.isSafeInteger(value))
     return BigInt.asUintN(64, BigInt(value));
-  throw invalidArgument(`${name} must be an integer or a BigInt, not ${String(value)}`);
+  throw invalidArgument(`${name} must be an integer or a BigInt, not ${shown(value)}`);
 }
 
 /** Throws unless `value` is undefined or an AbortSignal. */
