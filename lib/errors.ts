@@ -37,3 +37,17 @@ export class MaskPredictError extends Error {
 export function invalidArgument(message: string): MaskPredictError {
   return new MaskPredictError('ERR_INVALID_ARGUMENT', message);
 }
+
+/** A value for a message: short, whatever it is, and without calling anything of its own. */
+export function shown(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
+    case 'object':
+      return value === null ? 'null' : Array.isArray(value) ? 'an array' : 'an object';
+    case 'function':
+      return 'a function';
+    default:
+      return String(value);
+  }
+}

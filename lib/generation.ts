@@ -1,7 +1,7 @@
 /** What `generate` and `refine` are asked for, and what they give. */
 import type { NativeStopRule } from '../native/binding.cjs';
 import type { StopRule } from './engine-options.js';
-import { invalidArgument } from './errors.js';
+import { invalidArgument, shown } from './errors.js';
 import { checkOptions, integerOption, seedOption, stopOption } from './options.js';
 import type { Moments, Sequence, TargetOutcome } from './scheduling/call.js';
 import type { TargetPlan } from './scheduling/passes.js';
@@ -93,7 +93,7 @@ function readLength(length: unknown, longest: number): LengthOption {
     return { candidates: integerOption('length.candidates', candidates ?? NaN, NaN, 1, longest) };
   }
   throw invalidArgument(
-    `length must be 'predict', a number of tokens or { candidates: number }, not ${String(length)}`,
+    `length must be 'predict', a number of tokens or { candidates: number }, not ${shown(length)}`,
   );
 }
 

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Engine, nativeOf } from './engine.js';
 import type { EngineLoadOptions } from './engine-options.js';
-import { invalidArgument, MaskPredictError } from './errors.js';
+import { invalidArgument, MaskPredictError, shown } from './errors.js';
 import {
   readGenerateOptions,
   sum,
@@ -237,7 +237,9 @@ export class MaskPredict {
       );
       const lengths = encoded.map((label) => label.length - 2);
       if (lengths.some((length) => length !== lengths[0])) {
-        const list = labels.map((label, index) => `"${label}" has ${lengths[index]}`).join(', ');
+        const list = labels
+          .map((label, index) => `${shown(label)} has ${lengths[index]}`)
+          .join(', ');
         throw invalidArgument(
           `labels must have the same number of tokens, or their length alone decides: ${list}`,
         );

@@ -1,6 +1,6 @@
 /** Checks of option objects: a misspelt name or a wrong type is an error that says what is allowed. */
 import type { NativeStopRule } from '../native/binding.cjs';
-import { invalidArgument } from './errors.js';
+import { invalidArgument, shown } from './errors.js';
 
 /** Throws unless `options` is an object with no other keys than `allowed`. */
 export function checkOptions(call: string, options: unknown, allowed: readonly string[]): void {
@@ -25,7 +25,7 @@ export function integerOption(
   if (value === undefined) return otherwise;
   if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
     throw invalidArgument(
-      `${name} must be an integer from ${least} to ${most}, not ${String(value)}`,
+      `${name} must be an integer from ${least} to ${most}, not ${shown(value)}`,
     );
   }
   return value;
@@ -36,7 +36,7 @@ export function seedOption(name: string, value: unknown): bigint {
   if (typeof value === 'bigint') return BigInt.asUintN(64, value);
   if (typeof value === 'number' && Number.isSafeInteger(value))
     return BigInt.asUintN(64, BigInt(value));
-  throw invalidArgument(`${name} must be an integer or a BigInt, not ${String(value)}`);
+  throw invalidArgument(`${name} must be an integer or a BigInt, not ${shown(value)}`);
 }
 
 /** A {@link StopRule} as the addon takes it. */
@@ -50,11 +50,11 @@ export function stopOption(value: unknown): NativeStopRule {
       return Math.log(confidence);
     }
     throw invalidArgument(
-      `stop.confidence must be a probability above 0 and up to 1, not ${String(confidence)}`,
+      `stop.confidence must be a probability above 0 and up to 1, not ${shown(confidence)}`,
     );
   }
   throw invalidArgument(
-    `stop must be 'unchanged' or { confidence: probability }, not ${String(value)}`,
+    `stop must be 'unchanged' or { confidence: probability }, not ${shown(value)}`,
   );
 }
 

@@ -2,7 +2,7 @@
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { NativeConfig } from '../native/binding.cjs';
-import { invalidArgument, MaskPredictError } from './errors.js';
+import { invalidArgument, MaskPredictError, shown } from './errors.js';
 
 /** Throws unless `directory` is not there, is empty, or may be written over. */
 export async function checkFree(directory: unknown, overwrite: unknown): Promise<void> {
@@ -10,7 +10,7 @@ export async function checkFree(directory: unknown, overwrite: unknown): Promise
     throw invalidArgument('the directory to save to must be a string');
   }
   if (overwrite !== undefined && typeof overwrite !== 'boolean') {
-    throw invalidArgument(`overwrite must be true or false, not ${String(overwrite)}`);
+    throw invalidArgument(`overwrite must be true or false, not ${shown(overwrite)}`);
   }
   const files = await written(directory, () =>
     readdir(directory).catch((error: NodeJS.ErrnoException) => {

@@ -12,7 +12,7 @@
  * Encoding runs on the calling thread, at more than half a million ids per second. With `maxIds` it
  * stops when it has enough, so a long text costs little more than the part that is used.
  */
-import { invalidArgument, MaskPredictError } from './errors.js';
+import { invalidArgument, MaskPredictError, shown } from './errors.js';
 import { UNKNOWN_PIECE } from './sentencepiece-model.js';
 import { loadSentencePiece, type SentencePiece } from './sentencepiece.js';
 
@@ -257,11 +257,4 @@ function checkedOptions<T extends object>(options: T): T {
     throw invalidArgument(`options must be an object, got ${shown(options)}`);
   }
   return options;
-}
-
-/** A value for a message, short whatever it is. */
-function shown(value: unknown): string {
-  if (typeof value === 'number' || value === null || value === undefined) return String(value);
-  if (typeof value === 'string') return JSON.stringify(value.slice(0, 40));
-  return typeof value;
 }

@@ -3,7 +3,7 @@
  * exact within the subset; probabilities are over the subset and the four special tokens, so scores are higher
  * than over all ids, and with other scores other positions may be masked again.
  */
-import { invalidArgument } from './errors.js';
+import { invalidArgument, shown } from './errors.js';
 import { checkOptions, integerOption } from './options.js';
 import type { Tokenizer } from './tokenizer.js';
 
@@ -63,7 +63,7 @@ function scriptsOf(languages: unknown): string[] {
     const script = typeof language === 'string' ? likelyScript(language) : undefined;
     if (script === undefined) {
       throw invalidArgument(
-        `vocabulary.languages: "${String(language)}" is not the tag of a language with a known script; ` +
+        `vocabulary.languages: ${shown(language)} is not the tag of a language with a known script; ` +
           `BCP 47 tags are meant, such as 'de', 'zh' or 'sr-Latn'`,
       );
     }

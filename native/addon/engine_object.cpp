@@ -373,6 +373,9 @@ Napi::Value EngineObject::cancel(const Napi::CallbackInfo& info) {
 Napi::Value EngineObject::close(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     if (closed_) return closing_.Value();
+    // First, because it may be refused memory: then nothing has happened.
+    const Napi::Promise promise = executor_->close(info.Env(), [s = state_] { s->model.engine = nullptr; });
+    closing_ = Napi::Reference<Napi::Promise>::New(promise, 1);
     closed_ = true;
     for (const auto& weak : sources_)
       if (const auto handle = weak.lock()) handle->source = nullptr;
@@ -380,8 +383,6 @@ Napi::Value EngineObject::close(const Napi::CallbackInfo& info) {
     on_progress_.Reset();
     if (external_bytes_ > 0) Napi::MemoryManagement::AdjustExternalMemory(info.Env(), -external_bytes_);
     external_bytes_ = 0;
-    const Napi::Promise promise = executor_->close(info.Env(), [s = state_] { s->model.engine = nullptr; });
-    closing_ = Napi::Reference<Napi::Promise>::New(promise, 1);
     return promise;
   });
 }

@@ -1,23 +1,12 @@
 #include "addon/executor.h"
 
+#include <new>
+#include <system_error>
 #include <utility>
-#include <vector>
 
 #include "addon/environment.h"
 
 namespace mask_predict {
-
-struct Executor::Job {
-  Job(Napi::Env env, Work work, uint32_t id) : deferred(Napi::Promise::Deferred::New(env)), work(std::move(work)), id(id) {}
-
-  Napi::Promise::Deferred deferred;
-  Work work;
-  const uint32_t id;
-  std::atomic<bool> cancelled{false};
-  Answer answer;            // empty: failed
-  std::string code;
-  std::string text;
-};
 
 // Either an ended call, a message of a running one, or (neither) the thread's end.
 struct Executor::Message {
@@ -25,11 +14,42 @@ struct Executor::Message {
   std::function<void(Napi::Env)> call;
 };
 
+struct Executor::Job {
+  Job(Napi::Env env, Work work, uint32_t id)
+      : deferred(Napi::Promise::Deferred::New(env)), work(std::move(work)), id(id), end(std::make_unique<Message>()) {}
+
+  // On the executor's thread, where nothing may be thrown: a text that finds no memory is left out.
+  void fail(const char* with, const char* what) noexcept {
+    code = with;
+    try {
+      text = what;
+    } catch (const std::bad_alloc&) {
+    }
+  }
+
+  Napi::Promise::Deferred deferred;
+  Work work;
+  const uint32_t id;
+  std::atomic<bool> cancelled{false};
+  Answer answer;            // empty: failed
+  const char* code = "";
+  std::string text;
+  std::unique_ptr<Message> end;  // made with the job, so that its end needs no memory
+};
+
 Executor::Executor(Napi::Env env, std::function<void(bool)> idle) : env_(env), idle_(std::move(idle)) {
   channel_ = Channel::New(env, "mask-predict", 0, 1, this);
   channel_.Unref(env);
+  try {
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error& error) {
+    channel_.Release();
+    throw Error(ErrorCode::Device, std::string("the system refused a thread: ") + error.what());
+  } catch (...) {
+    channel_.Release();
+    throw;
+  }
   napi_add_env_cleanup_hook(env, environment_ends, this);
-  thread_ = std::thread([this] { run(); });
 }
 
 Executor::~Executor() { stop(); }
@@ -37,21 +57,20 @@ Executor::~Executor() { stop(); }
 Executor::Call Executor::submit(Napi::Env env, Work work) {
   auto job = std::make_shared<Job>(env, std::move(work), next_id_++);
   const Call call{job->deferred.Promise(), job->id};
-  if (pending_++ == 0) {
-    channel_.Ref(env);
-    idle_(false);
-  }
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     queue_.push_back(std::move(job));
+  }
+  if (pending_++ == 0) {
+    channel_.Ref(env);
+    idle_(false);
   }
   wake_.notify_one();
   return call;
 }
 
 void Executor::post(std::function<void(Napi::Env)> message) {
-  auto* posted = new Message{nullptr, std::move(message)};
-  if (channel_.NonBlockingCall(posted) != napi_ok) delete posted;
+  send(std::unique_ptr<Message>(new Message{nullptr, std::move(message)}));
 }
 
 void Executor::cancel(Napi::Env env, uint32_t id) {
@@ -70,18 +89,18 @@ void Executor::cancel(Napi::Env env, uint32_t id) {
 }
 
 Napi::Promise Executor::close(Napi::Env env, std::function<void()> last) {
+  std::deque<std::shared_ptr<Job>> waiting;
+  end_ = std::make_unique<Message>();
   closing_ = Napi::Promise::Deferred::New(env);
   const Napi::Promise promise = closing_->Promise();
   channel_.Ref(env);  // the process waits for the thread's end
   idle_(false);       // and so does the object
-  std::vector<std::shared_ptr<Job>> waiting;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
     last_ = std::move(last);
     if (running_) running_->cancelled.store(true);
-    waiting.assign(queue_.begin(), queue_.end());
-    queue_.clear();
+    waiting.swap(queue_);
   }
   wake_.notify_one();
   for (const auto& job : waiting) reject(env, *job, "ERR_DISPOSED", "the engine was closed during this call");
@@ -106,35 +125,32 @@ void Executor::run() {
     try {
       job->answer = job->work(job->cancelled);
     } catch (const Error& error) {
-      job->code = code_name(error.code);
-      job->text = error.what();
+      job->fail(code_name(error.code), error.what());
     } catch (const Cancelled&) {
-      job->code = "ERR_CANCELLED";
-      job->text = "the call was cancelled";
+      job->fail("ERR_CANCELLED", "the call was cancelled");
     } catch (const std::bad_alloc&) {
-      job->code = "ERR_OUT_OF_MEMORY";
-      job->text = "the system refused memory for this call";
+      job->fail("ERR_OUT_OF_MEMORY", "the system refused memory for this call");
     } catch (const std::exception& error) {
-      job->code = "ERR_DEVICE";
-      job->text = error.what();
+      job->fail("ERR_DEVICE", error.what());
     }
     job->work = nullptr;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       running_ = nullptr;
-      if (stopping_ && !job->answer) {
-        job->code = "ERR_DISPOSED";
-        job->text = "the engine was closed during this call";
-      }
+      if (stopping_ && !job->answer) job->fail("ERR_DISPOSED", "the engine was closed during this call");
     }
-    auto* message = new Message{std::move(job), nullptr};
-    if (channel_.NonBlockingCall(message) != napi_ok) delete message;
+    std::unique_ptr<Message> end = std::move(job->end);
+    end->job = std::move(job);
+    send(std::move(end));
   }
   // Only close() waits for a last message; after stop() there may be nobody left to receive it.
   if (!last) return;
   last();
-  auto* message = new Message{nullptr, nullptr};
-  if (channel_.NonBlockingCall(message) != napi_ok) delete message;
+  send(std::move(end_));
+}
+
+void Executor::send(std::unique_ptr<Message> message) {
+  if (channel_.NonBlockingCall(message.get()) == napi_ok) message.release();
 }
 
 void Executor::receive(Napi::Env env, Napi::Function, Executor* executor, Message* received) {
@@ -154,7 +170,7 @@ void Executor::receive(Napi::Env env, Napi::Function, Executor* executor, Messag
 }
 
 void Executor::settle(Napi::Env env, Job& job) {
-  if (!job.answer) return reject(env, job, job.code.c_str(), job.text);
+  if (!job.answer) return reject(env, job, job.code, job.text);
   try {
     job.deferred.Resolve(guarded(env, [&] { return job.answer(env); }));
   } catch (const Napi::Error& error) {

@@ -25,6 +25,7 @@ class Executor {
   using Work = std::function<Answer(const std::atomic<bool>& cancelled)>;
 
   // `idle` is called on the JavaScript thread when the first call begins (false) and when the last ends (true).
+  // Error(Device) if the system refuses a thread.
   Executor(Napi::Env env, std::function<void(bool)> idle);
   ~Executor();
   Executor(const Executor&) = delete;
@@ -52,6 +53,7 @@ class Executor {
   using Channel = Napi::TypedThreadSafeFunction<Executor, Message, receive>;
 
   void run();
+  void send(std::unique_ptr<Message> message);
   void settle(Napi::Env env, Job& job);
   void reject(Napi::Env env, Job& job, const char* code, const std::string& text);
   void stop();
@@ -69,6 +71,7 @@ class Executor {
   bool stopping_ = false;
   bool stopped_ = false;           // JavaScript thread only
   std::optional<Napi::Promise::Deferred> closing_;
+  std::unique_ptr<Message> end_;   // made by close(): that of the thread
   uint32_t pending_ = 0;           // JavaScript thread only
   uint32_t next_id_ = 1;
 };

@@ -20,7 +20,8 @@ async function fuzz(target, { seconds, inputs, seed }) {
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text));
   const code = await new Promise((resolve) => child.on('close', resolve));
   if (code !== 0) throw new Error(output.split('\n').slice(0, 80).join('\n'));
-  return Number(/# (\d+) inputs/.exec(output)[1]);
+  const counts = [...output.matchAll(/# (\d+) inputs/g)].map(([, count]) => Number(count));
+  return counts.reduce((sum, count) => sum + count, 0);
 }
 
 module.exports = { fuzz, missing: () => undefined, targets };

@@ -7,6 +7,9 @@ const path = require('node:path');
 const root = path.join(__dirname, '../..');
 
 const flavours = {
+  plain: { compiler: 'g++', sanitizers: '' },
+  simt: { compiler: 'g++', sanitizers: '', simt: true },
+  address: { compiler: 'g++', sanitizers: 'address,undefined' },
   fuzz: { compiler: 'clang++', sanitizers: 'fuzzer,address,undefined' },
 };
 
