@@ -100,6 +100,8 @@ function readLength(length: unknown, longest: number): LengthOption {
 /** A text that was written: the best of its targets. */
 export interface Written {
   target: Target;
+  scores: Float32Array;
+  /** Mean log-probability over the inner tokens. */
   score: number;
   iterations: number;
   moments: Moments;
@@ -121,12 +123,11 @@ export class Writing implements Sequence<Written> {
   }
 
   result(outcomes: TargetOutcome[], moments: Moments): Written {
-    const written = this.#targets.map((target, index) => ({
-      target,
-      score: meanScore(target),
-      iterations: outcomes[index]!.passes,
-      moments,
-    }));
+    const written = this.#targets.map((target, index) => {
+      const { scores } = target;
+      const score = sum(scores) / (scores.length - 2);
+      return { target, scores, score, iterations: outcomes[index]!.passes, moments };
+    });
     return written.reduce((a, b) => (b.score > a.score ? b : a));
   }
 }
@@ -138,11 +139,6 @@ function targetsOf(source: Source, length: LengthOption): Target[] {
   return source
     .predictLengths(count)
     .map((candidate, sequence) => source.target(candidate.length, { sequence }));
-}
-
-/** Mean log-probability over the inner tokens. */
-function meanScore(target: Target): number {
-  return sum(target.scores) / (target.length - 2);
 }
 
 export function sum(values: Float32Array): number {

@@ -65,11 +65,15 @@ export class MaskPredict {
   readonly tokenizer: Tokenizer;
   readonly #texts: TextReader;
   readonly #scheduler: Scheduler;
+  /** Tokens of the longest answer. */
+  readonly #longest: number;
 
   private constructor(engine: Engine, tokenizer: Tokenizer, scheduler: Scheduler) {
     this.engine = engine;
     this.tokenizer = tokenizer;
-    this.#texts = new TextReader(tokenizer, engine.config);
+    const { config } = engine;
+    this.#texts = new TextReader(tokenizer, config);
+    this.#longest = config.maxPositions - 4;
     this.#scheduler = scheduler;
   }
 
@@ -304,11 +308,6 @@ export class MaskPredict {
     return this.close();
   }
 
-  /** Tokens of the longest answer. */
-  get #longest(): number {
-    return this.engine.config.maxPositions - 4;
-  }
-
   async #run<R>(sequence: Sequence<R>, options: TextOptions): Promise<R> {
     const [result] = await this.#scheduler.run([sequence], readQueueing(options));
     return result!;
@@ -339,7 +338,7 @@ export class MaskPredict {
   }
 
   #result(
-    { target, score, iterations }: Written,
+    { target, scores, score, iterations }: Written,
     truncated: boolean,
     timings: Generation['timings'],
   ): Generation {
@@ -347,7 +346,7 @@ export class MaskPredict {
     return {
       text: this.tokenizer.decode(tokens),
       tokens,
-      tokenScores: target.scores.slice(1, -1),
+      tokenScores: scores.slice(1, -1),
       score,
       length: tokens.length,
       iterations,

@@ -67,35 +67,20 @@ interface NativeSource {
 /** null: never; `'unchanged'`; or the log-probability that all predicted tokens must reach. */
 type NativeStopRule = 'unchanged' | number | null;
 
-/** Sources and targets to go through one pass together; targets alone go on until the first has to leave. */
-interface AdvanceRequest {
-  sources: Int32Array[];
-  targets: NativeTarget[];
-  /**
-   * Four numbers for each target: T, passes done, the pass to stop after at the latest, and 1 if its tokens and
-   * scores are wanted as the last pass leaves them, before some are masked again.
-   */
-  plans: Int32Array;
-  /** Of those that are sampled; null if none is. */
-  seeds: (bigint | null)[] | null;
-  stops: NativeStopRule[] | null;
-  /** Of those that are weighed, not written: one pass, and the log-probabilities of these. */
-  candidates: (Int32Array[] | null)[] | null;
-}
-
 interface AdvanceResult {
   /** Passes that were run. */
   passes: number;
   /** One for each source, or why there was no room for it. */
   sources: (NativeSource | Error)[];
-  /** For each target, passes done in all, and 1 where no further one is needed. */
-  passed: Int32Array;
-  done: Uint8Array;
-  /** Entries only where asked for. */
-  views: ({ tokens: Int32Array<ArrayBuffer>; scores: Float32Array<ArrayBuffer> } | undefined)[];
-  logProbs: (Float32Array<ArrayBuffer>[] | undefined)[];
-  /** Entries only for targets whose logits were not numbers; they are as before. */
-  failures: (Error | undefined)[];
+  /** For each target, passes done in all, and whether no further one is needed. */
+  passed: number[];
+  done: boolean[];
+  /** Where asked for: tokens and scores as the last pass left them, before some were masked again. */
+  views?: { tokens: Int32Array<ArrayBuffer>; scores: Float32Array<ArrayBuffer> }[];
+  /** Of targets with candidates. */
+  logProbs?: Float32Array<ArrayBuffer>[][];
+  /** Of targets whose logits were not numbers; they are as before. */
+  failures?: Error[];
 }
 
 interface LoadOptions {
@@ -156,7 +141,20 @@ declare class NativeEngine {
     targets: NativeTarget[],
     candidates: Int32Array[][],
   ): Call<Float32Array<ArrayBuffer>[][]>;
-  advance(request: AdvanceRequest): Call<AdvanceResult>;
+  /**
+   * Sources and targets that go through one pass together; targets alone go on until the first has to leave. `plans`
+   * has four numbers for each target: T, passes done, the pass to stop after at the latest, and 1 if it is to be
+   * viewed. `seeds` of those that are sampled. `candidates` of those that are weighed, not written: one pass, and the
+   * log-probabilities of these. What only others have is null, as is a list of nothing but that.
+   */
+  advance(
+    sources: Int32Array[],
+    targets: NativeTarget[],
+    plans: Int32Array,
+    seeds: (bigint | null)[] | null,
+    stops: NativeStopRule[] | null,
+    candidates: (Int32Array[] | null)[] | null,
+  ): Call<AdvanceResult>;
   /** The last advance() ends well after the pass it is in. */
   interrupt(): void;
   /** Writes a model.safetensors of weights that are int8 on the CPU. */
@@ -169,7 +167,6 @@ declare namespace binding {
   export {
     Call,
     SamplingParameters,
-    AdvanceRequest,
     AdvanceResult,
     NativeStopRule,
     NativeConfig,

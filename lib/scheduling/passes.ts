@@ -1,5 +1,10 @@
 /** One native call: sources and targets that go through a pass together, and what became of each. */
-import type { NativeEngine, NativeStopRule } from '../../native/binding.cjs';
+import type {
+  AdvanceResult,
+  NativeEngine,
+  NativeSource,
+  NativeStopRule,
+} from '../../native/binding.cjs';
 import { Source, type Target } from '../sequences.js';
 
 /** What a target is to go through, from beginning to end. */
@@ -30,19 +35,11 @@ export interface PassView {
   scores: Float32Array;
 }
 
-export interface TargetResult {
-  passed: number;
-  done: boolean;
-  view: PassView | undefined;
-  logProbs: Float32Array[] | undefined;
-  failure: Error | undefined;
-}
-
-export interface PassResult {
-  passes: number;
+/** What a native call gives (AdvanceResult), its sources in the form the package shows them. */
+export interface PassResult extends Omit<AdvanceResult, 'sources' | 'views'> {
   /** For each source, or why there was no room for it. */
   sources: (Pick<Source, 'bytes' | 'dispose'> | Error)[];
-  targets: TargetResult[];
+  views?: PassView[];
 }
 
 /** What runs passes: an engine, or a test's imitation of one. One call at a time. */
@@ -59,9 +56,10 @@ export interface PassRunner {
 }
 
 export function nativeRunner(engine: NativeEngine): PassRunner {
+  let plans = new Int32Array(64);
   return {
     start(sources, targets) {
-      const plans = new Int32Array(4 * targets.length);
+      if (plans.length < 4 * targets.length) plans = new Int32Array(8 * targets.length);
       targets.forEach(({ plan, passed, until, watched }, index) => {
         plans.set([plan.iterations, passed, until, watched ? 1 : 0], 4 * index);
       });
@@ -69,26 +67,20 @@ export function nativeRunner(engine: NativeEngine): PassRunner {
         targets.some(({ plan }) => value(plan) != null)
           ? targets.map(({ plan }) => value(plan) ?? null)
           : null;
-      const { promise, id } = engine.advance({
+      const { promise, id } = engine.advance(
         sources,
-        targets: targets.map(({ plan }) => plan.target.native),
+        targets.map(({ plan }) => plan.target.native),
         plans,
-        seeds: each((plan) => plan.seed),
-        stops: each((plan) => plan.stop),
-        candidates: each((plan) => plan.candidates),
-      });
-      const read = promise.then(({ passes, sources, passed, done, views, logProbs, failures }) => ({
-        passes,
-        sources: sources.map((source) => (source instanceof Error ? source : new Source(source))),
-        targets: targets.map((_, index) => ({
-          passed: passed[index]!,
-          done: done[index] === 1,
-          view: views[index],
-          logProbs: logProbs[index],
-          failure: failures[index],
-        })),
-      }));
-      return { promise: read, id };
+        each((plan) => plan.seed),
+        each((plan) => plan.stop),
+        each((plan) => plan.candidates),
+      );
+      if (sources.length === 0)
+        return { promise: promise as Promise<AdvanceResult & { sources: [] }>, id };
+      const wrap = (source: NativeSource | Error) =>
+        source instanceof Error ? source : new Source(source);
+      const wrapped = promise.then((result) => ({ ...result, sources: result.sources.map(wrap) }));
+      return { promise: wrapped, id };
     },
     interrupt: () => engine.interrupt(),
     cancel: (id) => engine.cancel(id),

@@ -14,7 +14,7 @@ import type { Source } from '../sequences.js';
 import { Job, Pace, RunningTarget, ScheduledCall, type PacedView, type Sequence } from './call.js';
 import { publishIteration } from './diagnostics.js';
 import type { SchedulingOptions } from './options.js';
-import type { PassResult, PassRunner, TargetResult } from './passes.js';
+import type { PassResult, PassRunner } from './passes.js';
 import type { SourceCache, SourceEntry } from './source-cache.js';
 import { Statistics, type Ending, type ModelStatistics } from './statistics.js';
 
@@ -71,8 +71,12 @@ export class Scheduler {
   }
 
   /** Runs a call's sequences; their results in order. */
-  async run<R>(sequences: Sequence<R>[], options: ScheduledOptions): Promise<R[]> {
-    return this.#submit(sequences, options).promise as Promise<R[]>;
+  run<R>(sequences: Sequence<R>[], options: ScheduledOptions): Promise<R[]> {
+    try {
+      return this.#submit(sequences, options).promise as Promise<R[]>;
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
   }
 
   /**
@@ -185,7 +189,7 @@ export class Scheduler {
     } else if (!this.#awaited) {
       this.#awaited = true;
       // Not at once: calls that are made together begin together.
-      queueMicrotask(() => this.#start());
+      void Promise.resolve().then(() => this.#start());
     }
   }
 
@@ -305,7 +309,7 @@ export class Scheduler {
     const done: Job[] = [];
     flight.targets.forEach((target, index) => {
       if (target.job.call.ended) return;
-      if (this.#advanced(target, result.targets[index]!, done)) gone.add(target);
+      if (this.#advanced(target, result, index, done)) gone.add(target);
     });
     this.#running = this.#running.filter((target) => !gone.has(target));
     const refused: [Job[], Error][] = [];
@@ -331,22 +335,25 @@ export class Scheduler {
   }
 
   /** Takes over what a pass did with a target; whether it leaves. */
-  #advanced(target: RunningTarget, result: TargetResult, done: Job[]): boolean {
+  #advanced(target: RunningTarget, result: PassResult, index: number, done: Job[]): boolean {
     const { job, plan } = target;
     const { call } = job;
-    if (result.failure) {
-      this.#end(call, 'failed', result.failure);
+    const failure = result.failures?.[index];
+    if (failure) {
+      this.#end(call, 'failed', failure);
       return true;
     }
-    target.passed = result.passed;
-    call.pace?.deliver({ ...result.view!, iteration: result.passed, masked: plan.target.masked });
-    if (result.done) {
-      job.outcomes[target.index] = { passes: result.passed, logProbs: result.logProbs };
+    target.passed = result.passed[index]!;
+    const view = result.views?.[index];
+    if (view) call.pace!.deliver({ ...view, iteration: target.passed, masked: plan.target.masked });
+    if (result.done[index]) {
+      const logProbs = result.logProbs?.[index];
+      job.outcomes[target.index] = { passes: target.passed, logProbs };
       if (--job.left === 0) done.push(job);
     } else if (call.pace) {
       call.pace.resting = target;
     }
-    return result.done || call.pace !== undefined;
+    return result.done[index]! || call.pace !== undefined;
   }
 
   /** A sequence's source is there: its targets run from now on. */

@@ -95,18 +95,17 @@ std::vector<std::vector<int32_t>> read_candidates(const Napi::Value& value, cons
   return candidates;
 }
 
-std::vector<TargetWork> read_works(const Napi::Object& request, const Targets& targets, const ModelConfig& config) {
-  const View<int32_t> plans = read_integers(request.Get("plans"), "plans");
+std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackInfo& info, size_t next, const ModelConfig& config) {
+  const View<int32_t> plans = read_integers(info[next], "plans");
   constexpr int64_t each = 4;
-  if (plans.size != each * static_cast<int64_t>(targets.size())) invalid("plans must have 4 numbers for each target");
-  const auto list_of = [&](const char* name) -> std::optional<Napi::Array> {
-    const Napi::Value value = request.Get(name);
-    if (value.IsNull()) return std::nullopt;
-    const Napi::Array list = read_array(value, name);
+  if (plans.size < each * static_cast<int64_t>(targets.size())) invalid("plans must have 4 numbers for each target");
+  const auto list_of = [&](size_t argument, const char* name) -> std::optional<Napi::Array> {
+    if (info[argument].IsNull()) return std::nullopt;
+    const Napi::Array list = read_array(info[argument], name);
     if (list.Length() != targets.size()) invalid(std::string(name) + " must have one entry for each target");
     return list;
   };
-  const std::optional<Napi::Array> seeds = list_of("seeds"), stops = list_of("stops"), candidates = list_of("candidates");
+  const auto seeds = list_of(next + 1, "seeds"), stops = list_of(next + 2, "stops"), candidates = list_of(next + 3, "candidates");
   std::vector<TargetWork> works(targets.size());
   for (uint32_t i = 0; i < works.size(); i++) {
     TargetWork& work = works[i];

@@ -23,8 +23,8 @@ std::vector<int32_t> read_source_ids(const Napi::Value& value, const ModelConfig
 StopRule read_stop(const Napi::Value& value);
 std::vector<std::vector<int32_t>> read_candidates(const Napi::Value& value, const Target& target, uint32_t index,
                                                   const ModelConfig& config);
-// What an AdvanceRequest (binding.d.cts) says of its targets.
-std::vector<TargetWork> read_works(const Napi::Object& request, const Targets& targets, const ModelConfig& config);
+// What the arguments of advance() from the `next`-th on say of its targets: plans, seeds, stops, candidates.
+std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackInfo& info, size_t next, const ModelConfig& config);
 
 Napi::Array arrays_of(Napi::Env env, const std::vector<std::vector<float>>& values);
 

@@ -280,13 +280,11 @@ Napi::Value EngineObject::log_probs(const Napi::CallbackInfo& info) {
 Napi::Value EngineObject::advance(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     state();
-    if (!info[0].IsObject()) invalid("what to advance must be an object");
-    const Napi::Object request = info[0].As<Napi::Object>();
-    const Napi::Array array = read_array(request.Get("sources"), "sources");
+    const Napi::Array array = read_array(info[0], "sources");
     std::vector<std::vector<int32_t>> ids;
     for (uint32_t i = 0; i < array.Length(); i++) ids.push_back(read_source_ids(array.Get(i), *config_, i));
-    const Targets targets = read_targets(request.Get("targets"));
-    std::vector<TargetWork> works = read_works(request, targets, *config_);
+    const Targets targets = read_targets(info[1]);
+    std::vector<TargetWork> works = read_works(targets, info, 2, *config_);
     interrupted_ = std::make_shared<std::atomic<bool>>(false);
     return started(info.Env(), [this, s = state_, ids = std::move(ids), works = std::move(works), interrupted = interrupted_](
                                    const std::atomic<bool>& cancelled) mutable -> Executor::Answer {
@@ -314,33 +312,32 @@ Napi::Value EngineObject::advance(const Napi::CallbackInfo& info) {
           if (source) sources.Set(i, new_source_object(env, source));
           else sources.Set(i, make_error(env, "ERR_OUT_OF_MEMORY", failure).Value());
         }
-        std::vector<int32_t> passed;
-        std::vector<uint8_t> done;
-        Napi::Array views = Napi::Array::New(env, works.size()), log_probs = Napi::Array::New(env, works.size());
-        Napi::Array failures = Napi::Array::New(env);
+        Napi::Object result = Napi::Object::New(env);
+        // Made where there is something to put into them.
+        const auto put = [&](const char* name, uint32_t i, const Napi::Value& value) {
+          if (!result.Has(name)) result.Set(name, Napi::Array::New(env));
+          result.Get(name).As<Napi::Array>().Set(i, value);
+        };
+        Napi::Array passed = Napi::Array::New(env, works.size()), done = Napi::Array::New(env, works.size());
         for (uint32_t i = 0; i < works.size(); i++) {
           const TargetWork& work = works[i];
-          passed.push_back(static_cast<int32_t>(work.passed));
-          done.push_back(work.state == TargetWork::Done);
+          passed.Set(i, Napi::Number::New(env, static_cast<double>(work.passed)));
+          done.Set(i, Napi::Boolean::New(env, work.state == TargetWork::Done));
+          if (work.candidates) put("logProbs", i, arrays_of(env, work.log_probs));
           if (work.state == TargetWork::NotNumbers) {
             const Error error = not_numbers("logits");
-            failures.Set(i, make_error(env, code_name(error.code), error.what()).Value());
+            put("failures", i, make_error(env, code_name(error.code), error.what()).Value());
           }
-          if (work.candidates) log_probs.Set(i, arrays_of(env, work.log_probs));
           if (!work.watched) continue;
           Napi::Object view = Napi::Object::New(env);
           view.Set("tokens", new_integers(env, work.tokens.data(), work.tokens.size()));
           view.Set("scores", new_floats(env, work.scores.data(), work.scores.size()));
-          views.Set(i, view);
+          put("views", i, view);
         }
-        Napi::Object result = Napi::Object::New(env);
         result.Set("passes", Napi::Number::New(env, static_cast<double>(passes)));
         result.Set("sources", sources);
-        result.Set("passed", new_integers(env, passed.data(), passed.size()));
-        result.Set("done", new_bytes(env, done.data(), done.size()));
-        result.Set("failures", failures);
-        result.Set("views", views);
-        result.Set("logProbs", log_probs);
+        result.Set("passed", passed);
+        result.Set("done", done);
         return result;
       };
     });
