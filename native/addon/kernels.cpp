@@ -157,7 +157,8 @@ Napi::Value call_layer_norm(KernelCall& call) {
   if (!(epsilon > 0)) invalid("epsilon must be above 0");
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(input.size));
   call.operations().layer_norm(call.context, {call.in(input), rows, gain.size, call.in(gain), call.in(shift),
-                                              static_cast<float>(epsilon), call.out(output.Data(), input.size), nullptr});
+                                              static_cast<float>(epsilon), nullptr,
+                                              call.activations_out(output.Data(), input.size)});
   return output;
 }
 
@@ -180,8 +181,8 @@ Napi::Value call_gather_rows(KernelCall& call) {
   const View<int32_t> index = call.integers("index");
   call.check_range(index, "index", 0, call.rows(input, "input", width) - 1);
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(index.size * width));
-  call.operations().gather_rows(call.context, {call.in(input), ValueType::F32, call.in(index), index.size, width,
-                                               call.out(output.Data(), index.size * width)});
+  call.operations().gather_rows(call.context, {call.activations(input), call.context.activations, call.in(index), index.size,
+                                               width, call.activations_out(output.Data(), index.size * width)});
   return output;
 }
 

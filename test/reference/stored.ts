@@ -21,6 +21,15 @@ export function toBf16(value: number): number {
   return singleBits[0]! >>> 16;
 }
 
+/** The nearest bf16 values, ties to even. */
+export function roundedToBf16(values: Float32Array): Float32Array {
+  return values.map((value) => {
+    single[0] = value;
+    const bits = singleBits[0]!;
+    return fromBf16((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16);
+  });
+}
+
 export function fromFp16(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 31;
