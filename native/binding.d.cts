@@ -67,6 +67,7 @@ interface LoadOptions {
   memoryLimit: number;
   /** -1: from config.json. */
   maskTokenId: number;
+  deterministic: boolean;
 }
 
 interface RandomArchitecture {
@@ -97,6 +98,8 @@ declare class NativeEngine {
   readonly threads: number;
   /** Why 'auto' took the CPU although this build has CUDA kernels; empty otherwise. */
   readonly fallback: string;
+  /** What came of `deterministic: false`; empty without it. */
+  readonly note: string;
   memory(): NativeMemory;
   encode(ids: Int32Array[]): Call<NativeSource[]>;
   predict(targets: NativeTarget[], sampling: SamplingParameters | null): Call<void>;

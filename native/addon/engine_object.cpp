@@ -43,6 +43,7 @@ LoadOptions read_options(const Napi::Value& value) {
   options.threads = static_cast<int>(read_integer(object.Get("threads"), "threads", 0, 256));
   options.memory_limit = static_cast<uint64_t>(read_integer(object.Get("memoryLimit"), "memoryLimit", 0, int64_t{1} << 53));
   options.mask_token_id = read_integer(object.Get("maskTokenId"), "maskTokenId", -1, 1 << 24);
+  options.deterministic = read_boolean(object.Get("deterministic"), "deterministic");
   check_device(options.device, options.precision);
   return options;
 }
@@ -106,7 +107,7 @@ Napi::Function EngineObject::define(Napi::Env env) {
       {InstanceAccessor<&EngineObject::ready>("ready"), InstanceAccessor<&EngineObject::config>("config"),
        InstanceAccessor<&EngineObject::device>("device"), InstanceAccessor<&EngineObject::precision>("precision"),
        InstanceAccessor<&EngineObject::instruction_set>("instructionSet"),
-       InstanceAccessor<&EngineObject::fallback>("fallback"),
+       InstanceAccessor<&EngineObject::fallback>("fallback"), InstanceAccessor<&EngineObject::note>("note"),
        InstanceAccessor<&EngineObject::threads>("threads"), InstanceMethod<&EngineObject::memory>("memory"),
        InstanceMethod<&EngineObject::encode>("encode"), InstanceMethod<&EngineObject::predict>("predict"),
        InstanceMethod<&EngineObject::remask>("remask"), InstanceMethod<&EngineObject::decode>("decode"),
@@ -194,6 +195,9 @@ Napi::Value EngineObject::precision(const Napi::CallbackInfo& info) {
 }
 Napi::Value EngineObject::fallback(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.fallback); });
+}
+Napi::Value EngineObject::note(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.note); });
 }
 Napi::Value EngineObject::instruction_set(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.instruction_set); });

@@ -26,7 +26,7 @@ Context context_of(Napi::Env env, const Napi::Value& value) {
   Environment& environment = Environment::of(env);
   if (device != "cpu") {
     auto& open = environment.devices[device + " " + precision];
-    if (!open) open = std::make_unique<OpenDevice>(open_device(device, precision, 0));
+    if (!open) open = std::make_unique<OpenDevice>(open_device(device, precision, 0, true));
     return open->context;
   }
   if (precision != "fp32") invalid("precision must be 'fp32' on the CPU: weights bring their own type");

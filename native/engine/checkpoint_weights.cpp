@@ -124,7 +124,7 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, bool s
   config.lengths = length_rows;
 
   // Everything at once, so that a model that does not fit is refused before any of it is read.
-  const uint64_t bytes = packed_bytes(config, source.type(words), *context.device.operations);
+  const uint64_t bytes = packed_bytes(config, source.type(words), context.device);
   context.budget->reserve(bytes, "the model in " + directory);
   context.budget->release(bytes);
   return WeightsBuilder(source, context).build(config);

@@ -13,7 +13,7 @@
 namespace mask_predict {
 namespace {
 
-OpenDevice open_cpu(int threads) {
+OpenDevice open_cpu(int threads, bool deterministic) {
   OpenDevice device;
   const cpu::Kernels& kernels = cpu::kernels_for("");
   device.threads = threads > 0 ? threads : cpu::available_processors();
@@ -25,17 +25,21 @@ OpenDevice open_cpu(int threads) {
   device.name = "cpu";
   device.instruction_set = kernels.name;
   device.available_memory = available_memory();
+  if (!deterministic) device.note = "on the CPU deterministic: false makes no difference: nothing is gained by it";
   return device;
 }
 
 #if MASK_PREDICT_CUDA
 
-OpenDevice open_cuda(int index, bool float_activations) {
+OpenDevice open_cuda(int index, bool float_activations, bool deterministic) {
   OpenDevice device;
-  const std::shared_ptr<cuda::Stream> stream = cuda::open_stream(index);
+  const bool own_kernels = deterministic || float_activations;  // float32 is for verification: never TF32
+  if (!deterministic && float_activations) device.note = "precision 'fp32' uses no cuBLASLt: deterministic: false makes no difference";
+  const std::shared_ptr<cuda::Stream> stream = cuda::open_stream(index, own_kernels, device.note);
   device.context.operations = &cuda_operations;
   device.context.activations = float_activations ? ValueType::F32 : ValueType::BF16;
   device.context.stream = stream.get();
+  device.context.plain_copies = cuda::has_cublaslt(*stream);
   device.resources = stream;
   device.name = std::string(cuda::device_kind) + ":" + std::to_string(index);
   device.available_memory = cuda::available_memory(*stream);
@@ -83,22 +87,22 @@ void check_device(const std::string& asked, const std::string& precision) {
     throw Error(ErrorCode::Device, "precision 'fp16' is not available on device '" + device + "'; use 'bf16' or 'fp32'");
 }
 
-OpenDevice open_device(const std::string& asked, const std::string& precision, int threads) {
+OpenDevice open_device(const std::string& asked, const std::string& precision, int threads, bool deterministic) {
   check_device(asked, precision);
   const std::string device = asked == "auto" ? default_device() : asked;
 #if MASK_PREDICT_CUDA
-  if (is_cuda(device)) return open_cuda(index_of(device), precision == "fp32");
+  if (is_cuda(device)) return open_cuda(index_of(device), precision == "fp32", deterministic);
 #ifndef MASK_PREDICT_SIMT  // the emulated device is for tests: never chosen
   if (device == "auto" && precision != "fp16") {
     const std::string missing = cuda::why_unavailable();
-    if (missing.empty()) return open_cuda(0, precision == "fp32");
-    OpenDevice cpu = open_cpu(threads);
+    if (missing.empty()) return open_cuda(0, precision == "fp32", deterministic);
+    OpenDevice cpu = open_cpu(threads, deterministic);
     cpu.fallback = missing;
     return cpu;
   }
 #endif
 #endif
-  return open_cpu(threads);
+  return open_cpu(threads, deterministic);
 }
 
 }  // namespace mask_predict

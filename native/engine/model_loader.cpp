@@ -67,7 +67,7 @@ const char* name_of(WeightType type) {
 LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
                        const std::function<void(double)>& progress, const std::atomic<bool>& cancelled) {
   LoadedModel model;
-  model.device = open_device(options.device, options.precision, options.threads);
+  model.device = open_device(options.device, options.precision, options.threads, options.deterministic);
   const Context& device = model.device.context;
   const bool on_cpu = device.operations == &cpu_operations;
   model.memory_limit = options.memory_limit > 0 ? options.memory_limit : model.device.available_memory;
@@ -83,7 +83,7 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
     weights = random_weights(*request.random, type, request.seed, context);
   } else {
     const std::string key = identity_of(request.directory) + "\n" + model.device.name + " " +
-                            (stored ? "stored" : name_of(type)) + " " +
+                            (stored ? "stored" : name_of(type)) + (device.plain_copies ? " twice " : " ") +
                             std::to_string(options.mask_token_id);
     const auto entry = shared_entry(key);
     while (!entry->loading.try_lock_for(std::chrono::milliseconds(20)))

@@ -20,6 +20,7 @@ struct LoadOptions {
   int threads = 0;                 // 0: as many processors as the process may use
   uint64_t memory_limit = 0;       // 0: what the machine has available
   int64_t mask_token_id = -1;      // -1: from config.json
+  bool deterministic = true;       // a row's bits never depend on the rows beside it
 };
 
 struct ModelRequest {

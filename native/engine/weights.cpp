@@ -7,15 +7,20 @@
 namespace mask_predict {
 namespace {
 
+bool has_plain_copy(WeightType type, const Context& device) { return device.plain_copies && type == WeightType::BF16; }
+
 int64_t padded(int64_t values) { return (values + cpu::panel_columns - 1) / cpu::panel_columns * cpu::panel_columns; }
 
 }  // namespace
 
-uint64_t packed_bytes(const ModelConfig& c, WeightType type, const Operations& operations) {
+uint64_t packed_bytes(const ModelConfig& c, WeightType type, const Context& device) {
   const int64_t d = c.hidden, f = c.feed_forward;
-  const auto matrix = [&](int64_t outputs, int64_t inputs) { return operations.packed_bytes(type, outputs, inputs); };
-  const int64_t layer = matrix(d, d) * 2 + matrix(2 * d, d) + matrix(f, d) + matrix(d, f) + 4 * (9 * d + f);
-  int64_t bytes = c.layers * layer + matrix(c.vocabulary, d) + matrix(d, d) + 4 * (c.max_positions * d + 5 * d);
+  const auto matrix = [&](int64_t outputs, int64_t inputs) { return device.operations->packed_bytes(type, outputs, inputs); };
+  const auto linear = [&](int64_t outputs, int64_t inputs) {
+    return matrix(outputs, inputs) + (has_plain_copy(type, device) ? outputs * inputs * bytes_of(type) : 0);
+  };
+  const int64_t layer = linear(d, d) * 2 + linear(2 * d, d) + linear(f, d) + linear(d, f) + 4 * (9 * d + f);
+  int64_t bytes = c.layers * layer + matrix(c.vocabulary, d) + linear(d, d) + 4 * (c.max_positions * d + 5 * d);
   bytes += 4 * padded(c.vocabulary);
   if (!c.tie_word_embeddings) bytes += matrix(c.vocabulary, d);
   if (c.lengths > 0) bytes += matrix(c.lengths, d);
@@ -51,6 +56,14 @@ PackedMatrix WeightsBuilder::empty(const std::string& name, WeightType type, int
   return {type, outputs, inputs, Buffer(bytes, context_.budget, name, *operations.memory)};
 }
 
+PackedMatrix WeightsBuilder::empty_linear(const std::string& name, WeightType type, int64_t outputs, int64_t inputs) {
+  PackedMatrix matrix = empty(name, type, outputs, inputs);
+  if (has_plain_copy(type, context_.device))
+    matrix.plain = Buffer(static_cast<uint64_t>(outputs * inputs * bytes_of(type)), context_.budget, name,
+                          *context_.device.operations->memory);
+  return matrix;
+}
+
 PackedMatrix WeightsBuilder::matrix(const std::string& name, int64_t outputs, int64_t inputs) {
   PackedMatrix matrix = empty(name, source_.type(name), outputs, inputs);
   source_.pack(name, 0, outputs, matrix);
@@ -59,7 +72,11 @@ PackedMatrix WeightsBuilder::matrix(const std::string& name, int64_t outputs, in
 }
 
 LinearWeights WeightsBuilder::linear(const std::string& name, int64_t outputs, int64_t inputs) {
-  return {matrix(name + ".weight", outputs, inputs), vector(name + ".bias", outputs)};
+  const std::string weight = name + ".weight";
+  PackedMatrix matrix = empty_linear(weight, source_.type(weight), outputs, inputs);
+  source_.pack(weight, 0, outputs, matrix);
+  step();
+  return {std::move(matrix), vector(name + ".bias", outputs)};
 }
 
 NormWeights WeightsBuilder::norm(const std::string& name, int64_t width) {
@@ -75,7 +92,7 @@ LayerWeights WeightsBuilder::layer(int64_t index, const ModelConfig& c) {
   layer.query = linear(attention + "query", d, d);
   // One matrix has one type: where a file has two, the one that loses nothing.
   const WeightType key = source_.type(attention + "key.weight"), value = source_.type(attention + "value.weight");
-  layer.key_value.matrix = empty(attention + "key.weight", key == value ? key : WeightType::F32, 2 * d, d);
+  layer.key_value.matrix = empty_linear(attention + "key.weight", key == value ? key : WeightType::F32, 2 * d, d);
   source_.pack(attention + "key.weight", 0, d, layer.key_value.matrix);
   source_.pack(attention + "value.weight", d, d, layer.key_value.matrix);
   std::vector<float> biases(static_cast<size_t>(2 * d));

@@ -24,6 +24,8 @@ struct Context {
   const cpu::Kernels* kernels = nullptr;         // on the CPU
   cpu::ThreadPool* pool = nullptr;
   cuda::Stream* stream = nullptr;                // on a CUDA device
+  // Whether the layers' matrices are kept in row-major order too (packed_matrix.h), for products of many rows.
+  bool plain_copies = false;
   // Set while an operation runs: it may stop early, its result is not going to be used.
   const std::atomic<bool>* cancelled = nullptr;
 

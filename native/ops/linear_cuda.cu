@@ -2,7 +2,8 @@
 // plain multiply-adds in one order. Both give a row the same bits whatever the other rows and their number.
 //
 // Few rows: one launch makes the slices of the inner dimension side by side, another adds them up. Many rows: enough
-// blocks without that, each of which adds up all slices itself.
+// blocks without that, each of which adds up all slices itself; or, where rows' bits may depend on their number,
+// cuBLASLt, whose sums are finished as if they were one slice.
 #include <algorithm>
 #include <string>
 
@@ -48,20 +49,28 @@ void launch_tensor(const Stream& stream, const TensorLinear& a) {
          a);
 }
 
-// What one launch does: how many of the rows that are left, and in how many parts their sums come out.
+// What one launch does: how many of the rows that are left, in how many parts their sums come out, and who makes them.
 struct Step {
   int64_t rows;
   int parts;
+  bool by_library;
+
+  bool leaves_sums() const { return parts > 1 || by_library; }
 };
 
 Step next_step(const Stream& stream, const PackedMatrix& weight, int64_t rows_left, bool always_partials) {
+  if (stream.cublaslt && weight.plain && rows_left >= stream.library_rows) {
+    const int64_t rows = std::min(rows_left, rows_of_partials(stream, 1, weight.outputs));
+    const auto size = [](int64_t value) { return static_cast<int>(value); };
+    if (stream.cublaslt->can_multiply(size(rows), size(weight.outputs), size(weight.inputs))) return {rows, 1, true};
+  }
   int64_t rows = std::min(rows_left, most_rows);
   int parts = weight.type == WeightType::F32 ? 1 : inner_slices(weight.outputs, weight.inputs).slices;
   // Whether there are blocks enough for the device when each makes all slices.
   const int64_t blocks = int64_t{tiles(rows, 64)} * tiles(weight.outputs, block_outputs);
   if (blocks >= std::max(stream.processors * 3 / 4, 1)) parts = 1;
   if (parts > 1 || always_partials) rows = std::min(rows, rows_of_partials(stream, parts, weight.outputs));
-  return {rows, parts};
+  return {rows, parts, false};
 }
 
 // The sums of step.rows rows: bare, into `partials`, or if that is nullptr through the epilogue.
@@ -77,6 +86,10 @@ void multiply(const Context& context, const PackedMatrix& weight, const void* in
            LaunchShape{dim3(tiles(rows, float_rows), tiles(outputs, float_outputs)), dim3(float_threads),
                        float_shared_bytes, stream.handle, "linear_float", true},
            a);
+    return;
+  }
+  if (step.by_library) {
+    stream.cublaslt->multiply(stream.handle, weight.plain.as<void>(), input, rows, outputs, inputs, partials);
     return;
   }
   const InnerSlices slices = inner_slices(outputs, inputs);
@@ -135,8 +148,8 @@ void linear(const Context& context, const LinearArguments& arguments) {
                                   advance(arguments.output, first * outputs, output_bytes), arguments.gelu,
                                   arguments.output_type == ValueType::BF16};
     const char* input = advance(arguments.input, first * weight.inputs, input_bytes);
-    multiply(context, weight, input, step, step.parts > 1 ? stream.partials : nullptr, epilogue, wide);
-    if (step.parts > 1) {
+    multiply(context, weight, input, step, step.leaves_sums() ? stream.partials : nullptr, epilogue, wide);
+    if (step.leaves_sums()) {
       const ReduceLinear sums{stream.partials, step.parts, static_cast<int>(step.rows), static_cast<int>(outputs),
                               epilogue};
       wide ? launch_reduce<true>(stream, sums) : launch_reduce<false>(stream, sums);

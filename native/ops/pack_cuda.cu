@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cuda/packed_layout.h"
+#include "cuda/platform.h"
 #include "cuda/stream.h"
 #include "ops/packed_matrix.h"
 
@@ -84,6 +85,17 @@ void pack_bands(const Stream& stream, const PackSource& source, int64_t first, i
   }
 }
 
+// A block for each row of the copy.
+constexpr int plain_threads = 128;
+
+__global__ void __launch_bounds__(plain_threads)
+    plain_rows_kernel(const uint16_t* fragments, int64_t first, int64_t inputs, uint16_t* plain) {
+  wait_for_earlier_kernels();
+  const int64_t output = first + blockIdx.x;
+  for (int64_t k = threadIdx.x; k < inputs; k += plain_threads)
+    store_global(plain + output * inputs + k, load_global(fragments + fragment_index(output, k, inputs)));
+}
+
 }  // namespace
 
 int64_t packed_bytes(WeightType type, int64_t outputs, int64_t inputs) {
@@ -96,6 +108,13 @@ void pack(const Context& context, const PackSource& source, int64_t first, int64
   if (count == 0 || matrix.inputs == 0) return;
   const auto pack_rows = matrix.type == WeightType::F32 ? pack_floats : pack_bands;
   pack_rows(*context.stream, source, first, count, matrix);
+  if (matrix.plain) copy_plainly(context, first, count, matrix);
+}
+
+void copy_plainly(const Context& context, int64_t first, int64_t count, PackedMatrix& matrix) {
+  launch(plain_rows_kernel,
+         {dim3(static_cast<unsigned>(count)), dim3(plain_threads), 0, context.stream->handle, "plain_rows"},
+         matrix.data.as<const uint16_t>(), first, matrix.inputs, matrix.plain.as<uint16_t>());
 }
 
 }  // namespace mask_predict::cuda

@@ -30,6 +30,8 @@ struct PackedMatrix {
   int64_t outputs = 0;
   int64_t inputs = 0;
   Buffer data;
+  // On a CUDA device without determinism: the same in row-major order, as cuBLASLt reads it. Empty otherwise.
+  Buffer plain{};
 
   explicit operator bool() const { return static_cast<bool>(data); }
 
@@ -69,6 +71,8 @@ void unpack_row(const PackedMatrix& matrix, int64_t output, float* row);
 namespace cuda {
 int64_t packed_bytes(WeightType type, int64_t outputs, int64_t inputs);
 void pack(const Context& context, const PackSource& source, int64_t first, int64_t count, PackedMatrix& matrix);
+// Fills matrix.plain with outputs first ... first + count - 1 of a bfloat16 matrix.
+void copy_plainly(const Context& context, int64_t first, int64_t count, PackedMatrix& matrix);
 }  // namespace cuda
 
 }  // namespace mask_predict

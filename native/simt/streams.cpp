@@ -9,8 +9,26 @@
 #include <vector>
 
 #include "simt/block.h"
+#include "simt/dependency.h"
+#include "simt/library_work.h"
+#include "simt/memory.h"
 
 using Work = std::function<void()>;
+
+using mask_predict::simt::LibraryWork;
+
+namespace {
+
+// In its turn, with the device's memory in reach.
+bool enqueue_library_work(cudaStream_t stream, Work work) {
+  return mask_predict::simt::enqueue(stream, [work = std::move(work)] {
+           mask_predict::simt::forget_kernels();
+           const mask_predict::simt::DeviceMemoryInReach in_reach;
+           work();
+         }) == cudaSuccess;
+}
+
+}  // namespace
 
 struct CUgraph_st {
   std::vector<Work> nodes;
@@ -21,6 +39,7 @@ struct CUgraphExec_st {
 };
 
 struct CUstream_st {
+  const LibraryWork library_work{enqueue_library_work};  // first: it is what libraries find
   bool blocking = true;
   std::deque<Work> queue;
   uint64_t enqueued = 0, done = 0;

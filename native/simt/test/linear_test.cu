@@ -3,7 +3,7 @@
 // computed beside it. From the repository's root:
 //   g++ -std=c++20 -O2 -g1 -DMASK_PREDICT_SIMT -Wall -Wextra -Wconversion -Werror -Wno-unknown-pragmas -I native
 //     -o build/simt/linear_test native/simt/*.cpp native/engine/buffer.cpp native/ops/packed_matrix.cpp -pthread
-//     -x c++ native/ops/linear_cuda.cu native/ops/pack_cuda.cu native/simt/test/linear_test.cu
+//     -x c++ native/ops/linear_cuda.cu native/ops/pack_cuda.cu native/cuda/cublaslt.cu native/simt/test/linear_test.cu
 //   build/simt/linear_test [report]
 // The same with -O1 -fsanitize=address,undefined. `report` also prints the emulator's table of the memory accesses of
 // the last test.
