@@ -145,6 +145,7 @@ for (const schedule of schedules) {
 }
 deviceTest('test/simt-generate.test.ts', schedules[0], flavour);
 deviceTest('test/deterministic.test.ts', schedules[0], flavour);
+deviceTest('test/recordings.test.ts', schedules[0], flavour);
 if (!quick) {
   // Thousands of passes: without sanitizers.
   run('build simt', process.execPath, ['native/build.cjs', '--simt']);

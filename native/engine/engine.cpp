@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/error.h"
+#include "engine/room.h"
 
 namespace mask_predict {
 namespace {
@@ -113,6 +114,10 @@ void Engine::transform_states(int64_t rows) {
                                              static_cast<float>(c.layer_norm_epsilon), nullptr, workspace_.normed});
 }
 
+TargetBatch::Use Engine::use_of_iterations() const {
+  return context_.operations->begin_recording != nullptr ? TargetBatch::Use::Recorded : TargetBatch::Use::Once;
+}
+
 void Engine::throw_if_cancelled() const {
   if (context_.is_cancelled()) throw Cancelled();
 }
@@ -126,9 +131,13 @@ float* Engine::reserve_head(int64_t floats) {
   return head_memory_.as<float>();
 }
 
-Engine::Head Engine::best_ids(int64_t rows) {
+LmHeadPartial* Engine::reserve_partials(int64_t rows) {
   constexpr auto partial_floats = static_cast<int64_t>(sizeof(LmHeadPartial) / sizeof(float));
-  auto* partials = reinterpret_cast<LmHeadPartial*>(reserve_head(lm_head_ranges * rows * partial_floats));
+  return reinterpret_cast<LmHeadPartial*>(reserve_head(lm_head_ranges * rows * partial_floats));
+}
+
+Engine::Head Engine::best_ids(int64_t rows) {
+  LmHeadPartial* partials = reserve_partials(rows);
   const Head head{arena_.take<int32_t>(rows), arena_.take<float>(rows), arena_.take<float>(rows)};
   context_.operations->lm_head_argmax(
       context_, {workspace_.normed, rows, &weights_->decoder(), weights_->head_bias.as<float>(),
@@ -163,8 +172,8 @@ Engine::Head Engine::drawn_ids(const TargetBatch& batch, const TargetBatch::Iter
 void Engine::run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration,
                            const std::optional<Sampling>& sampling) {
   run_stack(context_, *weights_, iteration.pass, false, workspace_);
-  transform_states(iteration.masked);
-  const Head head = sampling ? drawn_ids(batch, iteration, *sampling) : best_ids(iteration.masked);
+  transform_states(iteration.masked_room);
+  const Head head = sampling ? drawn_ids(batch, iteration, *sampling) : best_ids(iteration.masked_room);
   throw_if_cancelled();
   batch.finish(context_, iteration, head.ids, head.log_probs);
 }
@@ -178,14 +187,17 @@ void Engine::run_iterations(const TargetBatch& batch, const std::vector<TargetBa
     }
   };
   // Sampling asks the device for positions in between: it cannot be recorded.
-  if (sampling || context_.operations->begin_recording == nullptr) return all();
+  if (sampling || use_of_iterations() == TargetBatch::Use::Once) return all();
   const auto address = [](const void* pointer) { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(pointer)); };
+  // First what the shape says the place of.
+  workspace_.reserve(iterations.front().pass.rows);
+  reserve_partials(iterations.front().masked_room);
   Recordings::Shape shape = batch.shape();
   shape.insert(shape.end(), {workspace_.address(), address(head_memory_.as<void>())});
   for (const TargetBatch::Iteration& iteration : iterations)
-    shape.insert(shape.end(), {static_cast<uint64_t>(iteration.masked), static_cast<uint64_t>(iteration.masked_again),
-                               static_cast<uint64_t>(iteration.pass.last_most_queries),
-                               address(iteration.pass.last_sequences), address(iteration.remask.counts)});
+    shape.insert(shape.end(), {static_cast<uint64_t>(iteration.masked_room), iteration.masks_again,
+                               address(iteration.masked_on_device), address(iteration.pass.last_sequences),
+                               address(iteration.remask.counts)});
   throw_if_cancelled();
   recordings_.run(shape, all);
 }
@@ -197,9 +209,10 @@ void Engine::predict(const Targets& all, const std::optional<Sampling>& sampling
     if (target->masked_count > 0) targets.push_back(target);
   in_passes(targets, [&](Targets part) {
     const std::vector<int32_t> none(part.size(), 0);
-    TargetBatch batch(std::move(part), arena_);
-    const int64_t iteration = sampling ? sampling->iteration : 1;
-    run_iterations(batch, {batch.plan(none, mask_token_id())}, sampling, iteration);
+    TargetBatch batch(std::move(part), arena_, use_of_iterations());
+    const int64_t iteration = sampling ? sampling->iteration : 1, masked = batch.masked_count();
+    const int64_t room = use_of_iterations() == TargetBatch::Use::Recorded ? room_for_rows(masked) : masked;
+    run_iterations(batch, {batch.plan(none, mask_token_id(), room)}, sampling, iteration);
     batch.publish(mask_token_id());
   });
 }
@@ -211,7 +224,7 @@ void Engine::remask(const Targets& targets, const std::vector<int32_t>& counts) 
     const auto begin = counts.begin() + static_cast<std::ptrdiff_t>(first);
     const std::vector<int32_t> part_counts(begin, begin + static_cast<std::ptrdiff_t>(part.size()));
     first += part.size();
-    TargetBatch batch(std::move(part), arena_);
+    TargetBatch batch(std::move(part), arena_, TargetBatch::Use::Once);
     batch.remask(context_, part_counts, mask_token_id());
     batch.publish(mask_token_id());
   });
@@ -243,7 +256,8 @@ std::vector<int32_t> Engine::decode(const Targets& targets, int64_t iterations, 
     done += part.size();
     for (int64_t t = 1; !part.empty();) {
       arena_.rewind({});
-      TargetBatch batch(part, arena_);
+      TargetBatch batch(part, arena_, use_of_iterations());
+      const int64_t maskable = batch.maskable_count();
       // Up to where the first target ends, or as many iterations as are worth recording together.
       const int64_t end = std::min<int64_t>(lasts.back() + 1, t + planned_iterations);
       std::vector<TargetBatch::Iteration> planned;
@@ -251,7 +265,11 @@ std::vector<int32_t> Engine::decode(const Targets& targets, int64_t iterations, 
         std::vector<int32_t> counts;
         for (size_t i = 0; i < part.size(); i++)
           counts.push_back(t < lasts[i] ? static_cast<int32_t>(part[i]->maskable_count * (iterations - t) / iterations) : 0);
-        planned.push_back(batch.plan(counts, mask_token_id()));
+        // Of N positions at most N (T - t + 1) / T are masked in pass t: the room depends on that of N, and on t and T.
+        int64_t room = batch.masked_count();
+        if (use_of_iterations() == TargetBatch::Use::Recorded)
+          room = room_for_rows((room_for_rows(maskable) * (iterations - t + 1) + iterations - 1) / iterations);
+        planned.push_back(batch.plan(counts, mask_token_id(), room));
       }
       run_iterations(batch, planned, sampling, t - static_cast<int64_t>(planned.size()));
       batch.publish(mask_token_id());
@@ -268,8 +286,8 @@ std::vector<std::vector<float>> Engine::states(const Targets& targets, const std
   context_.cancelled = &cancelled;
   std::vector<std::vector<float>> all;
   in_passes(targets, [&](Targets part) {
-    const TargetBatch batch(part, arena_);
-    run_stack(context_, *weights_, batch.pass(false), true, workspace_);
+    const TargetBatch batch(part, arena_, TargetBatch::Use::Once);
+    run_stack(context_, *weights_, batch.pass(), true, workspace_);
     const float* next = workspace_.states;
     for (const ActiveTarget& target : part) {
       const int64_t values = target->length() * config().hidden;
@@ -284,8 +302,8 @@ std::vector<std::vector<float>> Engine::logits(const Targets& targets, const std
   context_.cancelled = &cancelled;
   std::vector<std::vector<float>> all;
   in_passes(targets, [&](Targets part) {
-    const TargetBatch batch(part, arena_);
-    run_stack(context_, *weights_, batch.pass(false), false, workspace_);
+    const TargetBatch batch(part, arena_, TargetBatch::Use::Once);
+    run_stack(context_, *weights_, batch.pass(), false, workspace_);
     transform_states(batch.rows());
     const char* next = static_cast<const char*>(workspace_.normed);
     for (const ActiveTarget& target : part) {
@@ -307,11 +325,11 @@ std::vector<std::vector<std::vector<float>>> Engine::log_probs(
   context_.cancelled = &cancelled;
   std::vector<std::vector<std::vector<float>>> all;
   in_passes(targets, [&](Targets part) {
-    const TargetBatch batch(part, arena_);
+    const TargetBatch batch(part, arena_, TargetBatch::Use::Once);
     const int64_t rows = batch.masked_count();
     Head head{};
     if (rows > 0) {
-      run_stack(context_, *weights_, batch.pass(true), false, workspace_);
+      run_stack(context_, *weights_, batch.pass_of_masked(rows), false, workspace_);
       transform_states(rows);
       head = best_ids(rows);
       throw_if_cancelled();

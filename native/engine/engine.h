@@ -78,7 +78,9 @@ class Engine {
   // Iterations planned together, the first of which is iteration `first`.
   void run_iterations(const TargetBatch& batch, const std::vector<TargetBatch::Iteration>& iterations,
                       std::optional<Sampling> sampling, int64_t first);
+  TargetBatch::Use use_of_iterations() const;
   void throw_if_cancelled() const;
+  LmHeadPartial* reserve_partials(int64_t rows);
   Head best_ids(int64_t rows);
   Head drawn_ids(const TargetBatch& batch, const TargetBatch::Iteration& iteration, const Sampling& sampling);
   float* reserve_head(int64_t floats);

@@ -143,6 +143,15 @@ cudaError_t drain_all_streams() {
   return status;
 }
 
+namespace {
+GraphCounts graphs;  // under the runtime's lock
+}
+
+GraphCounts graph_counts() {
+  const std::lock_guard lock(runtime_mutex());
+  return graphs;
+}
+
 bool is_capturing(cudaStream_t handle) {
   const std::lock_guard lock(runtime_mutex());
   const CUstream_st* stream = find(handle);
@@ -284,6 +293,8 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* 
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  const std::lock_guard lock(runtime_mutex());
+  ++graphs.made;
   *executable = new CUgraphExec_st{graph->nodes};
   return cudaSuccess;
 }
@@ -291,6 +302,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return cudaSuccess; }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  const std::lock_guard lock(runtime_mutex());
+  ++graphs.started;
   for (const Work& node : executable->nodes) {
     const cudaError_t status = enqueue(stream, node);
     if (status != cudaSuccess) return status;
