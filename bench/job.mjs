@@ -1,4 +1,4 @@
-// npm run bench:job -- [--model xlm-r-base] [--precision fp32] [--threads 2] [--batch 1] [--iterations 4,10]
+// npm run bench:job -- [--model xlm-r-base] [--precision fp32|bf16|fp16|int8] [--threads 2] [--batch 1] [--iterations 4,10]
 //                      [--source 64] [--target 32] [--rounds 7] [--json]
 //
 // The whole job with random weights: encode the source, decode the target in T iterations. Prints the median and
@@ -48,9 +48,10 @@ if (!options.json) {
 
 const body = layers * (4 * hidden * hidden + 2 * hidden * feedForward);
 const head = hidden * hidden + hidden * (maskTokenId + 1);
-const bytes = engine.precision === 'fp32' ? 4 : 2;
+const bytes = { fp32: 4, int8: 1 }[engine.precision] ?? 2;
+const peak = engine.precision === 'int8' ? limit?.gops : limit?.gflops;
 const pass = (rows, weights) =>
-  limit ? Math.max((2 * rows * weights) / limit.gflops, (weights * bytes) / limit.gbs) / 1e6 : NaN;
+  limit ? Math.max((2 * rows * weights) / peak, (weights * bytes) / limit.gbs) / 1e6 : NaN;
 
 /** Milliseconds that no program on this machine can beat, for the dense products alone. */
 function floor(iterations) {

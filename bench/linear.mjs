@@ -1,9 +1,9 @@
 // npm run bench:linear -- [--threads 2] [--rounds 5] [--precision fp32] [--outer 250002]
 //
 // The dense product at the shapes of XLM-R base, weights cold (200 MB of matrices in turn), beside the bare packed
-// kernel of bench/native/roof.c: both in turn, `rounds` times. Prints for each shape the median and quartiles over
-// all calls, the fraction of the machine's arithmetic peak and of its bandwidth, and the ratio to the bare kernel
-// (above 1: ours is faster). One JSON line per shape with --json.
+// kernel of bench/native/roof.c (for int8 its VNNI one): both in turn, `rounds` times. Prints for each shape the median
+// and quartiles over all calls, the fraction of the machine's arithmetic peak (int8: of dot products of bytes) and of
+// its bandwidth, and the ratio to the bare kernel (above 1: ours is faster). One JSON line per shape with --json.
 import { parseArgs } from 'node:util';
 import { linear, packWeight } from '../dist/kernels.js';
 import { compiled, describeMachine, measured, spread } from './machine.mjs';
@@ -20,7 +20,9 @@ const { values: options } = parseArgs({
 const threads = Number(options.threads);
 const rounds = Number(options.rounds);
 const { precision } = options;
-const bytesPer = precision === 'fp32' ? 4 : 2;
+const bytesPer = { fp32: 4, int8: 1 }[precision] ?? 2;
+// What the values are before they are packed; bytes are made of float32.
+const type = precision === 'int8' ? 'fp32' : precision;
 
 const layers = [
   [768, 768],
@@ -33,21 +35,22 @@ const shapes = layers
   .flatMap(([inner, outer]) => [32, 96, 256].map((rows) => ({ rows, inner, outer })));
 
 const { text, limit } = describeMachine(threads);
+const peak = precision === 'int8' ? limit?.gops : limit?.gflops;
 const roof = compiled('roof');
 if (!options.json) {
   console.log(text);
   console.log(`linear, ${precision} weights, ${threads} threads, ${rounds} interleaved rounds\n`);
   console.log(
-    'rows  inner   outer       ms (quartiles)      GFLOP/s  of peak     GB/s   of bw  bare kernel ms   ratio',
+    'rows  inner   outer       ms (quartiles)        GOP/s  of peak     GB/s   of bw  bare kernel ms   ratio',
   );
 }
 
 /** Random values are cheap to make and no product of them is special. */
 function values(count) {
-  const array = precision === 'fp32' ? new Float32Array(count) : new Uint16Array(count);
+  const array = type === 'fp32' ? new Float32Array(count) : new Uint16Array(count);
   for (let i = 0; i < count; i++) {
     const value = ((i * 2654435761) % 1024) / 1024 - 0.5;
-    array[i] = precision === 'fp32' ? value : 0x3c00 + (i % 512);
+    array[i] = type === 'fp32' ? value : 0x3c00 + (i % 512);
   }
   return array;
 }
@@ -61,7 +64,10 @@ function weightsOf({ inner, outer }) {
     weights = {
       key,
       list: Array.from({ length: copies }, () =>
-        packWeight(plain, precision, outer, inner, { device: 'cpu' }),
+        packWeight(plain, type, outer, inner, {
+          device: 'cpu',
+          precision: precision === 'int8' ? 'int8' : 'fp32',
+        }),
       ),
     };
   }
@@ -83,16 +89,16 @@ for (const shape of shapes) {
       linear({ input, weight: list[call % list.length], bias, output }, { device: 'cpu', threads });
       ours.push(performance.now() - begun);
     }
-    const other = measured(roof, ['fp32', threads, rows, inner, outer, calls]);
+    const other = measured(roof, [precision === 'int8' ? 'u8s8' : 'fp32', threads, rows, inner, outer, calls]);
     if (other) bare.push(other.ms);
   }
   const time = spread(ours);
   const other = bare.length > 0 ? spread(bare).median : NaN;
-  const gflops = (2 * rows * inner * outer) / time.median / 1e6;
+  const gops = (2 * rows * inner * outer) / time.median / 1e6;
   const gbs = (inner * outer * bytesPer) / time.median / 1e6;
   if (options.json) {
     console.log(
-      JSON.stringify({ ...shape, precision, threads, ms: time, gflops, gbs, limit, bareMs: other }),
+      JSON.stringify({ ...shape, precision, threads, ms: time, gops, gbs, limit, bareMs: other }),
     );
     continue;
   }
@@ -103,8 +109,8 @@ for (const shape of shapes) {
       String(inner).padStart(6),
       String(outer).padStart(7),
       `${time.median.toFixed(3)} (${time.low.toFixed(3)}–${time.high.toFixed(3)})`.padStart(25),
-      gflops.toFixed(1).padStart(9),
-      part(gflops, limit?.gflops).padStart(8),
+      gops.toFixed(1).padStart(9),
+      part(gops, peak).padStart(8),
       gbs.toFixed(1).padStart(8),
       part(gbs, limit?.gbs).padStart(7),
       other.toFixed(3).padStart(15),

@@ -10,8 +10,11 @@ export interface EngineOptions {
    */
   device?: Device;
   /**
-   * How weight matrices are kept; arithmetic is float32 on the CPU. `'auto'` (default) and `'fp32'` keep
-   * what the checkpoint has, `'bf16'` and `'fp16'` narrow it. One the device does not have is `ERR_DEVICE`.
+   * How weight matrices are kept. On the CPU `'auto'` (default) and `'fp32'` keep what the checkpoint has, `'bf16'`
+   * and `'fp16'` narrow it; arithmetic is float32. `'int8'` rounds each output of a matrix to 255 steps, and in the
+   * products each row of activations too; what is between the products stays float32, as does the length
+   * predictor. A directory of {@link quantize} is int8 and takes `'auto'` or `'int8'` only. One the device does
+   * not have is `ERR_DEVICE`.
    */
   precision?: Precision;
   /** 1 … 256. Default: as many processors as the process may use. */
@@ -44,6 +47,11 @@ export interface EngineLoadOptions extends EngineOptions {
 export interface EngineRandomOptions extends EngineOptions {
   /** Seed of the weights. Default 0. */
   seed?: number | bigint;
+}
+
+export interface SaveOptions extends CallOptions {
+  /** Writes into a directory that has files already. Default false. */
+  overwrite?: boolean;
 }
 
 export interface CallOptions {

@@ -9,6 +9,8 @@ export type {
 } from './mask-predict.js';
 export { Engine } from './engine.js';
 export type { EngineConfig } from './engine.js';
+export { quantize } from './quantize.js';
+export type { QuantizeOptions } from './quantize.js';
 export { Source, Target } from './sequences.js';
 export type { Architecture, ArchitectureName } from './architectures.js';
 export type {
@@ -22,6 +24,7 @@ export type {
   Precision,
   PredictOptions,
   SamplingOptions,
+  SaveOptions,
 } from './engine-options.js';
 export { Tokenizer } from './tokenizer.js';
 export type { EncodeOptions, Encoding } from './tokenizer.js';

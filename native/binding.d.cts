@@ -27,6 +27,8 @@ interface NativeConfig {
   maskTokenId: number;
   norm: 'pre' | 'post';
   layerNormEpsilon: number;
+  /** Whether the head is the word embeddings. */
+  tieWordEmbeddings: boolean;
   parameters: number;
 }
 
@@ -116,6 +118,8 @@ declare class NativeEngine {
     targets: NativeTarget[],
     candidates: Int32Array[][],
   ): Call<Float32Array<ArrayBuffer>[][]>;
+  /** Writes a model.safetensors of weights that are int8 on the CPU. */
+  save(path: string): Call<void>;
   cancel(id: number): void;
   close(): Promise<void>;
 }

@@ -12,9 +12,10 @@ import type { Command } from './command.js';
 import { generate } from './generate.js';
 import { info } from './info.js';
 import { length } from './length.js';
+import { quantize } from './quantize.js';
 import { Output, OutputClosed, type Surroundings } from './output.js';
 
-const commands: Record<string, Command> = { generate, choose, length, info };
+const commands: Record<string, Command> = { generate, choose, length, info, quantize };
 
 const help = `Usage: mask-predict COMMAND [options]
 

@@ -7,6 +7,7 @@
 #include "addon/arguments.h"
 #include "addon/environment.h"
 #include "engine/model_loader.h"
+#include "engine/saved_weights.h"
 
 namespace mask_predict {
 namespace {
@@ -112,7 +113,7 @@ Napi::Function EngineObject::define(Napi::Env env) {
        InstanceMethod<&EngineObject::encode>("encode"), InstanceMethod<&EngineObject::predict>("predict"),
        InstanceMethod<&EngineObject::remask>("remask"), InstanceMethod<&EngineObject::decode>("decode"),
        InstanceMethod<&EngineObject::logits>("logits"), InstanceMethod<&EngineObject::states>("states"),
-       InstanceMethod<&EngineObject::log_probs>("logProbs"), InstanceMethod<&EngineObject::cancel>("cancel"),
+       InstanceMethod<&EngineObject::log_probs>("logProbs"), InstanceMethod<&EngineObject::save>("save"), InstanceMethod<&EngineObject::cancel>("cancel"),
        InstanceMethod<&EngineObject::close>("close")});
 }
 
@@ -182,6 +183,7 @@ Napi::Value EngineObject::config(const Napi::CallbackInfo& info) {
     set("maskTokenId", c.mask_token_id);
     object.Set("norm", c.norm == NormPlacement::Pre ? "pre" : "post");
     object.Set("layerNormEpsilon", c.layer_norm_epsilon);
+    object.Set("tieWordEmbeddings", c.tie_word_embeddings);
     set("parameters", c.parameters());
     return object;
   });
@@ -353,6 +355,17 @@ Napi::Value EngineObject::log_probs(const Napi::CallbackInfo& info) {
         for (uint32_t i = 0; i < all.size(); i++) result.Set(i, arrays_of(env, all[i]));
         return result;
       };
+    });
+  });
+}
+
+Napi::Value EngineObject::save(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    state();
+    const std::string path = read_string(info[0], "the file to save to");
+    return started(info.Env(), [s = state_, path](const std::atomic<bool>& cancelled) -> Executor::Answer {
+      save_weights(s->engine().weights(), path, cancelled);
+      return [](Napi::Env env) { return env.Undefined(); };
     });
   });
 }

@@ -39,6 +39,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value logits(const Napi::CallbackInfo& info);
   Napi::Value states(const Napi::CallbackInfo& info);
   Napi::Value log_probs(const Napi::CallbackInfo& info);
+  Napi::Value save(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 

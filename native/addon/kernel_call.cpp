@@ -11,7 +11,7 @@
 
 namespace mask_predict {
 
-Context context_of(Napi::Env env, const Napi::Value& value) {
+Context context_of(Napi::Env env, const Napi::Value& value, std::string* asked) {
   const Napi::Object options = value.IsObject() ? value.As<Napi::Object>() : Napi::Object::New(env);
   const auto text = [&](const char* name, const char* otherwise) {
     const Napi::Value given = options.Get(name);
@@ -29,7 +29,10 @@ Context context_of(Napi::Env env, const Napi::Value& value) {
     if (!open) open = std::make_unique<OpenDevice>(open_device(device, precision, 0, true));
     return open->context;
   }
-  if (precision != "fp32") invalid("precision must be 'fp32' on the CPU: weights bring their own type");
+  if (asked != nullptr)
+    *asked = precision;
+  else if (precision != "fp32")
+    invalid("precision must be 'fp32' on the CPU: weights bring their own type");
   auto& pool = environment.pools[size];
   if (!pool) pool = std::make_unique<cpu::ThreadPool>(size);
   Context context;

@@ -15,8 +15,9 @@ namespace mask_predict {
 
 inline constexpr napi_type_tag weight_tag = {0x6d61736b2d707265, 0x646963742d777467};
 
-// The context of `options.device` ('cpu' if undefined), with its instruction set and threads, or its precision.
-Context context_of(Napi::Env env, const Napi::Value& options);
+// The context of `options.device` ('cpu' if undefined), with its instruction set and threads, or its precision: on the
+// CPU 'fp32', or what `precision` holds, which then says what is asked for.
+Context context_of(Napi::Env env, const Napi::Value& options, std::string* precision = nullptr);
 
 class KernelCall {
  public:

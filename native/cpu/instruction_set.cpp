@@ -13,8 +13,10 @@ std::vector<const Kernels*> supported() {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
+      if (__builtin_cpu_supports("avx512vnni")) sets.push_back(&kernels_avx512vnni);
       sets.push_back(&kernels_avx512);
+    }
     sets.push_back(&kernels_avx2);
   }
 #endif

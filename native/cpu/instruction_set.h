@@ -9,7 +9,7 @@
 namespace mask_predict::cpu {
 
 // Names the machine has, best first; the environment variable MASK_PREDICT_ISA removes those above the one it
-// names ("avx512", "avx2", "portable"; anything else is Error(Device)).
+// names ("avx512vnni", "avx512", "avx2", "portable"; anything else is Error(Device)).
 std::vector<std::string> instruction_sets();
 
 // The kernels of one of them; "" is the best. Error(Device) if the machine does not have it.

@@ -11,10 +11,16 @@
 
 namespace mask_predict::cpu {
 
-enum class WeightType : uint8_t { F32, F16, BF16 };
+enum class WeightType : uint8_t { F32, F16, BF16, I8 };
 
 inline constexpr int panel_columns = 16;                 // columns of B that belong together in memory
 inline constexpr int group_columns = 3 * panel_columns;  // columns of B that one pass over A computes
+
+// Bytes: activations are quantized row by row, x = scale * (byte - 128) with -127 ... 127 steps of scale = largest
+// |x| / 127, and so are weights output by output, as signed bytes. Their products are added up four at a time as
+// 32-bit integers, which no order, instruction set or number of threads can change.
+inline constexpr int bytes_per_step = 4;
+inline constexpr int64_t most_byte_inputs = 133143;  // times 127 * 127 is what 32 bits hold
 
 // result = activation(sums + bias) + residual, for the columns of one group.
 struct Epilogue {
@@ -29,19 +35,23 @@ struct Epilogue {
 
 // sums[row][column] (+)= sum over k of input[row][k] * group[k][column]
 struct MultiplyTask {
-  const float* input;      // [rows, inner], row stride input_stride
+  const void* input;       // [rows, inner], row stride input_stride: float32, or bytes of `quantize` for I8
   int64_t input_stride;
   int64_t rows;
-  const void* group;       // [inner][columns], packed
+  const void* group;       // [inner][columns], packed; for I8 [inner / 4, rounded up][columns][4]
   WeightType type;
   int64_t inner;
   int columns;             // 16, 32 or 48
   float* sums;             // [rows][columns], row stride sums_stride
   int64_t sums_stride;
-  bool accumulate;         // go on from what sums holds
+  bool accumulate;         // go on from what sums holds; not for I8
   const char* prefetch;    // memory needed next, or nullptr
   int64_t prefetch_bytes;
   const Epilogue* epilogue = nullptr;  // applied to each tile of rows when it is done
+  // For I8: sums = integer * (input_scales[row] * weight_scales[column]).
+  const float* input_scales = nullptr;     // [rows]
+  const float* weight_scales = nullptr;    // [columns]
+  const int32_t* weight_sums = nullptr;    // [columns]: of the column's bytes
 };
 
 // What one row has seen of the vocabulary so far (kernels_lm_head.h).
@@ -66,6 +76,9 @@ struct Kernels {
   const char* name;
   void (*multiply)(const MultiplyTask&);
   void (*head_update)(const HeadTask&);
+  // Rows [width] as bytes; row stride `stride`, at least width rounded up to 16, bytes beyond the width are 128. The
+  // scale of a row that holds a NaN or an infinity is NaN.
+  void (*quantize)(const float* input, int64_t rows, int64_t width, uint8_t* bytes, int64_t stride, float* scales);
   // Rows of scores [keys] become probabilities: exp(scale * (score - largest)) / their sum.
   void (*softmax)(float* scores, int64_t rows, int64_t stride, int64_t keys, float scale);
   // output[row] = (x - mean) / sqrt(variance + epsilon) * gain + shift; output may be input.
@@ -75,7 +88,7 @@ struct Kernels {
   void (*add)(float* sum, const float* row, int64_t width);
   // exp((x - largest) * inverse_temperature), in place.
   void (*exponentials)(float* values, int64_t count, float largest, float inverse_temperature);
-  // sum over k of input[k] * weights[k * stride], in the order of `multiply`.
+  // sum over k of input[k] * weights[k * stride], in the order of `multiply`. Not for I8.
   float (*dot)(const float* input, const void* weights, WeightType type, int64_t stride, int64_t inner);
 };
 
@@ -83,6 +96,7 @@ extern const Kernels kernels_portable;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
+extern const Kernels kernels_avx512vnni;
 #endif
 
 }  // namespace mask_predict::cpu

@@ -1,6 +1,6 @@
-// The matrix product every dense operation is made of: a tile of rows by up to three 16-column panels, its sums
-// in registers, one addition per step of the inner dimension and in its order. The last tile of an odd number of
-// rows is a smaller one: each sum is the same chain of additions in any tile. Included after kernels_math.h.
+// The matrix product every dense operation is made of, tile by tile. The last tile of an odd number of rows is a
+// smaller one: each sum is the same chain of additions in any tile. Included after kernels_tile.h and
+// kernels_byte_tile.h.
 #pragma once
 
 #include "kernels.h"
@@ -10,112 +10,48 @@ namespace {
 using mask_predict::cpu::Epilogue;
 using mask_predict::cpu::group_columns;
 using mask_predict::cpu::MultiplyTask;
-using mask_predict::cpu::panel_columns;
 using mask_predict::cpu::WeightType;
-
-constexpr int panel_vectors = panel_columns / Vector::lanes;
-
-struct WeightF32 {
-  using Element = float;
-  static Vector load(const float* p) { return Vector::load(p); }
-  static float value(float x) { return x; }
-};
-struct WeightF16 {
-  using Element = uint16_t;
-  static Vector load(const uint16_t* p) { return Vector::load_fp16(p); }
-  static float value(uint16_t x) { return half_to_float(x); }
-};
-struct WeightBF16 {
-  using Element = uint16_t;
-  static Vector load(const uint16_t* p) { return Vector::load_bf16(p); }
-  static float value(uint16_t x) {
-    const uint32_t bits = static_cast<uint32_t>(x) << 16;
-    float f;
-    __builtin_memcpy(&f, &bits, sizeof f);
-    return f;
-  }
-};
-
-// How much of the coming weights each four steps of the inner dimension ask for.
-struct Prefetch {
-  const char* next;
-  const char* end;
-  int lines;
-  void step() {
-    for (int i = 0; i < lines && next < end; i++, next += 64) __builtin_prefetch(next, 0, 2);
-  }
-};
-
-template <int Rows, int Panels, class Weight>
-void tile(const float* input, int64_t stride, const typename Weight::Element* b, int b_stride, int64_t inner,
-          float* totals, int64_t totals_stride, bool accumulate, Prefetch& prefetch) {
-  constexpr int vectors = Panels * panel_vectors;
-  Vector sums[Rows][vectors];
-#pragma GCC unroll 8
-  for (int r = 0; r < Rows; r++)
-#pragma GCC unroll 4
-    for (int c = 0; c < vectors; c++)
-      sums[r][c] = accumulate ? Vector::load(totals + r * totals_stride + c * Vector::lanes) : Vector::zero();
-
-  const auto step = [&](int64_t k) __attribute__((always_inline)) {
-    const typename Weight::Element* row = b + k * b_stride;
-    Vector weights[vectors];
-#pragma GCC unroll 4
-    for (int c = 0; c < vectors; c++) weights[c] = Weight::load(row + c * Vector::lanes);
-#pragma GCC unroll 8
-    for (int r = 0; r < Rows; r++) {
-      const Vector x = Vector::all(input[r * stride + k]);
-#pragma GCC unroll 4
-      for (int c = 0; c < vectors; c++) sums[r][c] = multiply_add(x, weights[c], sums[r][c]);
-    }
-  };
-  int64_t k = 0;
-  for (; k + 4 <= inner; k += 4) {
-    prefetch.step();
-    step(k);
-    step(k + 1);
-    step(k + 2);
-    step(k + 3);
-  }
-  for (; k < inner; k++) step(k);
-
-#pragma GCC unroll 8
-  for (int r = 0; r < Rows; r++)
-#pragma GCC unroll 4
-    for (int c = 0; c < vectors; c++) sums[r][c].store(totals + r * totals_stride + c * Vector::lanes);
-}
 
 template <int Rows, int Panels, class Weight>
 void tile_of(const MultiplyTask& t, int64_t row, int rows, int panel, Prefetch& prefetch) {
   if constexpr (Rows > 1) {
     if (rows < Rows) return tile_of<Rows - 1, Panels, Weight>(t, row, rows, panel, prefetch);
   }
-  tile<Rows, Panels, Weight>(t.input + row * t.input_stride, t.input_stride,
-                             static_cast<const typename Weight::Element*>(t.group) + panel * panel_columns,
-                             t.columns, t.inner, t.sums + row * t.sums_stride + panel * panel_columns,
-                             t.sums_stride, t.accumulate, prefetch);
+  float* sums = t.sums + row * t.sums_stride + panel * panel_columns;
+  if constexpr (Weight::bytes) {
+    byte_tile<Rows, Panels, Weight>(t, row, panel * panel_columns, sums, prefetch);
+  } else {
+    tile<Rows, Panels, Weight>(static_cast<const float*>(t.input) + row * t.input_stride, t.input_stride,
+                               static_cast<const typename Weight::Element*>(t.group) + panel * panel_columns,
+                               t.columns, t.inner, sums, t.sums_stride, t.accumulate, prefetch);
+  }
+}
+
+// One row of the result; all but the last group have a number of columns that is known here.
+inline void apply_row(const Epilogue& e, const float* sums, int64_t row, int columns) {
+  for (int c = 0; c < columns; c += Vector::lanes) {
+    const int count = columns - c < Vector::lanes ? columns - c : Vector::lanes;
+    Vector x = Vector::load(sums + c);
+    if (e.bias != nullptr) x = x + Vector::load(e.bias + c);
+    if (e.gelu) x = gelu(x);
+    if (e.residual != nullptr) x = x + Vector::load(e.residual + row * e.residual_stride + c, count);
+    x.store(e.result + row * e.result_stride + c, count);
+  }
 }
 
 void apply(const Epilogue& e, const float* sums, int64_t stride, int64_t first_row, int64_t rows) {
-  for (int64_t r = 0; r < rows; r++) {
-    const float* row = sums + r * stride;
-    for (int c = 0; c < e.columns; c += Vector::lanes) {
-      const int count = e.columns - c < Vector::lanes ? e.columns - c : Vector::lanes;
-      Vector x = Vector::load(row + c);
-      if (e.bias != nullptr) x = x + Vector::load(e.bias + c);
-      if (e.gelu) x = gelu(x);
-      if (e.residual != nullptr) x = x + Vector::load(e.residual + (first_row + r) * e.residual_stride + c, count);
-      x.store(e.result + (first_row + r) * e.result_stride + c, count);
-    }
-  }
+  if (e.columns == group_columns)
+    for (int64_t r = 0; r < rows; r++) apply_row(e, sums + r * stride, first_row + r, group_columns);
+  else
+    for (int64_t r = 0; r < rows; r++) apply_row(e, sums + r * stride, first_row + r, e.columns);
 }
 
 template <class Weight>
 void multiply_with(const MultiplyTask& t) {
   const int panels = t.columns / panel_columns;
   // Tiles of nearly equal height: 30 rows are 8 + 8 + 7 + 7, not 8 + 8 + 8 + 6.
-  const int64_t tiles = (t.rows + Vector::tile_rows - 1) / Vector::tile_rows;
-  const int passes = Vector::tile_panels == 3 && panels == 3 ? 1 : panels;
+  const int64_t tiles = (t.rows + Weight::tile_rows - 1) / Weight::tile_rows;
+  const int passes = Weight::tile_panels == 3 && panels == 3 ? 1 : panels;
   const int64_t steps = tiles * passes * (t.inner / 4);
   Prefetch prefetch{t.prefetch, t.prefetch + t.prefetch_bytes, 0};
   if (t.prefetch != nullptr && steps > 0)
@@ -124,21 +60,23 @@ void multiply_with(const MultiplyTask& t) {
   for (int64_t i = 0; i < tiles; i++) {
     const int rows = static_cast<int>((t.rows - row + (tiles - i) - 1) / (tiles - i));
     if (passes == 1 && panels == 3) {
-      tile_of<Vector::tile_rows, Vector::tile_panels, Weight>(t, row, rows, 0, prefetch);
+      tile_of<Weight::tile_rows, Weight::tile_panels, Weight>(t, row, rows, 0, prefetch);
     } else {
       for (int panel = 0; panel < panels; panel++)
-        tile_of<Vector::tile_rows, 1, Weight>(t, row, rows, panel, prefetch);
+        tile_of<Weight::tile_rows, 1, Weight>(t, row, rows, panel, prefetch);
     }
     if (t.epilogue != nullptr) apply(*t.epilogue, t.sums + row * t.sums_stride, t.sums_stride, row, rows);
     row += rows;
   }
 }
 
+template <class Bytes>
 void multiply(const MultiplyTask& t) {
   switch (t.type) {
     case WeightType::F32: return multiply_with<WeightF32>(t);
     case WeightType::F16: return multiply_with<WeightF16>(t);
     case WeightType::BF16: return multiply_with<WeightBF16>(t);
+    case WeightType::I8: return multiply_with<Bytes>(t);
   }
 }
 
@@ -155,8 +93,9 @@ float dot(const float* input, const void* weights, WeightType type, int64_t stri
     case WeightType::F32: return dot_with<WeightF32>(input, weights, stride, inner);
     case WeightType::F16: return dot_with<WeightF16>(input, weights, stride, inner);
     case WeightType::BF16: return dot_with<WeightBF16>(input, weights, stride, inner);
+    case WeightType::I8: break;
   }
-  return 0;
+  return __builtin_nanf("");
 }
 
 }  // namespace

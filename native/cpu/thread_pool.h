@@ -48,6 +48,12 @@ class ThreadPool {
   T* scratch(int thread) const {
     return scratch_[static_cast<size_t>(thread)].as<T>();
   }
+  // `bytes` of memory for all threads, kept until the next call asks for more.
+  template <class T>
+  T* shared_scratch(uint64_t bytes) {
+    if (shared_scratch_.bytes() < bytes) shared_scratch_ = Buffer(bytes, nullptr, "the threads' working memory");
+    return shared_scratch_.as<T>();
+  }
 
  private:
   struct Loop {
@@ -68,6 +74,7 @@ class ThreadPool {
 
   std::vector<std::thread> workers_;
   std::vector<Buffer> scratch_;
+  Buffer shared_scratch_;
   std::unique_ptr<Share[]> shares_;
   Loop loop_;
   // Apart, so that threads waiting for a loop do not disturb those taking ranges.

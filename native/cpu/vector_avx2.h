@@ -26,6 +26,13 @@ struct Vector {
   }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   void store(float* p, int count) const { _mm256_maskstore_ps(p, mask(count), v); }
+  // The nearest integers, from -127 to 127, plus 128; anything for NaN.
+  void store_bytes(uint8_t* p) const {
+    const __m256i integers = _mm256_cvtps_epi32(v);
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p),
+                     _mm_xor_si128(_mm_packs_epi16(words, words), _mm_set1_epi8(-128)));
+  }
 
   static __m256i mask(int count) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -51,6 +58,9 @@ inline Vector multiply_add(Vector a, Vector b, Vector c) { return {_mm256_fmadd_
 // Where one is not a number: the second.
 inline Vector larger(Vector a, Vector b) { return {_mm256_max_ps(a.v, b.v)}; }
 inline Vector smaller(Vector a, Vector b) { return {_mm256_min_ps(a.v, b.v)}; }
+inline bool any_above(Vector a, Vector b) {
+  return _mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ)) != 0;
+}
 inline Vector nearest_integer(Vector a) {
   return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
@@ -61,5 +71,37 @@ inline Vector power_of_two(Vector n) {
 }
 inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
+
+// Sums of products of bytes, four to a lane: even and odd bytes apart as 16-bit numbers, whose products are added
+// exactly.
+struct WideBytes {
+  using Sum = __m256i;
+  struct Weights {
+    __m256i even, odd;
+  };
+  using Input = Weights;
+  static constexpr bool bytes = true;
+  static constexpr int tile_rows = 4;
+  static constexpr int tile_panels = 1;
+  static Sum times_minus_128(const int32_t* sums) {
+    const __m256i s = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums));
+    return _mm256_slli_epi32(_mm256_sub_epi32(_mm256_setzero_si256(), s), 7);
+  }
+  static Vector to_float(Sum sum) { return {_mm256_cvtepi32_ps(sum)}; }
+  static Weights weights(const int8_t* p) {
+    const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return {_mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), _mm256_srai_epi16(w, 8)};
+  }
+  static Input input(const uint8_t* p) {
+    int32_t bits;
+    __builtin_memcpy(&bits, p, sizeof bits);
+    const __m256i x = _mm256_set1_epi32(bits);
+    return {_mm256_and_si256(x, _mm256_set1_epi16(255)), _mm256_srli_epi16(x, 8)};
+  }
+  static void add_products(Sum& sum, const Input& x, const Weights& w) {
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x.even, w.even));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x.odd, w.odd));
+  }
+};
 
 }  // namespace

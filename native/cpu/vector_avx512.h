@@ -26,6 +26,11 @@ struct Vector {
   }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store(float* p, int count) const { _mm512_mask_storeu_ps(p, mask(count), v); }
+  // The nearest integers, from -127 to 127, plus 128; anything for NaN.
+  void store_bytes(uint8_t* p) const {
+    const __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
+  }
 
   static __mmask16 mask(int count) { return static_cast<__mmask16>((1u << count) - 1); }
 
@@ -41,6 +46,7 @@ inline Vector multiply_add(Vector a, Vector b, Vector c) { return {_mm512_fmadd_
 // Where one is not a number: the second.
 inline Vector larger(Vector a, Vector b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline Vector smaller(Vector a, Vector b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline bool any_above(Vector a, Vector b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ) != 0; }
 inline Vector nearest_integer(Vector a) {
   return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
@@ -51,5 +57,52 @@ inline Vector power_of_two(Vector n) {
 }
 inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
+
+// Sums of products of bytes, four to a lane: what both ways of making them have in common.
+struct ByteSums {
+  using Sum = __m512i;
+  static constexpr bool bytes = true;
+  static constexpr int tile_panels = 3;
+  static Sum times_minus_128(const int32_t* sums) {
+    return _mm512_slli_epi32(_mm512_sub_epi32(_mm512_setzero_si512(), _mm512_loadu_si512(sums)), 7);
+  }
+  static Vector to_float(Sum sum) { return {_mm512_cvtepi32_ps(sum)}; }
+  static __m512i four(const uint8_t* p) {
+    int32_t bits;
+    __builtin_memcpy(&bits, p, sizeof bits);
+    return _mm512_set1_epi32(bits);
+  }
+};
+
+// With VNNI's one instruction for it; as assembly, because the compiler is not told that it may use the set.
+struct VnniBytes : ByteSums {
+  using Weights = __m512i;
+  using Input = __m512i;
+  static constexpr int tile_rows = 8;
+  static Weights weights(const int8_t* p) { return _mm512_loadu_si512(p); }
+  static Input input(const uint8_t* p) { return four(p); }
+  static void add_products(Sum& sum, Input x, Weights w) { asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w)); }
+};
+
+// Without: even and odd bytes apart as 16-bit numbers, whose products are added exactly.
+struct WideBytes : ByteSums {
+  struct Weights {
+    __m512i even, odd;
+  };
+  using Input = Weights;
+  static constexpr int tile_rows = 6;
+  static Weights weights(const int8_t* p) {
+    const __m512i w = _mm512_loadu_si512(p);
+    return {_mm512_srai_epi16(_mm512_slli_epi16(w, 8), 8), _mm512_srai_epi16(w, 8)};
+  }
+  static Input input(const uint8_t* p) {
+    const __m512i x = four(p);
+    return {_mm512_and_si512(x, _mm512_set1_epi16(255)), _mm512_srli_epi16(x, 8)};
+  }
+  static void add_products(Sum& sum, const Input& x, const Weights& w) {
+    sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x.even, w.even));
+    sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x.odd, w.odd));
+  }
+};
 
 }  // namespace

@@ -56,6 +56,8 @@ struct Vector {
   void store(float* p, int count) const {
     for (int i = 0; i < count && i < lanes; i++) p[i] = v[i];
   }
+  // The nearest integers, from -127 to 127, plus 128; anything for NaN.
+  void store_bytes(uint8_t* p) const;
   float sum() const { return (v[0] + v[1]) + (v[2] + v[3]); }
   float largest() const {
     float m = v[0];
@@ -72,6 +74,10 @@ inline Vector multiply_add(Vector a, Vector b, Vector c) { return {a.v * b.v + c
 // Where one is not a number: the second.
 inline Vector larger(Vector a, Vector b) { return {a.v > b.v ? a.v : b.v}; }
 inline Vector smaller(Vector a, Vector b) { return {a.v < b.v ? a.v : b.v}; }
+inline bool any_above(Vector a, Vector b) {
+  const auto above = a.v > b.v;
+  return (above[0] | above[1] | above[2] | above[3]) != 0;
+}
 // Adding 1.5 * 2^23 leaves the nearest integer in the low bits; good below 2^22.
 inline Vector nearest_integer(Vector a) {
   const Vector shift = Vector::all(12582912.0f);
@@ -85,5 +91,41 @@ inline Vector power_of_two(Vector n) {
   return r;
 }
 inline float multiply_add(float a, float b, float c) { return a * b + c; }
+
+inline void Vector::store_bytes(uint8_t* p) const {
+  const Vector limited = larger(smaller(nearest_integer(*this), all(127)), all(-127));
+  for (int i = 0; i < lanes; i++) p[i] = static_cast<uint8_t>(static_cast<int32_t>(limited.v[i]) + 128);
+}
+
+// Sums of products of bytes, four to a lane. Unsigned, because they may pass 2^31 on the way to a sum that does not.
+struct PlainBytes {
+  using Sum = uint32_t __attribute__((vector_size(16)));
+  using SignedSum = int32_t __attribute__((vector_size(16)));
+  struct Weights {
+    Sum v[4];  // the first byte of each column, the second, ...
+  };
+  struct Input {
+    uint32_t v[4];
+  };
+  static constexpr bool bytes = true;
+  static constexpr int tile_rows = 2;
+  static constexpr int tile_panels = 1;
+  static Sum times_minus_128(const int32_t* sums) {
+    Sum sum;
+    std::memcpy(&sum, sums, sizeof sum);
+    return (0 - sum) << 7;
+  }
+  static Vector to_float(Sum sum) { return {__builtin_convertvector(reinterpret_cast<SignedSum>(sum), Vector::Lanes)}; }
+  static Weights weights(const int8_t* p) {
+    Weights w;
+    for (int k = 0; k < 4; k++)
+      for (int c = 0; c < 4; c++) w.v[k][c] = static_cast<uint32_t>(p[4 * c + k]);
+    return w;
+  }
+  static Input input(const uint8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
+  static void add_products(Sum& sum, const Input& x, const Weights& w) {
+    for (int k = 0; k < 4; k++) sum += x.v[k] * w.v[k];
+  }
+};
 
 }  // namespace

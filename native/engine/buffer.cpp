@@ -120,9 +120,20 @@ Buffer::Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::
   budget_ = std::move(budget);
 }
 
+Buffer Buffer::view(const void* data, uint64_t bytes, std::shared_ptr<const void> owner,
+                    std::shared_ptr<MemoryBudget> budget, const std::string& purpose) {
+  if (budget) budget->reserve(bytes, purpose);
+  Buffer buffer;
+  buffer.data_ = const_cast<void*>(data);
+  buffer.bytes_ = bytes;
+  buffer.owner_ = std::move(owner);
+  buffer.budget_ = std::move(budget);
+  return buffer;
+}
+
 Buffer::~Buffer() {
   if (data_ == nullptr) return;
-  memory_->release(data_, bytes_);
+  if (memory_ != nullptr) memory_->release(data_, bytes_);
   if (budget_) budget_->release(bytes_);
 }
 
@@ -130,6 +141,7 @@ void Buffer::swap(Buffer& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
   std::swap(memory_, other.memory_);
+  std::swap(owner_, other.owner_);
   std::swap(budget_, other.budget_);
 }
 

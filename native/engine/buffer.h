@@ -34,13 +34,16 @@ struct Memory {
 };
 extern const Memory host_memory;
 
-// A block of a device's memory, zeroed; of the host's by default.
+// A block of a device's memory, zeroed; of the host's by default. Or a view of memory that is there already.
 class Buffer {
  public:
   Buffer() = default;
   // Throws Error(OutOfMemory) that names `purpose`. A null budget counts nothing.
   Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose,
          const Memory& memory = host_memory);
+  // Read-only bytes of a file's mapping, which lives as long as `owner`; counted like any other.
+  static Buffer view(const void* data, uint64_t bytes, std::shared_ptr<const void> owner,
+                     std::shared_ptr<MemoryBudget> budget, const std::string& purpose);
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
     swap(other);
@@ -60,7 +63,8 @@ class Buffer {
 
   void* data_ = nullptr;
   uint64_t bytes_ = 0;
-  const Memory* memory_ = nullptr;
+  const Memory* memory_ = nullptr;  // none: the owner's
+  std::shared_ptr<const void> owner_;
   std::shared_ptr<MemoryBudget> budget_;
 };
 

@@ -119,6 +119,7 @@ std::set<std::string> Checkpoint::add_file(const std::string& path) {
   }
   for (const auto& [removed, kept] : contents.metadata)
     aliases_.emplace(canonical_name(removed), canonical_name(kept));
+  metadata_.merge(contents.metadata);
   mappings_.push_back(file);
   paths_.push_back(path);
   return names;
@@ -133,6 +134,17 @@ const Tensor* Checkpoint::find(const std::string& name) const {
     if (alias != aliases_.end()) found = tensors_.find(alias->second);
   }
   return found == tensors_.end() ? nullptr : &found->second;
+}
+
+const std::string* Checkpoint::metadata(const std::string& key) const {
+  const auto found = metadata_.find(key);
+  return found == metadata_.end() ? nullptr : &found->second;
+}
+
+std::shared_ptr<const MappedFile> Checkpoint::mapping(const Tensor& tensor) const {
+  for (const auto& mapping : mappings_)
+    if (mapping.get() == tensor.file) return mapping;
+  return nullptr;
 }
 
 void Checkpoint::release(const Tensor& tensor) const {

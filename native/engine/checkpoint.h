@@ -13,7 +13,7 @@ namespace mask_predict {
 
 class MappedFile;
 
-enum class TensorType { F32, F16, BF16, I64, Other };
+enum class TensorType { F32, F16, BF16, I64, U8, Other };
 
 struct Tensor {
   std::string name;
@@ -34,6 +34,12 @@ class Checkpoint {
   // another tensor (__metadata__ of the file) are found under that tensor.
   const Tensor* find(const std::string& name) const;
 
+  // What the __metadata__ of the first file that has the key say, or nullptr.
+  const std::string* metadata(const std::string& key) const;
+
+  // What keeps the tensor's bytes mapped.
+  std::shared_ptr<const MappedFile> mapping(const Tensor& tensor) const;
+
   // Tells the system that the tensor's pages are no longer needed (they are read again if touched).
   void release(const Tensor& tensor) const;
 
@@ -48,6 +54,7 @@ class Checkpoint {
   // Both by the one spelling of a name: without "roberta.", LayerNorm's gamma and beta as weight and bias.
   std::map<std::string, Tensor> tensors_;
   std::map<std::string, std::string> aliases_;  // removed name -> kept name
+  std::map<std::string, std::string> metadata_;
 };
 
 }  // namespace mask_predict

@@ -2,6 +2,8 @@
 // its pages are given back once packed.
 #include "engine/checkpoint.h"
 #include "engine/error.h"
+#include "engine/mapped_file.h"
+#include "engine/saved_weights.h"
 #include "engine/tensor_source.h"
 #include "engine/weights.h"
 
@@ -16,8 +18,11 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 class CheckpointSource : public TensorSource {
  public:
-  CheckpointSource(const Checkpoint& checkpoint, const Context& context, bool stored, WeightType type)
-      : checkpoint_(checkpoint), context_(context), stored_(stored), type_(type) {}
+  CheckpointSource(const Checkpoint& checkpoint, const Context& context, std::optional<WeightType> type)
+      : checkpoint_(checkpoint), context_(context), type_(type), saved_(is_saved(checkpoint)) {}
+
+  // Whether these are matrices that were packed before they were saved.
+  bool saved() const { return saved_; }
 
   bool has(const std::string& name) const override { return checkpoint_.find(name) != nullptr; }
 
@@ -25,7 +30,25 @@ class CheckpointSource : public TensorSource {
     return find(name).data == find(other).data;
   }
 
-  WeightType type(const std::string& name) const override { return stored_ ? type_of(find(name)) : type_; }
+  WeightType stored_type(const std::string& name) const override { return type_of(find(name)); }
+  WeightType type(const std::string& name) const override { return type_ ? *type_ : stored_type(name); }
+
+  std::optional<PackedMatrix> packed(const std::string& name, int64_t outputs, int64_t inputs,
+                                     std::shared_ptr<MemoryBudget> budget) const override {
+    const Tensor* tensor = saved_ ? checkpoint_.find(name) : nullptr;
+    if (tensor == nullptr || tensor->type != TensorType::U8) return std::nullopt;
+    const int64_t bytes = cpu::packed_bytes(WeightType::I8, outputs, inputs);
+    if (tensor->shape != std::vector<int64_t>{bytes})
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has shape " + shape_text(tensor->shape) + ", but a packed " +
+                                              shape_text({outputs, inputs}) + " has [" + std::to_string(bytes) + "]");
+    if (reinterpret_cast<uintptr_t>(tensor->data) % saved_alignment != 0)
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" does not begin at a multiple of " +
+                                              std::to_string(saved_alignment) + " bytes");
+    const std::shared_ptr<const MappedFile> file = checkpoint_.mapping(*tensor);
+    file->fetch(static_cast<uint64_t>(tensor->data - file->data()), tensor->bytes);
+    return PackedMatrix{WeightType::I8, outputs, inputs,
+                        Buffer::view(tensor->data, tensor->bytes, file, std::move(budget), name)};
+  }
 
   void check_shape(const std::string& name, const std::vector<int64_t>& shape) const { find(name, shape); }
 
@@ -54,6 +77,14 @@ class CheckpointSource : public TensorSource {
   }
 
  private:
+  static bool is_saved(const Checkpoint& checkpoint) {
+    const std::string* layout = checkpoint.metadata(saved_layout_key);
+    if (layout != nullptr && *layout != saved_layout)
+      throw Error(ErrorCode::ModelFormat, checkpoint.files().front() + ": its weights are in the layout \"" + *layout +
+                                              "\", but this version reads \"" + saved_layout + "\"; quantize the model again");
+    return layout != nullptr;
+  }
+
   const Tensor& find(const std::string& name) const {
     const Tensor* tensor = checkpoint_.find(name);
     if (tensor == nullptr)
@@ -84,13 +115,13 @@ class CheckpointSource : public TensorSource {
 
   const Checkpoint& checkpoint_;
   const Context& context_;
-  const bool stored_;
-  const WeightType type_;
+  const std::optional<WeightType> type_;  // of every matrix; none: as stored
+  const bool saved_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Weights> load_weights(const std::string& directory, bool stored, WeightType type,
+std::shared_ptr<const Weights> load_weights(const std::string& directory, std::optional<WeightType> type,
                                             int64_t mask_token_id, const LoadContext& context) {
   ModelConfig config = read_config(directory);
   if (config.mask_token_id < 0) {
@@ -109,13 +140,15 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, bool s
   }
 
   const Checkpoint checkpoint = Checkpoint::open(directory);
-  const CheckpointSource source(checkpoint, context.device, stored, type);
+  const CheckpointSource source(checkpoint, context.device, type);
   const std::string words = "roberta.embeddings.word_embeddings.weight", lengths = "embed_length.weight";
   const std::string beyond = "roberta.encoder.layer." + std::to_string(config.layers) + ".attention.self.query.weight";
   if (source.has(beyond))
     throw Error(ErrorCode::ModelFormat, "config.json says num_hidden_layers: " + std::to_string(config.layers) +
                                             ", but there is a tensor \"" + beyond + "\"");
-  source.check_shape(words, {config.vocabulary, config.hidden});
+  if (source.saved() && context.device.operations != &cpu_operations)
+    throw Error(ErrorCode::Device, directory + ": weights saved as int8 are for the CPU; use device 'cpu'");
+  if (!source.saved()) source.check_shape(words, {config.vocabulary, config.hidden});
   const int64_t length_rows = source.length_classes(lengths, config.hidden);
   if (config.lengths > 0 && config.lengths != length_rows)
     throw Error(ErrorCode::ModelFormat, "config.json says length_vocab_size: " + std::to_string(config.lengths) +
@@ -124,7 +157,8 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, bool s
   config.lengths = length_rows;
 
   // Everything at once, so that a model that does not fit is refused before any of it is read.
-  const uint64_t bytes = packed_bytes(config, source.type(words), context.device);
+  const WeightType packed_type = source.saved() ? WeightType::I8 : source.type(words);
+  const uint64_t bytes = packed_bytes(config, packed_type, context.device);
   context.budget->reserve(bytes, "the model in " + directory);
   context.budget->release(bytes);
   return WeightsBuilder(source, context).build(config);

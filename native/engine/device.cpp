@@ -74,8 +74,6 @@ void check_device(const std::string& asked, const std::string& precision) {
   const std::string device = asked == "auto" ? default_device() : asked;
   if (precision != "auto" && precision != "fp32" && precision != "bf16" && precision != "fp16" && precision != "int8")
     throw Error(ErrorCode::InvalidArgument, "precision must be 'auto', 'fp32', 'bf16', 'fp16' or 'int8', not '" + precision + "'");
-  if (precision == "int8")
-    throw Error(ErrorCode::Device, "precision 'int8' is not available; use 'auto', 'fp32', 'bf16' or 'fp16'");
   if (device == "auto" || device == "cpu") return;
   const std::string kind = device.substr(0, device.find(':'));
   if ((kind != "cuda" && !is_cuda(device)) || index_of(device) < 0)
@@ -83,8 +81,8 @@ void check_device(const std::string& asked, const std::string& precision) {
   if (!is_cuda(device))
     throw Error(ErrorCode::Device, "device '" + device + "' is not available: this build has no CUDA kernels; install with nvcc "
                                                          "on the PATH, or use 'cpu' or 'auto'");
-  if (precision == "fp16")
-    throw Error(ErrorCode::Device, "precision 'fp16' is not available on device '" + device + "'; use 'bf16' or 'fp32'");
+  if (precision == "fp16" || precision == "int8")
+    throw Error(ErrorCode::Device, "precision '" + precision + "' is not available on device '" + device + "'; use 'bf16' or 'fp32'");
 }
 
 OpenDevice open_device(const std::string& asked, const std::string& precision, int threads, bool deterministic) {
@@ -93,7 +91,7 @@ OpenDevice open_device(const std::string& asked, const std::string& precision, i
 #if MASK_PREDICT_CUDA
   if (is_cuda(device)) return open_cuda(index_of(device), precision == "fp32", deterministic);
 #ifndef MASK_PREDICT_SIMT  // the emulated device is for tests: never chosen
-  if (device == "auto" && precision != "fp16") {
+  if (device == "auto" && precision != "fp16" && precision != "int8") {
     const std::string missing = cuda::why_unavailable();
     if (missing.empty()) return open_cuda(0, precision == "fp32", deterministic);
     OpenDevice cpu = open_cpu(threads, deterministic);

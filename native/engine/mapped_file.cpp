@@ -41,6 +41,8 @@ MappedFile::~MappedFile() = default;
 
 void MappedFile::release(uint64_t, uint64_t) const {}
 
+void MappedFile::fetch(uint64_t, uint64_t) const {}
+
 #else
 
 namespace {
@@ -94,6 +96,18 @@ void MappedFile::release(uint64_t offset, uint64_t length) const {
   const uint64_t last = end == size_ ? end : end / page * page;
   if (first >= last) return;
   ::madvise(const_cast<uint8_t*>(data_) + first, static_cast<size_t>(last - first), MADV_DONTNEED);
+}
+
+void MappedFile::fetch(uint64_t offset, uint64_t length) const {
+#if defined(MADV_POPULATE_READ)
+  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  offset = std::min(offset, size_);
+  const uint64_t first = offset / page * page, end = offset + std::min(length, size_ - offset);
+  if (first < end) ::madvise(const_cast<uint8_t*>(data_) + first, static_cast<size_t>(end - first), MADV_POPULATE_READ);
+#else
+  static_cast<void>(offset);
+  static_cast<void>(length);
+#endif
 }
 
 #endif

@@ -23,6 +23,8 @@ class MappedFile {
   // Tells the system that the whole pages inside [offset, offset + length) are not needed for now; touching
   // them reads them again. What reaches beyond the file is ignored.
   void release(uint64_t offset, uint64_t length) const;
+  // Reads the whole pages of [offset, offset + length) now, where the system can be asked to.
+  void fetch(uint64_t offset, uint64_t length) const;
 
  private:
   std::string path_;

@@ -58,8 +58,18 @@ const char* name_of(WeightType type) {
     case WeightType::F32: return "fp32";
     case WeightType::F16: return "fp16";
     case WeightType::BF16: return "bf16";
+    case WeightType::I8: return "int8";
   }
   return "";
+}
+
+// The CPU computes on any type as it is stored (none); a GPU on the type of its activations.
+std::optional<WeightType> weight_type(const std::string& precision, const Context& device) {
+  if (device.operations != &cpu_operations)
+    return device.activations == ValueType::BF16 ? WeightType::BF16 : WeightType::F32;
+  for (const WeightType type : {WeightType::F16, WeightType::BF16, WeightType::I8})
+    if (precision == name_of(type)) return type;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -69,21 +79,16 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
   LoadedModel model;
   model.device = open_device(options.device, options.precision, options.threads, options.deterministic);
   const Context& device = model.device.context;
-  const bool on_cpu = device.operations == &cpu_operations;
   model.memory_limit = options.memory_limit > 0 ? options.memory_limit : model.device.available_memory;
 
-  // The CPU computes on any type as it is stored; a GPU on the type of its activations.
-  const bool stored = on_cpu && (options.precision == "auto" || options.precision == "fp32");
-  const WeightType type = device.activations == ValueType::BF16 || options.precision == "bf16" ? WeightType::BF16
-                          : options.precision == "fp16"                                        ? WeightType::F16
-                                                                                               : WeightType::F32;
+  const std::optional<WeightType> type = weight_type(options.precision, device);
   const LoadContext context{device, std::make_shared<MemoryBudget>(model.memory_limit), progress, &cancelled};
   std::shared_ptr<const Weights> weights;
   if (request.random) {
-    weights = random_weights(*request.random, type, request.seed, context);
+    weights = random_weights(*request.random, type.value_or(WeightType::F32), request.seed, context);
   } else {
     const std::string key = identity_of(request.directory) + "\n" + model.device.name + " " +
-                            (stored ? "stored" : name_of(type)) + (device.plain_copies ? " twice " : " ") +
+                            (type ? name_of(*type) : "stored") + (device.plain_copies ? " twice " : " ") +
                             std::to_string(options.mask_token_id);
     const auto entry = shared_entry(key);
     while (!entry->loading.try_lock_for(std::chrono::milliseconds(20)))
@@ -91,7 +96,7 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
     const std::lock_guard<std::timed_mutex> lock(entry->loading, std::adopt_lock);
     weights = entry->weights.lock();
     if (!weights) {
-      weights = load_weights(request.directory, stored, type, options.mask_token_id, context);
+      weights = load_weights(request.directory, type, options.mask_token_id, context);
       entry->weights = weights;
     } else {
       const uint64_t bytes = weights->budget->used();  // shared, but this engine's limit covers them too
@@ -100,6 +105,9 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
     }
   }
   model.precision = name_of(weights->words.type);
+  if (model.precision == "int8" && options.precision != "int8" && options.precision != "auto")
+    throw Error(ErrorCode::InvalidArgument, "the weights in " + request.directory + " are saved as int8; precision must be 'auto' "
+                                            "or 'int8', not '" + options.precision + "'");
   model.engine = std::make_unique<Engine>(std::move(weights), device, model.device.resources, model.memory_limit);
   return model;
 }

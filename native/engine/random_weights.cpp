@@ -27,10 +27,14 @@ class RandomSource : public TensorSource {
       : seed_(seed), type_(type), context_(context), config_(config) {}
 
   bool has(const std::string& name) const override {
-    return name != "roberta.embeddings.token_type_embeddings.weight" &&
+    return name != "roberta.embeddings.token_type_embeddings.weight" && !ends_with(name, "key_value.weight") &&
            (name != "lm_head.decoder.weight" || !config_.tie_word_embeddings);
   }
   bool same(const std::string&, const std::string&) const override { return false; }
+  std::optional<PackedMatrix> packed(const std::string&, int64_t, int64_t, std::shared_ptr<MemoryBudget>) const override {
+    return std::nullopt;
+  }
+  WeightType stored_type(const std::string&) const override { return WeightType::F32; }
   WeightType type(const std::string&) const override { return type_; }
 
   void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const override {
@@ -39,7 +43,7 @@ class RandomSource : public TensorSource {
       const Values& v = *static_cast<const Values*>(state);
       return uniform(v.stream, static_cast<uint64_t>(output * v.inputs + input)) * v.range;
     };
-    context_.operations->pack(context_, {nullptr, type_, value, &values}, first, count, matrix);
+    context_.operations->pack(context_, {nullptr, WeightType::F32, value, &values}, first, count, matrix);
   }
 
   void read(const std::string& name, int64_t rows, int64_t columns, float* values) const override {

@@ -29,7 +29,7 @@ constexpr TypeDescription kTypes[] = {
     {"BF16", 16, TensorType::BF16},        {"I64", 64, TensorType::I64},
     {"BOOL", 8, TensorType::Other},        {"F4", 4, TensorType::Other},
     {"F6_E2M3", 6, TensorType::Other},     {"F6_E3M2", 6, TensorType::Other},
-    {"U8", 8, TensorType::Other},          {"I8", 8, TensorType::Other},
+    {"U8", 8, TensorType::U8},             {"I8", 8, TensorType::Other},
     {"F8_E5M2", 8, TensorType::Other},     {"F8_E4M3", 8, TensorType::Other},
     {"F8_E8M0", 8, TensorType::Other},     {"F8_E4M3FNUZ", 8, TensorType::Other},
     {"F8_E5M2FNUZ", 8, TensorType::Other}, {"I16", 16, TensorType::Other},

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "engine/config.h"
@@ -16,8 +18,12 @@ class TensorSource {
   virtual bool has(const std::string& name) const = 0;
   // Whether both names are the same bytes.
   virtual bool same(const std::string& name, const std::string& other) const = 0;
-  // The type a matrix is best packed in.
+  // The type a matrix has where it comes from, and the one it is to be packed in.
+  virtual WeightType stored_type(const std::string& name) const = 0;
   virtual WeightType type(const std::string& name) const = 0;
+  // A matrix that lies in memory packed already, counted in the budget, or nothing.
+  virtual std::optional<PackedMatrix> packed(const std::string& name, int64_t outputs, int64_t inputs,
+                                             std::shared_ptr<MemoryBudget> budget) const = 0;
   // Packs tensor [count, matrix.inputs] as outputs first ... first + count - 1.
   virtual void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const = 0;
   // Reads a tensor of `rows` x `columns` (rows 0: a vector) as float32.

@@ -1,6 +1,8 @@
 // The walk over an architecture: which tensor goes where. Checkpoints and generators differ only in TensorSource.
 #include "engine/weights.h"
 
+#include <cmath>
+
 #include "engine/error.h"
 #include "engine/tensor_source.h"
 
@@ -23,7 +25,7 @@ uint64_t packed_bytes(const ModelConfig& c, WeightType type, const Context& devi
   int64_t bytes = c.layers * layer + matrix(c.vocabulary, d) + linear(d, d) + 4 * (c.max_positions * d + 5 * d);
   bytes += 4 * padded(c.vocabulary);
   if (!c.tie_word_embeddings) bytes += matrix(c.vocabulary, d);
-  if (c.lengths > 0) bytes += matrix(c.lengths, d);
+  if (c.lengths > 0) bytes += device.operations->packed_bytes(type == WeightType::I8 ? WeightType::F32 : type, c.lengths, d);
   return static_cast<uint64_t>(bytes);
 }
 
@@ -56,31 +58,64 @@ PackedMatrix WeightsBuilder::empty(const std::string& name, WeightType type, int
   return {type, outputs, inputs, Buffer(bytes, context_.budget, name, *operations.memory)};
 }
 
-PackedMatrix WeightsBuilder::empty_linear(const std::string& name, WeightType type, int64_t outputs, int64_t inputs) {
-  PackedMatrix matrix = empty(name, type, outputs, inputs);
-  if (has_plain_copy(type, context_.device))
-    matrix.plain = Buffer(static_cast<uint64_t>(outputs * inputs * bytes_of(type)), context_.budget, name,
-                          *context_.device.operations->memory);
-  return matrix;
+// Where products of many rows are another's, in row-major order too.
+void WeightsBuilder::add_plain_copy(const std::string& name, PackedMatrix& matrix) const {
+  if (!has_plain_copy(matrix.type, context_.device)) return;
+  const Operations& operations = *context_.device.operations;
+  const auto bytes = static_cast<uint64_t>(matrix.outputs * matrix.inputs * bytes_of(matrix.type));
+  matrix.plain = Buffer(bytes, context_.budget, name, *operations.memory);
+  operations.copy_plainly(context_.device, matrix);
 }
 
 PackedMatrix WeightsBuilder::matrix(const std::string& name, int64_t outputs, int64_t inputs) {
-  PackedMatrix matrix = empty(name, source_.type(name), outputs, inputs);
-  source_.pack(name, 0, outputs, matrix);
+  std::optional<PackedMatrix> there = source_.packed(name, outputs, inputs, context_.budget);
+  if (!there) return matrix(name, source_.type(name), outputs, inputs);
+  check_scales(name, 0, outputs, *there);
+  step();
+  return std::move(*there);
+}
+
+PackedMatrix WeightsBuilder::matrix(const std::string& name, WeightType type, int64_t outputs, int64_t inputs) {
+  PackedMatrix matrix = empty(name, type, outputs, inputs);
+  fill(name, 0, outputs, matrix);
   step();
   return matrix;
 }
 
+void WeightsBuilder::fill(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) {
+  source_.pack(name, first, count, matrix);
+  check_scales(name, first, count, matrix);
+}
+
+// A scale is NaN where an output had a value that is no finite number: int8 has no place for it.
+void WeightsBuilder::check_scales(const std::string& name, int64_t first, int64_t count, const PackedMatrix& matrix) const {
+  if (matrix.type != WeightType::I8 || context_.device.operations != &cpu_operations) return;
+  for (int64_t i = first; i < first + count; i++)
+    if (!(std::isfinite(matrix.scales()[i]) && matrix.scales()[i] >= 0))
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has values in row " + std::to_string(i - first) +
+                                              " that are not finite numbers, which int8 cannot hold");
+}
+
 LinearWeights WeightsBuilder::linear(const std::string& name, int64_t outputs, int64_t inputs) {
-  const std::string weight = name + ".weight";
-  PackedMatrix matrix = empty_linear(weight, source_.type(weight), outputs, inputs);
-  source_.pack(weight, 0, outputs, matrix);
-  step();
-  return {std::move(matrix), vector(name + ".bias", outputs)};
+  LinearWeights weights{matrix(name + ".weight", outputs, inputs), vector(name + ".bias", outputs)};
+  add_plain_copy(name + ".weight", weights.matrix);
+  return weights;
 }
 
 NormWeights WeightsBuilder::norm(const std::string& name, int64_t width) {
   return {vector(name + ".weight", width), vector(name + ".bias", width)};
+}
+
+PackedMatrix WeightsBuilder::key_value(const std::string& attention, int64_t width) {
+  if (source_.has(attention + "key_value.weight")) return matrix(attention + "key_value.weight", 2 * width, width);
+  // One matrix has one type: where a file has two, the one that loses nothing.
+  const WeightType key = source_.type(attention + "key.weight"), value = source_.type(attention + "value.weight");
+  PackedMatrix matrix = empty(attention + "key.weight", key == value ? key : WeightType::F32, 2 * width, width);
+  fill(attention + "key.weight", 0, width, matrix);
+  fill(attention + "value.weight", width, width, matrix);
+  add_plain_copy(attention + "key.weight", matrix);
+  step();
+  return matrix;
 }
 
 LayerWeights WeightsBuilder::layer(int64_t index, const ModelConfig& c) {
@@ -90,16 +125,11 @@ LayerWeights WeightsBuilder::layer(int64_t index, const ModelConfig& c) {
   const int64_t d = c.hidden;
   LayerWeights layer;
   layer.query = linear(attention + "query", d, d);
-  // One matrix has one type: where a file has two, the one that loses nothing.
-  const WeightType key = source_.type(attention + "key.weight"), value = source_.type(attention + "value.weight");
-  layer.key_value.matrix = empty_linear(attention + "key.weight", key == value ? key : WeightType::F32, 2 * d, d);
-  source_.pack(attention + "key.weight", 0, d, layer.key_value.matrix);
-  source_.pack(attention + "value.weight", d, d, layer.key_value.matrix);
+  layer.key_value.matrix = key_value(attention, d);
   std::vector<float> biases(static_cast<size_t>(2 * d));
   source_.read(attention + "key.bias", 0, d, biases.data());
   source_.read(attention + "value.bias", 0, d, biases.data() + d);
   layer.key_value.bias = upload(biases, attention + "key.bias");
-  step();
   layer.attention_output = linear(prefix + "attention.output.dense", d, d);
   layer.attention_norm = norm(prefix + (pre ? "attention.self_attn_layer_norm" : "attention.output.LayerNorm"), d);
   layer.feed_forward_in = linear(prefix + "intermediate.dense", c.feed_forward, d);
@@ -139,9 +169,15 @@ std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) 
     if (!source_.has(decoder))
       throw Error(ErrorCode::ModelFormat,
                   "config.json says tie_word_embeddings: false, but there is no tensor \"" + decoder + "\"");
-    if (!source_.same(decoder, words)) weights->separate_decoder = matrix(decoder, c.vocabulary, d);
+    c.tie_word_embeddings = source_.same(decoder, words);
+    if (!c.tie_word_embeddings) weights->separate_decoder = matrix(decoder, c.vocabulary, d);
   }
-  if (c.lengths > 0) weights->lengths = matrix("embed_length.weight", c.lengths, d);
+  if (c.lengths > 0) {
+    // Small, and a length that is off by one is another answer: not worth a quarter of its bytes.
+    const std::string lengths = "embed_length.weight";
+    const WeightType type = source_.type(lengths);
+    weights->lengths = matrix(lengths, type == WeightType::I8 ? source_.stored_type(lengths) : type, c.lengths, d);
+  }
   if (context_.progress) context_.progress(1);
   return weights;
 }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,7 @@ struct LayerWeights {
 };
 
 struct Weights {  // in a device's memory
-  ModelConfig config;               // mask_token_id and lengths are settled
+  ModelConfig config;               // mask_token_id, lengths and tie_word_embeddings are settled
   std::shared_ptr<MemoryBudget> budget;
   PackedMatrix words;               // [V, D]
   Buffer positions;                 // float32 [max_positions, D], token type row 0 added
@@ -46,12 +47,12 @@ struct Weights {  // in a device's memory
   NormWeights head_norm;
   PackedMatrix separate_decoder;    // [V, D], only where it is not the word embeddings
   Buffer head_bias;                 // float32 [V], padded to a multiple of 16
-  PackedMatrix lengths;             // [lengths, D]; empty without a length predictor
+  PackedMatrix lengths;             // [lengths, D], never I8; empty without a length predictor
 
   const PackedMatrix& decoder() const { return separate_decoder ? separate_decoder : words; }
 };
 
-// Bytes the packed weights of a model take, all matrices in one type.
+// Bytes the packed weights of a model take, all matrices in one type (the length predictor at most as float32).
 uint64_t packed_bytes(const ModelConfig& config, WeightType type, const Context& device);
 
 // What the loader asks of its caller: where to pack, how far it is (0 ... 1), and whether to stop.
@@ -75,8 +76,12 @@ class WeightsBuilder {
   Buffer upload(const std::vector<float>& values, const std::string& name);
   Buffer vector(const std::string& name, int64_t size);
   PackedMatrix empty(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
-  PackedMatrix empty_linear(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
+  void add_plain_copy(const std::string& name, PackedMatrix& matrix) const;
   PackedMatrix matrix(const std::string& name, int64_t outputs, int64_t inputs);
+  PackedMatrix matrix(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
+  void fill(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix);
+  void check_scales(const std::string& name, int64_t first, int64_t count, const PackedMatrix& matrix) const;
+  PackedMatrix key_value(const std::string& attention, int64_t width);
   LinearWeights linear(const std::string& name, int64_t outputs, int64_t inputs);
   NormWeights norm(const std::string& name, int64_t width);
   LayerWeights layer(int64_t index, const ModelConfig& config);
@@ -87,10 +92,10 @@ class WeightsBuilder {
   int64_t done_ = 0;
 };
 
-// Reads a model directory. `stored` keeps each matrix in the type of the file; otherwise all become `type`.
+// Reads a model directory. All matrices become `type`; without one, each keeps the type it is stored in.
 // `mask_token_id` < 0: from the config. Throws Error(ModelFormat) naming the tensor and both shapes or types,
 // Error(OutOfMemory) before anything is read, Cancelled.
-std::shared_ptr<const Weights> load_weights(const std::string& directory, bool stored, WeightType type,
+std::shared_ptr<const Weights> load_weights(const std::string& directory, std::optional<WeightType> type,
                                             int64_t mask_token_id, const LoadContext& context);
 
 // Weights drawn from a seed, tensor by tensor straight into packed form: matrices uniform with variance 1 / inputs,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cpu/grain.h"
+#include "cpu/product.h"
 #include "cpu/thread_pool.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
@@ -17,11 +18,13 @@ constexpr int64_t row_chunk = 256;     // rows whose sums (48 KiB) wait between 
 
 void linear(const Context& context, const LinearArguments& a) {
   const PackedMatrix& w = *a.weight;
-  const float* input = static_cast<const float*>(a.input);
+  // Bytes in one block: their sums are integers until the last input.
+  const int64_t block = w.type == WeightType::I8 ? w.inputs : inner_block;
+  const ProductRows input = product_rows(context, static_cast<const float*>(a.input), a.rows, w);
   float* output = static_cast<float*>(a.output);
   const int64_t chunks = (a.rows + row_chunk - 1) / row_chunk, items = w.groups() * chunks;
   context.pool->reserve_scratch(row_chunk * group_columns * sizeof(float));
-  const int64_t work = std::min(a.rows, row_chunk) * w.inputs * group_columns;
+  const int64_t work = std::min(a.rows, row_chunk) * w.inputs * group_columns / (w.type == WeightType::I8 ? 4 : 1);
 
   const auto body = [&](int64_t begin, int64_t end, int thread) {
     float* scratch = context.pool->scratch<float>(thread);
@@ -33,21 +36,21 @@ void linear(const Context& context, const LinearArguments& a) {
       const int columns = static_cast<int>(std::min<int64_t>(group_columns, w.outputs - column));
       const Epilogue epilogue{columns, a.bias ? a.bias + column : nullptr, a.gelu,
                                    a.residual ? a.residual + corner : nullptr, w.outputs, output + corner, w.outputs};
-      for (int64_t k = 0; k < w.inputs; k += inner_block) {
-        const int64_t inner = std::min(inner_block, w.inputs - k);
-        const char* next = nullptr;
-        int64_t next_bytes = 0;
+      for (int64_t k = 0; k < w.inputs; k += block) {
+        const int64_t inner = std::min(block, w.inputs - k);
+        MultiplyTask task = product_task(input, row, rows, w, group, k, inner, scratch);
+        task.accumulate = k > 0;
         if (k + inner < w.inputs) {
-          next = w.at(group, k + inner);
-          next_bytes = std::min(inner_block, w.inputs - k - inner) * w.columns(group) * bytes_of(w.type);
-        } else if (last_chunk && group + 1 < w.groups()) {
-          next = w.at(group + 1, 0);
-          next_bytes = std::min(inner_block, w.inputs) * w.columns(group + 1) * bytes_of(w.type);
+          task.prefetch = w.at(group, k + inner);
+          task.prefetch_bytes = std::min(block, w.inputs - k - inner) * task.columns * bytes_of(w.type);
+        } else {
+          task.epilogue = &epilogue;
+          if (last_chunk && group + 1 < w.groups()) {
+            task.prefetch = w.at(group + 1, 0);
+            task.prefetch_bytes = std::min(block, w.inputs) * w.columns(group + 1) * bytes_of(w.type);
+          }
         }
-        const bool last_block = k + inner == w.inputs;
-        context.kernels->multiply({input + row * w.inputs + k, w.inputs, rows, w.at(group, k), w.type, inner,
-                                   w.columns(group), scratch, group_columns, k > 0, next, next_bytes,
-                                   last_block ? &epilogue : nullptr});
+        context.kernels->multiply(task);
       }
     }
   };

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "cpu/grain.h"
+#include "cpu/product.h"
 #include "cpu/thread_pool.h"
 #include "ops/lm_head.h"
 
@@ -22,7 +23,7 @@ int64_t group_count(int64_t vocabulary) { return (vocabulary + group_columns - 1
 
 void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
   const PackedMatrix& w = *a.weight;
-  const float* input = static_cast<const float*>(a.states);
+  const ProductRows input = product_rows(context, static_cast<const float*>(a.states), a.rows, w);
   const int64_t real_ids = a.mask_token_id + 1;
   const int64_t groups = group_count(real_ids), each = groups_per_range(w.groups());
   const int64_t ranges = (groups + each - 1) / each;
@@ -40,10 +41,12 @@ void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
       std::fill(states, states + rows, HeadState{lowest, lowest, -1, {}});
       if (context.is_cancelled()) return;
       for (int64_t group = range * each; group < std::min(groups, (range + 1) * each); group++) {
-        const char* next = group + 1 < groups ? w.at(group + 1, 0) : nullptr;
-        const int64_t next_bytes = next ? w.inputs * w.columns(group + 1) * bytes_of(w.type) : 0;
-        context.kernels->multiply({input + row * w.inputs, w.inputs, rows, w.at(group, 0), w.type, w.inputs,
-                                   w.columns(group), logits, group_columns, false, next, next_bytes});
+        MultiplyTask task = product_task(input, row, rows, w, group, 0, w.inputs, logits);
+        if (group + 1 < groups) {
+          task.prefetch = w.at(group + 1, 0);
+          task.prefetch_bytes = w.inputs * w.columns(group + 1) * bytes_of(w.type);
+        }
+        context.kernels->multiply(task);
         const int64_t first = group * group_columns;
         context.kernels->head_update({logits, rows, static_cast<int32_t>(first),
                                       static_cast<int>(std::min<int64_t>(group_columns, real_ids - first)),
@@ -85,14 +88,20 @@ void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
 
 void logits_at(const Context& context, const LogitsAtArguments& a) {
   const PackedMatrix& w = *a.weight;
+  context.pool->reserve_scratch(group_columns * sizeof(float) + byte_row_bytes(w));
+  const auto product = [&](const float* row, int64_t id, float* scratch) {
+    const int64_t group = id / group_columns, column = id % group_columns;
+    if (w.type != WeightType::I8)
+      return context.kernels->dot(row, w.at(group, 0) + column * bytes_of(w.type), w.type, w.columns(group), w.inputs);
+    const ProductRows bytes = byte_row(context, row, w, scratch + group_columns);
+    context.kernels->multiply(product_task(bytes, 0, 1, w, group, 0, w.inputs, scratch));
+    return scratch[column];
+  };
   const int64_t grain = grain_for(a.count, w.inputs * 4, context.pool->size());
-  context.pool->parallel_for(a.count, grain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i++) {
-      const int64_t group = a.ids[i] / group_columns, column = a.ids[i] % group_columns;
-      const char* weights = w.at(group, 0) + column * bytes_of(w.type);
-      a.logits[i] = context.kernels->dot(static_cast<const float*>(a.states) + a.rows[i] * w.inputs, weights, w.type, w.columns(group), w.inputs) +
-                    a.bias[a.ids[i]];
-    }
+  context.pool->parallel_for(a.count, grain, [&](int64_t begin, int64_t end, int thread) {
+    float* scratch = context.pool->scratch<float>(thread);
+    for (int64_t i = begin; i < end; i++)
+      a.logits[i] = product(static_cast<const float*>(a.states) + a.rows[i] * w.inputs, a.ids[i], scratch) + a.bias[a.ids[i]];
   });
 }
 

@@ -16,7 +16,7 @@ const Operations cpu_operations = {
     "cpu", &host_memory,
     copy, copy, copy,
     nullptr, nullptr, nullptr, nullptr,
-    cpu::packed_bytes, cpu::pack,
+    cpu::packed_bytes, cpu::pack, nullptr,
     cpu::embed, cpu::layer_norm, cpu::linear, cpu::linear_norm, cpu::mixed_attention, cpu::gather_rows, cpu::mean_rows,
     cpu::lm_head_argmax, cpu::logits_at, cpu::fill_masks, cpu::remask, cpu::sample};
 

@@ -68,7 +68,7 @@ const Operations cuda_operations = {
     cuda::device_kind, &device_memory,
     upload, download, copy,
     begin_recording, end_recording, replay, discard,
-    cuda::packed_bytes, cuda::pack,
+    cuda::packed_bytes, cuda::pack, cuda::copy_plainly,
     cuda::embed, cuda::layer_norm, cuda::linear, cuda::linear_norm, cuda::mixed_attention, cuda::gather_rows,
     cuda::mean_rows, cuda::lm_head_argmax, cuda::logits_at, cuda::fill_masks, cuda::remask, cuda::sample};
 

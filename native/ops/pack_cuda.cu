@@ -15,8 +15,9 @@ namespace {
 constexpr int64_t staging_bytes = 4 << 20;
 
 void require_kept(WeightType type) {
-  if (type != WeightType::F16) return;
-  throw Error(ErrorCode::Device, "float16 weights are kept as bfloat16 or float32 on a CUDA device");
+  if (type == WeightType::F16)
+    throw Error(ErrorCode::Device, "float16 weights are kept as bfloat16 or float32 on a CUDA device");
+  if (type == WeightType::I8) throw Error(ErrorCode::Device, "int8 weights are not available on a CUDA device");
 }
 
 // Copies and waits: the host's memory may be changed, or read, when it returns.
@@ -89,9 +90,8 @@ void pack_bands(const Stream& stream, const PackSource& source, int64_t first, i
 constexpr int plain_threads = 128;
 
 __global__ void __launch_bounds__(plain_threads)
-    plain_rows_kernel(const uint16_t* fragments, int64_t first, int64_t inputs, uint16_t* plain) {
-  wait_for_earlier_kernels();
-  const int64_t output = first + blockIdx.x;
+    plain_rows_kernel(const uint16_t* fragments, int64_t inputs, uint16_t* plain) {
+  const int64_t output = blockIdx.x;
   for (int64_t k = threadIdx.x; k < inputs; k += plain_threads)
     store_global(plain + output * inputs + k, load_global(fragments + fragment_index(output, k, inputs)));
 }
@@ -108,13 +108,12 @@ void pack(const Context& context, const PackSource& source, int64_t first, int64
   if (count == 0 || matrix.inputs == 0) return;
   const auto pack_rows = matrix.type == WeightType::F32 ? pack_floats : pack_bands;
   pack_rows(*context.stream, source, first, count, matrix);
-  if (matrix.plain) copy_plainly(context, first, count, matrix);
 }
 
-void copy_plainly(const Context& context, int64_t first, int64_t count, PackedMatrix& matrix) {
-  launch(plain_rows_kernel,
-         {dim3(static_cast<unsigned>(count)), dim3(plain_threads), 0, context.stream->handle, "plain_rows"},
-         matrix.data.as<const uint16_t>(), first, matrix.inputs, matrix.plain.as<uint16_t>());
+void copy_plainly(const Context& context, const PackedMatrix& matrix) {
+  const auto outputs = static_cast<unsigned>(matrix.outputs);
+  launch(plain_rows_kernel, {dim3(outputs), dim3(plain_threads), 0, context.stream->handle, "plain_rows"},
+         matrix.data.as<const uint16_t>(), matrix.inputs, matrix.plain.as<uint16_t>());
 }
 
 }  // namespace mask_predict::cuda

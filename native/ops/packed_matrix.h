@@ -1,8 +1,11 @@
-// A weight matrix [outputs, inputs] in the order a device's kernels read it, stored as float32, float16 or bfloat16.
+// A weight matrix [outputs, inputs] in the order a device's kernels read it, stored as float32, float16, bfloat16 or
+// bytes.
 //
 // On the CPU: groups of 48 outputs (the last one 16, 32 or 48), in each group all inputs one after the other, for
-// each input the group's outputs side by side; outputs beyond the matrix are zero. On a CUDA device: see
-// cuda/packed_layout.h.
+// each input the group's outputs side by side; outputs beyond the matrix are zero. Bytes (I8; a weight is its output's
+// scale times a byte from -127 to 127) have four inputs of an output side by side, then the next output's; inputs beyond
+// the matrix are zero, and behind the last group follow the outputs' scales as float32 and the sums of their bytes as
+// int32, each padded with zeros to a multiple of 16. On a CUDA device: see cuda/packed_layout.h.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +18,14 @@ namespace mask_predict {
 
 using cpu::WeightType;
 
-inline int64_t bytes_of(WeightType type) { return type == WeightType::F32 ? 4 : 2; }
+inline int64_t bytes_of(WeightType type) { return type == WeightType::F32 ? 4 : type == WeightType::I8 ? 1 : 2; }
 
 uint16_t float_to_bf16(float value);  // nearest, ties to even
 uint16_t float_to_half(float value);  // nearest, ties to even
 float bf16_to_float(uint16_t bits);
 float half_to_float(uint16_t bits);
 
-// Element `index` of an array of any alignment.
+// Element `index` of an array of any alignment. Not for I8.
 float read_weight(const void* values, WeightType type, int64_t index);
 
 struct PackedMatrix {
@@ -44,8 +47,18 @@ struct PackedMatrix {
                                                          cpu::panel_columns);
   }
   const char* at(int64_t group, int64_t input) const {
-    return data.as<char>() + (group * cpu::group_columns * inputs + input * columns(group)) * bytes_of(type);
+    return data.as<char>() + (group * cpu::group_columns * padded_inputs() + input * columns(group)) * bytes_of(type);
   }
+  int64_t padded_inputs() const {
+    constexpr int64_t step = cpu::bytes_per_step;
+    return type == WeightType::I8 ? (inputs + step - 1) / step * step : inputs;
+  }
+  int64_t padded_outputs() const {
+    return (outputs + cpu::panel_columns - 1) / cpu::panel_columns * cpu::panel_columns;
+  }
+  // Of I8: [padded_outputs] each.
+  float* scales() const { return reinterpret_cast<float*>(data.as<char>() + padded_outputs() * padded_inputs()); }
+  int32_t* byte_sums() const { return reinterpret_cast<int32_t*>(scales() + padded_outputs()); }
 };
 
 // Where a matrix's values come from while it is packed: rows first ... first + count - 1 as an array [count, inputs]
@@ -63,7 +76,8 @@ struct PackSource {
 
 namespace cpu {
 int64_t packed_bytes(WeightType type, int64_t outputs, int64_t inputs);
-// Fills outputs first ... first + count - 1, narrowing or widening as the types say.
+// Fills outputs first ... first + count - 1, narrowing or widening as the types say. An output of an I8 matrix with a
+// value that is no finite number has the scale NaN.
 void pack(const Context& context, const PackSource& source, int64_t first, int64_t count, PackedMatrix& matrix);
 // One output's row as float32.
 void unpack_row(const PackedMatrix& matrix, int64_t output, float* row);
@@ -71,8 +85,8 @@ void unpack_row(const PackedMatrix& matrix, int64_t output, float* row);
 namespace cuda {
 int64_t packed_bytes(WeightType type, int64_t outputs, int64_t inputs);
 void pack(const Context& context, const PackSource& source, int64_t first, int64_t count, PackedMatrix& matrix);
-// Fills matrix.plain with outputs first ... first + count - 1 of a bfloat16 matrix.
-void copy_plainly(const Context& context, int64_t first, int64_t count, PackedMatrix& matrix);
+// Fills matrix.plain, of a bfloat16 matrix.
+void copy_plainly(const Context& context, const PackedMatrix& matrix);
 }  // namespace cuda
 
 }  // namespace mask_predict

@@ -43,7 +43,7 @@ Operands operands_of(const Bench& bench, const Shape& shape, int64_t rows) {
     if (!bench.stream->cublaslt) continue;
     PackedMatrix& weight = o.weights.back();
     weight.plain = Buffer(static_cast<uint64_t>(bytes), nullptr, "a matrix", *bench.context.operations->memory);
-    cuda::copy_plainly(bench.context, 0, shape.outputs, weight);
+    cuda::copy_plainly(bench.context, weight);
   }
   o.input = Array<__nv_bfloat16>(rows * shape.inputs);
   o.output = Array<__nv_bfloat16>(rows * shape.outputs);

@@ -29,7 +29,7 @@ struct LibraryProblem : Problem {
     check(cudaStreamCreateWithFlags(&stream.handle, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     stream.cublaslt = cuda::CublasLt::find(note);
     matrix.plain = Buffer(static_cast<uint64_t>(outputs * inputs * 2), nullptr, "a test", device_memory);
-    cuda::pack(context, {weight.data(), WeightType::F32}, 0, outputs, matrix);
+    cuda::copy_plainly(context, matrix);
   }
   ~LibraryProblem() {
     stream.cublaslt = nullptr;
