@@ -29,7 +29,9 @@ export async function quantize(
   const { overwrite, ...loading } = options;
   await checkFree(out, overwrite);
   if (existsSync(out) && existsSync(directory) && realpathSync(out) === realpathSync(directory)) {
-    throw invalidArgument(`${out} is the model itself; name another directory for the int8 weights`);
+    throw invalidArgument(
+      `${out} is the model itself; name another directory for the int8 weights`,
+    );
   }
   const file = join(directory, tokenizerFile);
   if (existsSync(file)) {

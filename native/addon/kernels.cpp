@@ -37,7 +37,7 @@ Napi::Value pack_weight(const Napi::CallbackInfo& info) {
     const Context context = context_of(env, info[4], &precision);
     if (precision != "fp32" && precision != "int8" && context.operations == &cpu_operations)
       invalid("precision must be 'fp32', which keeps the type of the values, or 'int8' on the CPU");
-    const WeightType packed_type = precision == "int8" ? WeightType::I8 : kind;
+    const WeightType packed_type = precision == "int8" ? WeightType::I8 : precision == "fp8" ? WeightType::F8 : kind;
     const Operations& operations = *context.operations;
     const auto bytes = static_cast<uint64_t>(operations.packed_bytes(packed_type, rows, columns));
     auto packed = std::make_unique<std::pair<const Operations*, PackedMatrix>>(
@@ -47,7 +47,7 @@ Napi::Value pack_weight(const Napi::CallbackInfo& info) {
     Napi::Object object = Napi::Object::New(env);
     object.Set("rows", Napi::Number::New(env, static_cast<double>(rows)));
     object.Set("columns", Napi::Number::New(env, static_cast<double>(columns)));
-    object.Set("type", precision == "int8" ? precision : type);
+    object.Set("type", bytes_of(packed_type) == 1 ? precision : type);
     object.Set("bytes", Napi::Number::New(env, static_cast<double>(bytes)));
     object.TypeTag(&weight_tag);
     const auto release = [](napi_env, void* data, void*) { delete static_cast<std::pair<const Operations*, PackedMatrix>*>(data); };

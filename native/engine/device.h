@@ -14,7 +14,7 @@ struct OpenDevice {
   std::shared_ptr<void> resources;  // what the context points to
   std::string name;                 // "cpu", "cuda:0", "simt:0"
   std::string instruction_set;      // of the CPU; empty elsewhere
-  int threads = 1;                  // of the CPU
+  int threads = 1;                  // of the CPU; on a GPU those that pack weights
   uint64_t available_memory = 0;
   // Why 'auto' did not take a GPU this build could use; empty otherwise.
   std::string fallback;

@@ -59,17 +59,17 @@ const char* name_of(WeightType type) {
     case WeightType::F16: return "fp16";
     case WeightType::BF16: return "bf16";
     case WeightType::I8: return "int8";
+    case WeightType::F8: return "fp8";
   }
   return "";
 }
 
-// The CPU computes on any type as it is stored (none); a GPU on the type of its activations.
+// The CPU computes on any type as it is stored (none); a GPU on the type of its activations, if no narrower is asked for.
 std::optional<WeightType> weight_type(const std::string& precision, const Context& device) {
-  if (device.operations != &cpu_operations)
-    return device.activations == ValueType::BF16 ? WeightType::BF16 : WeightType::F32;
-  for (const WeightType type : {WeightType::F16, WeightType::BF16, WeightType::I8})
+  for (const WeightType type : {WeightType::F16, WeightType::BF16, WeightType::I8, WeightType::F8})
     if (precision == name_of(type)) return type;
-  return std::nullopt;
+  if (device.operations == &cpu_operations) return std::nullopt;
+  return device.activations == ValueType::BF16 ? WeightType::BF16 : WeightType::F32;
 }
 
 }  // namespace

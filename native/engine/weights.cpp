@@ -25,7 +25,7 @@ uint64_t packed_bytes(const ModelConfig& c, WeightType type, const Context& devi
   int64_t bytes = c.layers * layer + matrix(c.vocabulary, d) + linear(d, d) + 4 * (c.max_positions * d + 5 * d);
   bytes += 4 * padded(c.vocabulary);
   if (!c.tie_word_embeddings) bytes += matrix(c.vocabulary, d);
-  if (c.lengths > 0) bytes += device.operations->packed_bytes(type == WeightType::I8 ? WeightType::F32 : type, c.lengths, d);
+  if (c.lengths > 0) bytes += device.operations->packed_bytes(bytes_of(type) == 1 ? WeightType::F32 : type, c.lengths, d);
   return static_cast<uint64_t>(bytes);
 }
 
@@ -87,13 +87,16 @@ void WeightsBuilder::fill(const std::string& name, int64_t first, int64_t count,
   check_scales(name, first, count, matrix);
 }
 
-// A scale is NaN where an output had a value that is no finite number: int8 has no place for it.
+// A scale is NaN where an output had a value that is no finite number: a byte has no place for it.
 void WeightsBuilder::check_scales(const std::string& name, int64_t first, int64_t count, const PackedMatrix& matrix) const {
-  if (matrix.type != WeightType::I8 || context_.device.operations != &cpu_operations) return;
-  for (int64_t i = first; i < first + count; i++)
-    if (!(std::isfinite(matrix.scales()[i]) && matrix.scales()[i] >= 0))
-      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has values in row " + std::to_string(i - first) +
-                                              " that are not finite numbers, which int8 cannot hold");
+  if (bytes_of(matrix.type) != 1) return;
+  const Operations& operations = *context_.device.operations;
+  std::vector<float> scales(static_cast<size_t>(count));
+  operations.download(context_.device, scales.data(), operations.scales(matrix) + first, scales.size() * sizeof(float));
+  for (size_t i = 0; i < scales.size(); i++)
+    if (!(std::isfinite(scales[i]) && scales[i] >= 0))
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has values in row " + std::to_string(i) +
+                                              " that are not finite numbers, which a byte cannot hold");
 }
 
 LinearWeights WeightsBuilder::linear(const std::string& name, int64_t outputs, int64_t inputs) {
@@ -175,8 +178,10 @@ std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) 
   if (c.lengths > 0) {
     // Small, and a length that is off by one is another answer: not worth a quarter of its bytes.
     const std::string lengths = "embed_length.weight";
-    const WeightType type = source_.type(lengths);
-    weights->lengths = matrix(lengths, type == WeightType::I8 ? source_.stored_type(lengths) : type, c.lengths, d);
+    WeightType type = source_.type(lengths);
+    if (bytes_of(type) == 1)
+      type = context_.device.operations == &cpu_operations ? source_.stored_type(lengths) : WeightType::BF16;
+    weights->lengths = matrix(lengths, type, c.lengths, d);
   }
   if (context_.progress) context_.progress(1);
   return weights;

@@ -34,6 +34,8 @@ struct Operations {
 
   int64_t (*packed_bytes)(WeightType type, int64_t outputs, int64_t inputs);
   void (*pack)(const Context&, const PackSource&, int64_t first, int64_t count, PackedMatrix&);
+  // Where a matrix of bytes (I8, F8) has its outputs' scales, [outputs].
+  const float* (*scales)(const PackedMatrix&);
   // Fills matrix.plain. Null on a device where nobody reads it.
   void (*copy_plainly)(const Context&, const PackedMatrix&);
 

@@ -8,7 +8,7 @@ import { embed as reference } from '../reference/ops.js';
 import { Random } from '../reference/random.js';
 import { randomWeight } from '../reference/stored.js';
 import { badOptions, refuses } from './refusals.js';
-import { variantsOf, weightTypes } from './variants.js';
+import { pack, variantsOf, weightTypes } from './variants.js';
 
 for (const type of weightTypes) {
   t.test(`${type}: exact`, async (t) => {
@@ -21,7 +21,7 @@ for (const type of weightTypes) {
       [400, 509, 768],
     ] as const) {
       const weight = randomWeight(random, type, vocabulary, width);
-      const words = packWeight(weight.stored, type, vocabulary, width);
+      const words = pack(weight);
       const positionTable = random.normals(130 * width);
       const ids = random.integers(rows, 0, vocabulary - 1);
       const positions = random.integers(rows, 0, 129);

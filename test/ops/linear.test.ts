@@ -9,11 +9,17 @@ import { linearBound } from '../reference/bounds.js';
 import { closeness, sameBits } from '../reference/closeness.js';
 import { linear as reference } from '../reference/ops.js';
 import { Random } from '../reference/random.js';
-import { randomWeight, type StoredWeight } from '../reference/stored.js';
+import { randomWeight } from '../reference/stored.js';
 import { badOptions, refuses } from './refusals.js';
-import { activationsFor, asKept, onDevice, variants, variantsOf, weightTypes } from './variants.js';
-
-const pack = (w: StoredWeight) => packWeight(w.stored, w.type, w.rows, w.columns);
+import {
+  activationsFor,
+  asKept,
+  onDevice,
+  variants,
+  variantsOf,
+  weightTypes,
+  pack,
+} from './variants.js';
 
 // rows, inner, outer
 const shapes: [number, number, number][] = [
@@ -147,8 +153,10 @@ t.test('packWeight', async (t) => {
     ['fp32', 4],
     ['fp16', 2],
     ['bf16', 2],
+    ['int8', 1],
+    ['fp8', 1],
   ] as const) {
-    if (onDevice && type === 'fp16') continue; // not kept on a GPU
+    if (onDevice ? type === 'fp16' : type === 'int8' || type === 'fp8') continue; // not kept there, or tested apart
     const packed = pack(randomWeight(new Random(5), type, 33, 20));
     t.match(packed, { rows: 33, columns: 20, type });
     t.ok(packed.bytes >= 33 * 20 * size, `${type}: at least the values`);

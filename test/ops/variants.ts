@@ -3,11 +3,12 @@
  * the environment variable MASK_PREDICT_DEVICE names a GPU (`simt`, the emulated one, in a test build), that one, with
  * activations in float32 and in bfloat16.
  */
-import type { KernelOptions } from '../../lib/kernels.js';
+import { packWeight, type KernelOptions, type PackedWeight } from '../../lib/kernels.js';
 import { native } from '../../lib/native.js';
 import {
   roundedToBf16,
-  weightTypes as allWeightTypes,
+  weightTypes as storedTypes,
+  type StoredWeight,
   type WeightType,
 } from '../reference/stored.js';
 
@@ -47,7 +48,9 @@ export const allVariants: Variant[] = device ? [...variants, onGpu('bf16')] : va
 export const onDevice = Boolean(device);
 
 /** The weight types the operations take. */
-export const weightTypes: readonly WeightType[] = device ? ['fp32', 'bf16'] : allWeightTypes;
+export const weightTypes: readonly WeightType[] = device
+  ? ['fp32', 'bf16', 'int8', 'fp8']
+  : storedTypes;
 
 /** The activations that go with weights of a type: on the CPU always float32, on a GPU none but these. */
 export const activationsFor = (type: WeightType): Activations =>
@@ -59,3 +62,10 @@ export const variantsOf = (type: WeightType): Variant[] =>
 /** What an operation reads where it is given these values. */
 export const asKept = (activations: Activations, values: Float32Array): Float32Array =>
   activations === 'bf16' ? roundedToBf16(values) : values;
+
+/** The weight as the operations take it. */
+export function pack({ stored, type, rows, columns }: StoredWeight): PackedWeight {
+  if (type === 'int8' || type === 'fp8')
+    return packWeight(stored, 'fp32', rows, columns, { precision: type });
+  return packWeight(stored, type, rows, columns);
+}

@@ -67,8 +67,8 @@ export function geluBound(x: number, e: number): number {
 }
 
 /**
- * Linear: the dot product with the bias as one more term, γ(K + 1)·(Σ|aₖbₖ| + |bias|); then GELU; then the residual,
- * one rounding of the result.
+ * Linear: the dot product with the bias as one more term, and where weights are bytes the scale as one more factor,
+ * γ(K + 2)·(Σ|aₖbₖ| + |bias|); then GELU; then the residual, one rounding of the result.
  */
 export function linearBound(args: LinearInput, activations: Activations = 'fp32'): Float64Array {
   const { input, weight, rows, inner, outer, bias, activation, residual } = args;
@@ -82,7 +82,7 @@ export function linearBound(args: LinearInput, activations: Activations = 'fp32'
         sum += product;
         magnitude += Math.abs(product);
       }
-      let e = sumBound(inner + 1, activations) * magnitude + tiny;
+      let e = sumBound(inner + 2, activations) * magnitude + tiny;
       if (activation === 'gelu') e = geluBound(sum, e);
       const at = r * outer + o;
       if (residual) e += u * (Math.abs(sum) + Math.abs(residual[at]!) + e);
