@@ -158,7 +158,7 @@ export class Engine {
     return this.#native.device;
   }
 
-  /** How the weight matrices are kept: `'fp32'`, `'fp16'`, `'bf16'` or `'int8'`. */
+  /** How the weight matrices are kept: `'fp32'`, `'fp16'`, `'bf16'`, `'int8'` or `'fp8'`. */
   get precision(): string {
     return this.#native.precision;
   }
@@ -176,7 +176,10 @@ export class Engine {
     return this.#native.config.maskTokenId;
   }
 
-  /** Bytes in use by the weights, by caches and working memory, and allowed in all. */
+  /**
+   * Bytes in use by the weights, by caches and working memory, and allowed in all. On a GPU up to 1 GiB of the
+   * caches of disposed sources counts as working memory: it is kept for the next ones, until it is needed.
+   */
   memory(): { weights: number; working: number; limit: number } {
     return this.#native.memory();
   }

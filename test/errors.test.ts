@@ -43,8 +43,8 @@ t.test('options of loading', async (t) => {
       /cuda.*(CUDA|driver|GPU|there are)/,
     ],
     'a precision the CPU does not have': [
-      load({ device: 'cpu', precision: 'int8' }),
-      /precision 'int8'.*fp32/,
+      load({ device: 'cpu', precision: 'fp8' }),
+      /precision 'fp8'.*int8/,
     ],
   });
   await t.test('a device that is named is never replaced by another', async (t) => {

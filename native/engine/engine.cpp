@@ -17,6 +17,9 @@ constexpr int64_t logit_rows = 8;
 // Iterations whose arrays are in memory together.
 constexpr int64_t planned_iterations = 32;
 
+// What disposed sources leave behind, at most, from one call to the next: some forty XL sources of 64 ids.
+constexpr uint64_t most_spare_bytes = uint64_t{1} << 30;
+
 std::atomic<uint64_t> next_number{1};
 
 uint64_t left_of(uint64_t limit, uint64_t taken) { return limit > taken ? limit - taken : 0; }
@@ -32,10 +35,36 @@ Engine::Engine(std::shared_ptr<const Weights> weights, const Context& context, s
       workspace_(weights_->config, context_, budget_),
       arena_(context_, budget_),
       recordings_(context_),
-      number_(next_number.fetch_add(1)) {}
+      number_(next_number.fetch_add(1)) {
+  if (context_.operations->memory == &host_memory) return;
+  spares_ = std::make_shared<SpareBuffers>();
+  budget_->set_reclaim([spares = std::weak_ptr(spares_)] {
+    const auto there = spares.lock();
+    return there && there->trim(0);
+  });
+}
+
+std::shared_ptr<Source> Engine::new_source(const std::vector<int32_t>& ids) {
+  const ModelConfig& c = config();
+  const auto put_aside = [spares = std::weak_ptr(spares_)](Source* source) {
+    if (const auto there = spares.lock(); there && source->keys_values) there->put(std::move(source->keys_values));
+    delete source;
+  };
+  const std::shared_ptr<Source> source(new Source, put_aside);
+  source->engine = number_;
+  source->ids = ids;
+  const int64_t values = source->length() * c.hidden;
+  const auto bytes = static_cast<uint64_t>(values * 2 * c.layers * bytes_of(context_.activations));
+  if (spares_) source->keys_values = spares_->take(bytes);
+  if (!source->keys_values)
+    source->keys_values = Buffer(bytes, budget_, "a source's cache", *context_.operations->memory);
+  source->states = Buffer(static_cast<uint64_t>(values) * sizeof(float), budget_, "a source's states");
+  return source;
+}
 
 template <class Body>
 void Engine::in_passes(const Targets& targets, const Body& body) {
+  if (spares_) spares_->trim(most_spare_bytes);
   for (size_t first = 0; first < targets.size();) {
     int64_t rows = targets[first]->length();
     size_t end = first + 1;
@@ -51,16 +80,8 @@ std::vector<std::shared_ptr<Source>> Engine::encode(const std::vector<std::vecto
   context_.cancelled = &cancelled;
   const ModelConfig& c = config();
   std::vector<std::shared_ptr<Source>> sources;
-  for (const std::vector<int32_t>& source_ids : ids) {
-    auto source = std::make_shared<Source>();
-    source->engine = number_;
-    source->ids = source_ids;
-    const int64_t values = source->length() * c.hidden;
-    source->keys_values = Buffer(static_cast<uint64_t>(values * 2 * c.layers * bytes_of(context_.activations)), budget_,
-                                 "a source's cache", *context_.operations->memory);
-    source->states = Buffer(static_cast<uint64_t>(values) * sizeof(float), budget_, "a source's states");
-    sources.push_back(std::move(source));
-  }
+  for (const std::vector<int32_t>& source_ids : ids) sources.push_back(new_source(source_ids));
+  if (spares_) spares_->trim(most_spare_bytes);
   for (size_t first = 0; first < sources.size();) {
     arena_.rewind({});
     std::vector<int32_t> offsets = {0}, all_ids, positions;

@@ -15,6 +15,7 @@
 #include "engine/layer_stack.h"
 #include "engine/recordings.h"
 #include "engine/sequence.h"
+#include "engine/spare_buffers.h"
 #include "engine/target_batch.h"
 #include "engine/weights.h"
 #include "ops/lm_head.h"
@@ -67,6 +68,8 @@ class Engine {
     float* log_probs;
     float* log_sums;
   };
+  // A source whose cache is put aside, where that is a GPU's, when it goes.
+  std::shared_ptr<Source> new_source(const std::vector<int32_t>& ids);
   // Calls body on consecutive parts of the targets, of bounded rows.
   template <class Body>
   void in_passes(const Targets& targets, const Body& body);
@@ -89,6 +92,7 @@ class Engine {
   std::shared_ptr<void> resources_;
   Context context_;
   std::shared_ptr<MemoryBudget> budget_;
+  std::shared_ptr<SpareBuffers> spares_;  // null on the CPU, whose memory any thread gives back at once
   StackWorkspace workspace_;
   DeviceArena arena_;
   Buffer head_memory_;
