@@ -89,7 +89,14 @@ for (const shape of shapes) {
       linear({ input, weight: list[call % list.length], bias, output }, { device: 'cpu', threads });
       ours.push(performance.now() - begun);
     }
-    const other = measured(roof, [precision === 'int8' ? 'u8s8' : 'fp32', threads, rows, inner, outer, calls]);
+    const other = measured(roof, [
+      precision === 'int8' ? 'u8s8' : 'fp32',
+      threads,
+      rows,
+      inner,
+      outer,
+      calls,
+    ]);
     if (other) bare.push(other.ms);
   }
   const time = spread(ours);

@@ -1,6 +1,6 @@
 // npm run bench:precision -- [--instructions 2000] [--threads 2] [--device cuda]
 //
-// What narrower weights change. Against weights as they are stored: the share of equal tokens after a whole decode
+// What narrower weights, and with int8 narrower activations, change. Against weights as they are stored: the share of equal tokens after a whole decode
 // (T = 10), and the largest and mean difference of a log-probability in the first pass, where both see the same
 // masks; on the fixtures' sources and on held-out instructions of the embedded model, there also the right answers.
 // With a device: its float32 and bfloat16 against the CPU's float32, on the fixtures.
@@ -20,7 +20,7 @@ const { values: options } = parseArgs({
 const loading = { device: 'cpu', threads: Number(options.threads) };
 const fixtures = ['tiny-base', 'tiny-xl', 'tiny-xxl', 'tiny-odd'];
 const { device } = options;
-const precisions = device ? ['fp32', 'bf16'] : ['bf16', 'fp16'];
+const precisions = device ? ['fp32', 'bf16'] : ['bf16', 'fp16', 'int8'];
 
 /** Row `row` of a padded id matrix, without its padding. */
 function withoutPadding(ids, width, row) {
@@ -136,5 +136,7 @@ const answers = async (precision, problems) => {
 const problems = [];
 const stored = await answers('auto', problems);
 print('numbers', 'fp16, as stored', compare(stored.results, stored.results), stored.right);
-const narrowed = await answers('bf16', problems);
-print('numbers', 'bf16', compare(stored.results, narrowed.results), narrowed.right);
+for (const precision of ['bf16', 'int8']) {
+  const narrowed = await answers(precision, problems);
+  print('numbers', precision, compare(stored.results, narrowed.results), narrowed.right);
+}

@@ -262,6 +262,7 @@ export class Engine {
    * `MaskPredict.load` it needs the tokenizer beside it.
    */
   async save(directory: string, options: SaveOptions = {}): Promise<void> {
+    checkOptions('engine.save()', options, ['overwrite', 'signal']);
     const { config, precision } = this;
     await checkFree(directory, options.overwrite);
     await this.#run('save()', options, ['overwrite'], () =>

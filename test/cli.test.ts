@@ -146,6 +146,24 @@ t.test('generate --watch shows the passes', async (t) => {
   t.match(lines.stdout, /\n\n2:\n 1\/10 .*\n[^]*2 tokens, as given/);
 });
 
+t.test('quantize', async (t) => {
+  const out = join(t.testdir({}), 'int8');
+  const done = await call(['quantize', '--threads=1', embeddedModel, out]);
+  t.match(done, { code: 0, stdout: /int8: \d\.\d MiB of int8 weights\n$/, stderr: '' });
+  t.same(await call(['generate', '--model', out, asked(21)]), ok('twenty-one\n'));
+  t.match((await call(['info', '--json', '--model', out])).stdout, /"precision":"int8"/);
+  t.match(await call(['quantize', embeddedModel, out]), { code: 1, stderr: /not empty/ });
+  t.match(await call(['quantize', '--overwrite', embeddedModel, out]), { code: 0 });
+  t.match(await call(['generate', '--model', out, '--precision=bf16', 'x']), {
+    code: 1,
+    stderr: /saved as int8.*\(ERR_INVALID_ARGUMENT\)\n$/,
+  });
+  for (const given of [[], [embeddedModel], [embeddedModel, out, out]])
+    t.match(await call(['quantize', ...given]), { code: 2, stderr: /two directories/ });
+  const stopped = await call(['quantize', embeddedModel, `${out}2`], '', AbortSignal.abort());
+  t.match(stopped, { code: 130, stdout: '' });
+});
+
 t.test('choose, length and info', async (t) => {
   const labels = ['two', 'three', 'four'];
   t.same(await call(['choose', asked(3), ...labels]), ok('three\n'));
@@ -184,7 +202,7 @@ t.test('help and version', async (t) => {
 t.test('wrong usage exits with 2 and points to the help', async (t) => {
   const wrong: [string[], RegExp][] = [
     [[], /a command is missing/],
-    [['frobnicate'], /no command 'frobnicate'.*generate, choose, length, info/],
+    [['frobnicate'], /no command 'frobnicate'.*generate, choose, length, info, quantize/],
     [['--frobnicate'], /no option '--frobnicate'/],
     [['help', 'toString'], /no command 'toString'/],
     [['generate', '--frobnicate', 'a'], /--frobnicate/],

@@ -2,11 +2,14 @@
  * Memory: a limit refuses what does not fit before it is tried and leaves the engine working; what is
  * disposed of, closed or forgotten comes back; engines of one directory share their weights.
  */
+import { execFileSync } from 'node:child_process';
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { embeddedModel, Engine, MaskPredict } from '../lib/index.js';
+import { embeddedModel, Engine, MaskPredict, quantize } from '../lib/index.js';
 import { sameBits } from './reference/closeness.js';
 import { baseConfig, baseTensors, get, words } from './model-directories.js';
 import { safetensorsOf } from './safetensors-writer.js';
@@ -198,6 +201,34 @@ t.test('engines of one directory share their weights', async (t) => {
   await third.close();
   const left = resident();
   t.ok(left < one - weights / 2, 'the last gives them back at once');
+});
+
+t.test('saved int8 weights are the mapped file', async (t) => {
+  const directory = t.testdir({ large: largeModel(), int8: {} });
+  const out = join(directory, 'int8');
+  const script = (work: string) => `
+    import { Engine, quantize } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url))};
+    ${work}
+    console.log(process.resourceUsage().maxRSS * 1024);`;
+  /** The most a process of its own had in memory. */
+  const most = (work: string) =>
+    Number(execFileSync(process.execPath, ['--input-type=module', '-e', script(work)]));
+  const nothing = most('');
+  await quantize(join(directory, 'large'), out);
+  const { size } = statSync(join(out, 'model.safetensors'));
+  t.ok(size < 22 * MiB, `64 MiB of word embeddings became ${Math.round(size / MiB)} MiB`);
+  const taken = most(`
+    const engine = await Engine.load(${JSON.stringify(out)}, { device: 'cpu' });
+    const [source] = await engine.encode([Int32Array.of(0, 17, 301, 88, 2)]);
+    await engine.decode([source.target(8)], 4);`);
+  // Loading, the engine and a job; a copy of the weights would be another 16 MiB.
+  const beside = Math.round((taken - nothing - size) / MiB);
+  t.ok(beside < 12, `${beside} MiB beside the ${Math.round(size / MiB)} MiB of the file`);
+  const engine = await Engine.load(out, { device: 'cpu' });
+  t.ok(Math.abs(engine.memory().weights - size) < MiB, 'counted');
+  await engine.close();
+  const limited = Engine.load(out, { device: 'cpu', memoryLimit: size / 2 });
+  await t.rejects(limited, { code: 'ERR_OUT_OF_MEMORY', message: /int8/ });
 });
 
 t.test('loading and closing again and again', async (t) => {

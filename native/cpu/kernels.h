@@ -84,6 +84,10 @@ struct Kernels {
   // output[row] = (x - mean) / sqrt(variance + epsilon) * gain + shift; output may be input.
   void (*layer_norm)(const float* input, int64_t rows, int64_t width, const float* gain, const float* shift,
                      float epsilon, float* output);
+  // output[i][r] = input[r][i] and output[r][i] = input[r][i], for r < rows and i < width, both with row strides. The
+  // `width` values that follow in each row of the input are fetched: those of the next head.
+  void (*transpose)(const float* input, int64_t rows, int64_t stride, int64_t width, float* output, int64_t output_stride);
+  void (*copy_rows)(const float* input, int64_t rows, int64_t stride, int64_t width, float* output, int64_t output_stride);
   // sum[column] += row[column]
   void (*add)(float* sum, const float* row, int64_t width);
   // exp((x - largest) * inverse_temperature), in place.

@@ -10,9 +10,9 @@
 #include "kernels_lm_head.h"
 
 namespace mask_predict::cpu {
-const Kernels kernels_avx512 = {"avx512", multiply<WideBytes>, head_update,  quantize, softmax,
-                                layer_norm, add,               exponentials, dot};
-const Kernels kernels_avx512vnni = {"avx512vnni", multiply<VnniBytes>, head_update,  quantize, softmax,
-                                    layer_norm,   add,                 exponentials, dot};
+const Kernels kernels_avx512 = {"avx512",   multiply<WideBytes>, head_update, quantize, softmax,     layer_norm,
+                                transpose,  copy_rows,           add,         exponentials, dot};
+const Kernels kernels_avx512vnni = {"avx512vnni", multiply<VnniBytes>, head_update, quantize, softmax, layer_norm,
+                                    transpose,    copy_rows,           add,         exponentials, dot};
 }
 #endif

@@ -10,6 +10,6 @@
 #include "kernels_lm_head.h"
 
 namespace mask_predict::cpu {
-const Kernels kernels_portable = {"portable", multiply<PlainBytes>, head_update, quantize, softmax, layer_norm, add, exponentials, dot};
+const Kernels kernels_portable = {"portable", multiply<PlainBytes>, head_update, quantize, softmax, layer_norm, transpose, copy_rows, add, exponentials, dot};
 }
 

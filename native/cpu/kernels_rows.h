@@ -1,4 +1,4 @@
-// Softmax, LayerNorm and sums of rows. Included after kernels_math.h.
+// Softmax, LayerNorm, sums and other order of rows. Included after kernels_math.h.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,11 @@ namespace {
 void softmax(float* scores, int64_t rows, int64_t stride, int64_t keys, float scale) {
   for (int64_t r = 0; r < rows; r++) {
     float* row = scores + r * stride;
-    float largest = row[0];
-    for (int64_t i = 1; i < keys; i++) largest = row[i] > largest ? row[i] : largest;
+    Vector most = Vector::all(row[0]);
+    int64_t k = 0;
+    for (; k + Vector::lanes <= keys; k += Vector::lanes) most = larger(most, Vector::load(row + k));
+    float largest = most.largest();
+    for (; k < keys; k++) largest = row[k] > largest ? row[k] : largest;
     const Vector offset = Vector::all(-largest * scale), factor = Vector::all(scale);
     Vector sums = Vector::zero();
     for (int64_t i = 0; i < keys; i += Vector::lanes) {
@@ -55,6 +58,36 @@ void layer_norm(const float* input, int64_t rows, int64_t width, const float* ga
       const int count = width - i < Vector::lanes ? static_cast<int>(width - i) : Vector::lanes;
       const Vector normal = (Vector::load(x + i, count) - mean) * factor;
       multiply_add(normal, Vector::load(gain + i, count), Vector::load(shift + i, count)).store(y + i, count);
+    }
+  }
+}
+
+inline void fetch_next(const float* row, int64_t width) {
+  for (int64_t i = width; i < 2 * width; i += 16) __builtin_prefetch(row + i, 0, 2);
+}
+
+void transpose(const float* input, int64_t rows, int64_t stride, int64_t width, float* output, int64_t output_stride) {
+  constexpr int lanes = Vector::lanes;
+  for (int64_t r = 0; r < rows; r += lanes) {
+    const int count = rows - r < lanes ? static_cast<int>(rows - r) : lanes;
+    for (int i = 0; i < count; i++) fetch_next(input + (r + i) * stride, width);
+    for (int64_t c = 0; c < width; c += lanes) {
+      const int columns = width - c < lanes ? static_cast<int>(width - c) : lanes;
+      Vector block[lanes];
+      for (int i = 0; i < lanes; i++)
+        block[i] = i < count ? Vector::load(input + (r + i) * stride + c, columns) : Vector::zero();
+      transpose(block);
+      for (int i = 0; i < columns; i++) block[i].store(output + (c + i) * output_stride + r, count);
+    }
+  }
+}
+
+void copy_rows(const float* input, int64_t rows, int64_t stride, int64_t width, float* output, int64_t output_stride) {
+  for (int64_t r = 0; r < rows; r++) {
+    fetch_next(input + r * stride, width);
+    for (int64_t i = 0; i < width; i += Vector::lanes) {
+      const int count = width - i < Vector::lanes ? static_cast<int>(width - i) : Vector::lanes;
+      Vector::load(input + r * stride + i, count).store(output + r * output_stride + i, count);
     }
   }
 }

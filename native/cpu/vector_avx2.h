@@ -72,6 +72,27 @@ inline Vector power_of_two(Vector n) {
 inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
 
+// Rows become columns: pairs of rows, fours, then halves of registers.
+inline void transpose(Vector (&rows)[8]) {
+  __m256 fours[8];
+#pragma GCC unroll 2
+  for (int g = 0; g < 8; g += 4) {
+    const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(rows[g].v, rows[g + 1].v));
+    const __m256d b = _mm256_castps_pd(_mm256_unpackhi_ps(rows[g].v, rows[g + 1].v));
+    const __m256d c = _mm256_castps_pd(_mm256_unpacklo_ps(rows[g + 2].v, rows[g + 3].v));
+    const __m256d d = _mm256_castps_pd(_mm256_unpackhi_ps(rows[g + 2].v, rows[g + 3].v));
+    fours[g] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, c));
+    fours[g + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));
+    fours[g + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d));
+    fours[g + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(b, d));
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; c++) {
+    rows[c].v = _mm256_permute2f128_ps(fours[c], fours[c + 4], 0x20);
+    rows[c + 4].v = _mm256_permute2f128_ps(fours[c], fours[c + 4], 0x31);
+  }
+}
+
 // Sums of products of bytes, four to a lane: even and odd bytes apart as 16-bit numbers, whose products are added
 // exactly.
 struct WideBytes {

@@ -58,6 +58,31 @@ inline Vector power_of_two(Vector n) {
 inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
 
+// Rows become columns: pairs of rows, fours, then quarters of registers.
+inline void transpose(Vector (&rows)[16]) {
+  __m512 fours[16];
+#pragma GCC unroll 4
+  for (int g = 0; g < 16; g += 4) {
+    const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(rows[g].v, rows[g + 1].v));
+    const __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(rows[g].v, rows[g + 1].v));
+    const __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(rows[g + 2].v, rows[g + 3].v));
+    const __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(rows[g + 2].v, rows[g + 3].v));
+    fours[g] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+    fours[g + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+    fours[g + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+    fours[g + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; c++) {
+    const __m512 even = _mm512_shuffle_f32x4(fours[c], fours[c + 4], 0x88), odd = _mm512_shuffle_f32x4(fours[c], fours[c + 4], 0xdd);
+    const __m512 even2 = _mm512_shuffle_f32x4(fours[c + 8], fours[c + 12], 0x88), odd2 = _mm512_shuffle_f32x4(fours[c + 8], fours[c + 12], 0xdd);
+    rows[c].v = _mm512_shuffle_f32x4(even, even2, 0x88);
+    rows[c + 4].v = _mm512_shuffle_f32x4(odd, odd2, 0x88);
+    rows[c + 8].v = _mm512_shuffle_f32x4(even, even2, 0xdd);
+    rows[c + 12].v = _mm512_shuffle_f32x4(odd, odd2, 0xdd);
+  }
+}
+
 // Sums of products of bytes, four to a lane: what both ways of making them have in common.
 struct ByteSums {
   using Sum = __m512i;

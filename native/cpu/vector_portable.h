@@ -97,6 +97,16 @@ inline void Vector::store_bytes(uint8_t* p) const {
   for (int i = 0; i < lanes; i++) p[i] = static_cast<uint8_t>(static_cast<int32_t>(limited.v[i]) + 128);
 }
 
+// Rows become columns.
+inline void transpose(Vector (&rows)[4]) {
+  for (int r = 0; r < 4; r++)
+    for (int c = r + 1; c < 4; c++) {
+      const float other = rows[r].v[c];
+      rows[r].v[c] = rows[c].v[r];
+      rows[c].v[r] = other;
+    }
+}
+
 // Sums of products of bytes, four to a lane. Unsigned, because they may pass 2^31 on the way to a sum that does not.
 struct PlainBytes {
   using Sum = uint32_t __attribute__((vector_size(16)));

@@ -61,34 +61,38 @@ void mixed_attention(const Context& context, const MixedAttentionArguments& a) {
     float* scores = values + all_keys * head_columns;
     float* sums = scores + query_block * columns;
 
-    const auto row_of = [&](int64_t key) {
-      const float* row = key < sequence.source_rows
-                             ? static_cast<const float*>(sequence.source) +
-                                   (a.layer * sequence.source_rows + key) * 2 * width
-                             : static_cast<const float*>(a.own) +
-                                   (sequence.first_own + key - sequence.source_rows) * 2 * width;
-      return row + item.head * a.head_size;
+    // Calls body(rows, first, count) on the keys first ... first + count - 1 as far as they lie one behind the other.
+    const auto each_run = [&](int64_t first, int64_t count, const auto& body) {
+      const int64_t head = item.head * a.head_size;
+      const int64_t from_source = std::clamp<int64_t>(sequence.source_rows - first, 0, count);
+      if (from_source > 0) {
+        const int64_t row = a.layer * sequence.source_rows + first;
+        body(static_cast<const float*>(sequence.source) + row * 2 * width + head, first, from_source);
+      }
+      if (from_source < count) {
+        const int64_t row = sequence.first_own + first + from_source - sequence.source_rows;
+        body(static_cast<const float*>(a.own) + row * 2 * width + head, first + from_source, count - from_source);
+      }
     };
-    for (int64_t first = 0; first < columns; first += group_columns) {
+    for (int64_t first = 0; first < all_keys; first += group_columns) {
       const Group group = group_of(first, all_keys, a.head_size);
       float* block = keys + group.offset;
-      for (int64_t c = 0; c < group.columns; c++) {
-        if (first + c < all_keys) {
-          const float* row = row_of(first + c);
-          for (int64_t i = 0; i < a.head_size; i++) block[i * group.columns + c] = row[i];
-        } else {
-          for (int64_t i = 0; i < a.head_size; i++) block[i * group.columns + c] = 0;
-        }
-      }
+      const int64_t used = std::min<int64_t>(group.columns, all_keys - first);
+      each_run(first, used, [&](const float* rows, int64_t key, int64_t count) {
+        context.kernels->transpose(rows, count, 2 * width, a.head_size, block + key - first, group.columns);
+      });
+      for (int64_t i = 0; used < group.columns && i < a.head_size; i++)
+        std::fill(block + i * group.columns + used, block + (i + 1) * group.columns, 0.0f);
     }
     for (int64_t first = 0; first < a.head_size; first += group_columns) {
       const Group group = group_of(first, a.head_size, all_keys);
+      float* block = values + group.offset;
       const int64_t used = std::min<int64_t>(group.columns, a.head_size - first);
-      for (int64_t key = 0; key < all_keys; key++) {
-        float* block = values + group.offset + key * group.columns;
-        std::memcpy(block, row_of(key) + width + first, static_cast<size_t>(used) * sizeof(float));
-        for (int64_t i = used; i < group.columns; i++) block[i] = 0;
-      }
+      each_run(0, all_keys, [&](const float* rows, int64_t key, int64_t count) {
+        context.kernels->copy_rows(rows + width + first, count, 2 * width, used, block + key * group.columns, group.columns);
+      });
+      for (int64_t key = 0; used < group.columns && key < all_keys; key++)
+        std::fill(block + key * group.columns + used, block + (key + 1) * group.columns, 0.0f);
     }
 
     const int64_t queries = std::min(query_block, sequence.queries - item.first_query);
@@ -100,14 +104,18 @@ void mixed_attention(const Context& context, const MixedAttentionArguments& a) {
                                  group.columns, scores + first, columns, false, nullptr, 0});
     }
     context.kernels->softmax(scores, queries, columns, all_keys, scale);
+    float* output = static_cast<float*>(a.output) + first_row * width + item.head * a.head_size;
+    // A product writes whole panels: into the output where the next head does not begin inside one.
+    const bool direct = head_columns == a.head_size;
+    float* results = direct ? output : sums;
+    const int64_t results_stride = direct ? width : head_columns;
     for (int64_t first = 0; first < a.head_size; first += group_columns) {
       const Group group = group_of(first, a.head_size, all_keys);
       context.kernels->multiply({scores, columns, queries, values + group.offset, WeightType::F32, all_keys,
-                                 group.columns, sums + first, head_columns, false, nullptr, 0});
+                                 group.columns, results + first, results_stride, false, nullptr, 0});
     }
-    for (int64_t q = 0; q < queries; q++)
-      std::memcpy(static_cast<float*>(a.output) + (first_row + q) * width + item.head * a.head_size, sums + q * head_columns,
-                  static_cast<size_t>(a.head_size) * sizeof(float));
+    for (int64_t q = 0; !direct && q < queries; q++)
+      std::memcpy(output + q * width, sums + q * head_columns, static_cast<size_t>(a.head_size) * sizeof(float));
   };
 
   const int64_t count = static_cast<int64_t>(items.size());

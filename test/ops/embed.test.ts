@@ -5,6 +5,7 @@ import t from 'tap';
 import { embed, packWeight } from '../../lib/kernels.js';
 import { sameBits } from '../reference/closeness.js';
 import { embed as reference } from '../reference/ops.js';
+import { quantizeRows } from '../reference/quantized.js';
 import { Random } from '../reference/random.js';
 import { randomWeight } from '../reference/stored.js';
 import { badOptions, refuses } from './refusals.js';
@@ -38,6 +39,26 @@ for (const type of weightTypes) {
     }
   });
 }
+
+t.test('int8: steps times the scale', async (t) => {
+  const random = new Random(3);
+  for (const [vocabulary, width] of [
+    [17, 37],
+    [100, 768],
+  ] as const) {
+    const values = random.normals(vocabulary * width);
+    const words = packWeight(values, 'fp32', vocabulary, width, { precision: 'int8' });
+    const positionTable = random.normals(9 * width);
+    const ids = random.integers(40, 0, vocabulary - 1);
+    const positions = random.integers(40, 0, 8);
+    const exact = Float64Array.from(quantizeRows(values, width).exact, Math.fround);
+    const sum = reference(ids, positions, exact, positionTable, width);
+    for (const { name, options } of variantsOf('int8')) {
+      const output = embed({ ids, positions, words, positionTable }, options);
+      t.ok(sameBits(output, Float32Array.from(sum)), `${name}: [${vocabulary}, ${width}]`);
+    }
+  }
+});
 
 t.test('wrong arguments', async (t) => {
   const weight = randomWeight(new Random(2), 'fp32', 9, 4);

@@ -8,6 +8,7 @@ import { linearBound, logSumExpBound } from '../reference/bounds.js';
 import { closeness, sameBits } from '../reference/closeness.js';
 import { linear } from '../reference/ops.js';
 import { allowed, predictRow } from '../reference/prediction.js';
+import { quantizedLinear, quantizedLinearBound } from '../reference/quantized.js';
 import { Random } from '../reference/random.js';
 import { randomWeight, storeWeight, type StoredWeight } from '../reference/stored.js';
 import { badOptions, refuses } from './refusals.js';
@@ -15,6 +16,8 @@ import {
   activationsFor,
   asKept,
   onDevice,
+  packedPrecisions,
+  packings,
   variantsOf,
   weightTypes,
   type Variant,
@@ -30,9 +33,10 @@ interface Head {
 }
 
 /** Logits and their bounds, row by row. */
-function reference({ rows, states, weight, bias, maskTokenId }: Head) {
+function reference(head: Head, precision: 'fp32' | 'int8' = 'fp32') {
+  const { rows, states, weight, bias, maskTokenId } = head;
   const activations = activationsFor(weight.type);
-  const args = {
+  const plain = {
     input: asKept(activations, states),
     weight: weight.exact,
     rows,
@@ -40,8 +44,9 @@ function reference({ rows, states, weight, bias, maskTokenId }: Head) {
     outer: weight.rows,
     bias,
   };
+  const args = precision === 'int8' ? quantizedLinear(plain) : plain;
   const logits = linear(args);
-  const bounds = linearBound(args, activations);
+  const bounds = precision === 'int8' ? quantizedLinearBound(args) : linearBound(args, activations);
   return Array.from({ length: rows }, (_, r) => {
     const row = logits.subarray(r * weight.rows, (r + 1) * weight.rows);
     const bound = bounds.subarray(r * weight.rows, (r + 1) * weight.rows);
@@ -51,10 +56,10 @@ function reference({ rows, states, weight, bias, maskTokenId }: Head) {
   });
 }
 
-function check(t: Test, head: Head, what: string): void {
+function check(t: Test, head: Head, what: string, precision: 'fp32' | 'int8' = 'fp32'): void {
   const { states, weight, bias, maskTokenId } = head;
-  const packed = pack(weight);
-  const rows = reference(head);
+  const packed = pack(weight, precision);
+  const rows = reference(head, precision);
   for (const { name, options } of variantsOf(weight.type)) {
     const result = lmHeadArgmax({ states, weight: packed, bias, maskTokenId }, options);
     rows.forEach(({ row, e, sumBound, expected }, r) => {
@@ -121,6 +126,9 @@ for (const type of weightTypes) {
       const head = randomHead(new Random(2), type, 9, 64, 509, 508);
       head.bias[banned]! += 100;
       check(t as Test, head, `${banned} by 100`);
+      if (type === 'fp32')
+        for (const precision of packedPrecisions.slice(1))
+          check(t as Test, head, `${precision}: ${banned} by 100`, precision);
       const expected = reference(head);
       t.ok(
         expected.every(({ expected }) => expected.logProb < -50),
@@ -155,6 +163,43 @@ for (const type of weightTypes) {
   t.test(`${type}: a tie goes to the lower id`, (t) => tiesGoToTheLowerId(t as Test, type));
 }
 
+t.test('int8: within a few roundings of the quantized product', { skip: onDevice }, async (t) => {
+  const random = new Random(8);
+  for (const [rows, width, vocabulary, maskTokenId] of [
+    [1, 16, 5, 4],
+    [7, 37, 509, 508],
+    [40, 128, 528, 508],
+    [3, 768, 96, 95],
+    [5, 64, 4099, 4090],
+  ] as const)
+    check(
+      t as Test,
+      randomHead(random, 'fp32', rows, width, vocabulary, maskTokenId),
+      `[${rows}, ${width}] × ${vocabulary}`,
+      'int8',
+    );
+});
+
+t.test('a row with a state that is no number', async (t) => {
+  for (const [type, precision] of packings) {
+    const head = randomHead(new Random(9), type, 3, 64, 509, 508);
+    const { states, weight, bias, maskTokenId } = head;
+    const packed = pack(weight, precision);
+    const bad = states.slice();
+    bad[64 + 5] = NaN;
+    for (const { name, options } of variantsOf(type)) {
+      const good = lmHeadArgmax({ states, weight: packed, bias, maskTokenId }, options);
+      const { ids, logProbs } = lmHeadArgmax(
+        { states: bad, weight: packed, bias, maskTokenId },
+        options,
+      );
+      const what = `${name} ${type} ${precision}`;
+      t.same([...ids], [good.ids[0], -1, good.ids[2]], `${what}: ids`);
+      t.same([...logProbs], [good.logProbs[0], NaN, good.logProbs[2]], `${what}: log-probs`);
+    }
+  }
+});
+
 async function tiesGoToTheLowerId(t: Test, type: StoredWeight['type']): Promise<void> {
   const [width, vocabulary] = [24, 20011];
   const random = new Random(4);
@@ -188,34 +233,37 @@ async function tiesGoToTheLowerId(t: Test, type: StoredWeight['type']): Promise<
 t.test('a row is the same bits in any batch, on any number of threads', async (t) => {
   const random = new Random(5);
   const width = 64;
-  const type = weightTypes.at(-1)!;
-  const { states, weight, bias, maskTokenId } = randomHead(random, type, 190, width, 4099, 4098);
-  const packed = pack(weight);
-  const run = (from: number, to: number, options: Variant['options']) => {
-    const part = states.subarray(from * width, to * width);
-    return lmHeadArgmax({ states: part, weight: packed, bias, maskTokenId }, options);
-  };
-  for (const { name, options } of variantsOf(type)) {
-    const all = run(0, 190, { ...options, threads: 1 });
-    for (const [from, to] of [
-      [0, 190],
-      [0, 1],
-      [189, 190],
-      [5, 12],
-      [60, 124],
-      [100, 133],
-    ] as const) {
-      const part = run(from, to, options);
-      t.same(part.ids, all.ids.subarray(from, to), `${name}: ids ${from} to ${to}`);
-      t.ok(sameBits(part.logProbs, all.logProbs.subarray(from, to)), `${name}: log-probs`);
-      t.ok(sameBits(part.logSumExp, all.logSumExp.subarray(from, to)), `${name}: log-sum-exp`);
+  for (const [type, precision] of packings.slice(-2)) {
+    const head = randomHead(random, type, 190, width, 4099, 4098);
+    const { states, weight, bias, maskTokenId } = head;
+    const packed = pack(weight, precision);
+    const run = (from: number, to: number, options: Variant['options']) => {
+      const part = states.subarray(from * width, to * width);
+      return lmHeadArgmax({ states: part, weight: packed, bias, maskTokenId }, options);
+    };
+    for (const { name, options } of variantsOf(type)) {
+      const all = run(0, 190, { ...options, threads: 1 });
+      for (const [from, to] of [
+        [0, 190],
+        [0, 1],
+        [189, 190],
+        [5, 12],
+        [60, 124],
+        [100, 133],
+      ] as const) {
+        const part = run(from, to, options);
+        const what = `${name} ${type} ${precision} ${from} to ${to}`;
+        t.same(part.ids, all.ids.subarray(from, to), `${what}: ids`);
+        t.ok(sameBits(part.logProbs, all.logProbs.subarray(from, to)), `${what}: log-probs`);
+        t.ok(sameBits(part.logSumExp, all.logSumExp.subarray(from, to)), `${what}: log-sum-exp`);
+      }
     }
   }
 });
 
 t.test('logitsAt', async (t) => {
   const random = new Random(6);
-  for (const type of weightTypes) {
+  for (const [type, precision] of packings) {
     for (const [count, width, vocabulary] of [
       [1, 16, 5],
       [12, 37, 528],
@@ -224,16 +272,19 @@ t.test('logitsAt', async (t) => {
       if (!takesWidth(type, width)) continue;
       const head = randomHead(random, type, count, width, vocabulary, vocabulary - 1);
       const { states, weight, bias, maskTokenId } = head;
-      const expected = reference(head);
+      const expected = reference(head, precision);
       const rows = random.integers(200, 0, count - 1);
       const ids = random.integers(200, 0, vocabulary - 1);
-      const packed = pack(weight);
+      const packed = pack(weight, precision);
       for (const { name, options } of variantsOf(type)) {
         const logits = logitsAt({ states, weight: packed, bias, rows, ids }, options);
         const exact = [...rows].map((r, i) => expected[r]!.row[ids[i]!]!);
         const bound = [...rows].map((r, i) => expected[r]!.bound[ids[i]!]!);
         const { worst, where } = closeness(logits, exact, bound);
-        t.ok(worst <= 1, `${name} ${type} [${count}, ${width}] × ${vocabulary}: ${where}`);
+        t.ok(
+          worst <= 1,
+          `${name} ${type} ${precision} [${count}, ${width}] × ${vocabulary}: ${where}`,
+        );
         // lmHeadArgmax means the same logit, on the CPU to the bit: their difference to the log-sum-exp is
         // rounded, nothing more. A GPU adds up in another order.
         const best = lmHeadArgmax({ states, weight: packed, bias, maskTokenId }, options);
