@@ -7,6 +7,7 @@
 
 #include "bench.h"
 #include "ops/linear.h"
+#include "ops/operations.h"
 
 namespace mask_predict::bench {
 namespace {
