@@ -2,7 +2,7 @@
 import type { Vocabulary } from './vocabulary.js';
 
 export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
-export type Precision = 'auto' | 'fp32' | 'bf16' | 'fp16' | 'int8';
+export type Precision = 'auto' | 'fp32' | 'bf16' | 'fp16' | 'int8' | 'fp8';
 export type Logger = (level: 'info' | 'warn', message: string) => void;
 
 export interface EngineOptions {
@@ -15,8 +15,10 @@ export interface EngineOptions {
    * How weight matrices are kept. On the CPU `'auto'` (default) and `'fp32'` keep what the checkpoint has, `'bf16'`
    * and `'fp16'` narrow it; arithmetic is float32. `'int8'` rounds each output of a matrix to 255 steps, and in the
    * products each row of activations too; what is between the products stays float32, as does the length
-   * predictor. A directory of {@link quantize} is int8 and takes `'auto'` or `'int8'` only. One the device does
-   * not have is `ERR_DEVICE`.
+   * predictor. A directory of {@link quantize} is int8 and takes `'auto'` or `'int8'` only. On a GPU `'auto'` is
+   * `'bf16'`, for activations too, and `'fp32'` is for verification; `'int8'` and `'fp8'` (e4m3) narrow the matrices
+   * to half of that, with a scale for each output, and leave activations bfloat16. One the device does not have is
+   * `ERR_DEVICE`.
    */
   precision?: Precision;
   /** 1 … 256. Default: as many processors as the process may use. */

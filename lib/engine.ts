@@ -175,7 +175,7 @@ export class Engine {
     return this.#native.device;
   }
 
-  /** How the weight matrices are kept: `'fp32'`, `'fp16'`, `'bf16'` or `'int8'`. */
+  /** How the weight matrices are kept: `'fp32'`, `'fp16'`, `'bf16'`, `'int8'` or `'fp8'`. */
   get precision(): string {
     return this.#native.precision;
   }
@@ -193,7 +193,11 @@ export class Engine {
     return this.#native.config.maskTokenId;
   }
 
-  /** Bytes in use by the weights, by caches and working memory, allowed in all, and what an id of a source takes. */
+  /**
+   * Bytes in use by the weights, by caches and working memory, allowed in all, and what an id of a source takes. On a
+   * GPU up to 1 GiB of the caches of disposed sources counts as working memory: it is kept for the next ones, until it
+   * is needed.
+   */
   memory(): { weights: number; working: number; limit: number; perSourceId: number } {
     return this.#native.memory();
   }

@@ -42,6 +42,10 @@ t.test('options of loading', async (t) => {
       load({ device: 'cuda:99' }),
       /cuda.*(CUDA|driver|GPU|there are)/,
     ],
+    'a precision the CPU does not have': [
+      load({ device: 'cpu', precision: 'fp8' }),
+      /precision 'fp8'.*int8/,
+    ],
   });
   await t.test('a device that is named is never replaced by another', async (t) => {
     const outcome = await Engine.load(embeddedModel, { device: 'cuda' }).catch((e: unknown) => e);

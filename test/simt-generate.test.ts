@@ -17,13 +17,17 @@ t.test('the same answers as on the CPU', { skip: !device && 'no device is named'
   const options = { iterations: 4 };
   await using host = await MaskPredict.load(undefined, { device: 'cpu' });
   const expected = await host.generate(prompts, options);
-  // bfloat16 has 8 bits: over 4 layers a log-probability moves by a few times 2^-8.
+  // bfloat16 has 8 bits: over 4 layers a log-probability moves by a few times 2^-8. int8 has as many for each row's
+  // largest weight, fp8 has 4; of what the model is sure, log-probabilities hardly move.
   for (const [precision, tolerance] of [
     ['fp32', 1e-4],
     ['bf16', 0.05],
+    ['int8', 0.05],
+    ['fp8', 0.1],
   ] as const) {
     await using model = await MaskPredict.load(undefined, { device: device as 'cuda', precision });
     t.match(model.engine.device, device);
+    t.equal(model.engine.precision, precision);
     const answers = await model.generate(prompts, options);
     let largest = 0;
     answers.forEach((answer, index) => {

@@ -1,9 +1,10 @@
-// node jobs.mjs PROGRAM [--tiny]
+// node jobs.mjs PROGRAM [--tiny] [--variants]
 //
 // Whole jobs on $DEVICE with random weights, through the package's API: encode a batch of sources of 64 ids, decode
 // targets of 32 in T passes; and one pass over targets that are all masked, with what the host does around it. Appends
 // to $RESULTS, a line each, with `terms`, [bytes, operations] of every part that memory or arithmetic limits; and what
-// came out of the smaller batches, which peers/huggingface.py compares.
+// came out of the smaller batches, which peers/huggingface.py compares. With --variants the largest and the smallest
+// model with weights of int8 and fp8, and with deterministic: false, instead; their results are compared with nothing.
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -18,13 +19,23 @@ const tinyShapes = {
   'tiny-pre': { layers: 2, hidden: 160, heads: 2, ffn: 320, vocab: 1000, norm: 'pre' },
   'tiny-post': { layers: 2, hidden: 128, heads: 2, ffn: 256, vocab: 1000, norm: 'post' },
 };
-const models = tiny ? Object.keys(tinyShapes) : ['xlm-r-xl', 'xlm-r-base', 'xlm-r-large'];
+const withVariants = process.argv.includes('--variants');
+const all = tiny ? Object.keys(tinyShapes) : ['xlm-r-xl', 'xlm-r-base', 'xlm-r-large'];
+const models = withVariants ? all.slice(0, 2) : all;
+const variants = withVariants
+  ? [
+      { who: 'ours, int8', precision: 'int8' },
+      { who: 'ours, fp8', precision: 'fp8' },
+      { who: 'ours, deterministic: false', precision: 'bf16', deterministic: false },
+    ]
+  : [{ who: 'ours', precision: 'bf16' }];
 const [sourceLength, targetLength] = tiny ? [12, 9] : [64, 32];
 const batches = tiny ? [1, 3] : [1, 8, 64];
 const inner = targetLength - 2;
 
+let who;
 function report(line) {
-  const text = JSON.stringify({ who: 'ours', ...line });
+  const text = JSON.stringify({ who, ...line });
   console.log(text.length > 400 ? `${text.slice(0, 400)} ...` : text);
   if (process.env.RESULTS) appendFileSync(process.env.RESULTS, `${text}\n`);
 }
@@ -51,12 +62,15 @@ function idsOf(b, maskTokenId) {
 
 const maskedIn = (t, iterations) => Math.floor((inner * (iterations - t + 1)) / iterations);
 
-for (const model of models) {
+for (const [model, variant] of models.flatMap((model) => variants.map((v) => [model, v]))) {
+  const { who: name, ...options } = variant;
+  who = name;
   const begun = performance.now();
   const engine = await Engine.random(tinyShapes[model] ?? model, {
+    ...options,
     device,
-    precision: 'bf16',
     seed: 0,
+    logger: (level, message) => console.error(`${level}: ${message}`),
   });
   const { layers, hidden, feedForward, maskTokenId } = engine.config;
   report({
@@ -69,7 +83,8 @@ for (const model of models) {
   });
   const body = layers * (4 * hidden * hidden + 2 * hidden * feedForward);
   const headSize = hidden * hidden + hidden * (maskTokenId + 1);
-  const term = (weights, rows) => [weights * 2, 2 * weights * rows];
+  const bytes = options.precision === 'bf16' ? 2 : 1; // of a weight
+  const term = (weights, rows) => [weights * bytes, 2 * weights * rows];
 
   for (const batch of batches) {
     const ids = Array.from({ length: batch }, (_, b) => idsOf(b, maskTokenId));
@@ -100,7 +115,7 @@ for (const model of models) {
     report({ op: 'iteration', model, batch, ...iteration, terms: passTerms(inner) });
 
     for (const iterations of [1, 4, 10]) {
-      if (batch <= 8) {
+      if (batch <= 8 && !withVariants) {
         const targets = targetsOf(kept);
         await engine.decode(targets, iterations);
         const tokens = targets.map((target) => [...target.tokens]);

@@ -35,7 +35,7 @@ declare -A limits=(
   [build]=900 [tests-ops]=240 [tests-engine]=420 [tests-api]=240
   [sanitizer-memcheck]=470 [sanitizer-racecheck]=470
   [measure]=120 [bench-linear]=240 [bench-attention]=150 [bench-head]=150 [bench-remask]=90
-  [bench-jobs]=470 [bench-huggingface]=470 [table]=30
+  [bench-jobs]=470 [bench-variants]=470 [bench-huggingface]=470 [table]=30
 )
 
 if (($# == 0)); then

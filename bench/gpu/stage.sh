@@ -67,7 +67,7 @@ sanitized() {  # name, command
   return "$code"
 }
 
-# The operations' tests, which are in float32; then all kernels in bfloat16, and the engine with its graphs.
+# All kernels in bfloat16, the engine with its graphs, and the operations' tests.
 sanitizer() {
   local code=0
   command -v compute-sanitizer >/dev/null || { echo "there is no compute-sanitizer"; return 1; }
@@ -105,6 +105,10 @@ case $1 in
   bench-jobs)
     build_addon
     node "$HERE/jobs.mjs" "$program" "${tiny[@]}"
+    ;;
+  bench-variants)
+    build_addon
+    node "$HERE/jobs.mjs" "$program" --variants "${tiny[@]}"
     ;;
   bench-huggingface) peer huggingface ;;
   table) node "$HERE/table.mjs" "$OUT" | tee "$OUT/table.md" ;;

@@ -9,7 +9,7 @@ import { jobTables, kernelTables } from './tables.mjs';
 
 const stages = [
   'build', 'tests-ops', 'tests-engine', 'tests-api', 'sanitizer-memcheck', 'sanitizer-racecheck', 'measure',
-  'bench-linear', 'bench-attention', 'bench-head', 'bench-remask', 'bench-jobs', 'bench-huggingface',
+  'bench-linear', 'bench-attention', 'bench-head', 'bench-remask', 'bench-jobs', 'bench-variants', 'bench-huggingface',
 ]; // prettier-ignore
 const records = new Map();
 for (const folder of process.argv.slice(2)) {

@@ -59,10 +59,10 @@ export function kernelTables(results, limits) {
     table(
       'linear, XLM-R XL',
       `${note} PyTorch: the same with bias, GELU, or sum and LayerNorm. deterministic: false: the same with the product by cuBLASLt, at any number of rows. Ratios above 1: ours is faster. Deviation: of sampled results from sums in double, relative; bfloat16 rounds to 4e-3.`,
-      ['shape', 'rows', 'ours', 'of bandwidth', 'of rate', 'deterministic: false', 'cuBLASLt, product alone', 'cuBLAS, product alone', 'PyTorch', 'PyTorch / ours', 'cuBLASLt / ours', 'deviation'],
+      ['shape', 'rows', 'ours', 'of bandwidth', 'of rate', 'deterministic: false', 'int8', 'of bandwidth', 'fp8', 'cuBLASLt, product alone', 'cuBLAS, product alone', 'PyTorch', 'PyTorch / ours', 'cuBLASLt / ours', 'deviation'],
       all.map((c) => {
         const ours = find('ours', c), lt = find('cublaslt, product alone', c), torch = find('PyTorch', c);
-        return [c.shape, c.rows, micro(ours), bytesPart(ours, limits), operationsPart(ours, limits), micro(find('ours, deterministic: false', c)), micro(lt), micro(find('cublas, product alone', c)), micro(torch), ratio(torch, ours), ratio(lt, ours), small(ours?.deviation)];
+        return [c.shape, c.rows, micro(ours), bytesPart(ours, limits), operationsPart(ours, limits), micro(find('ours, deterministic: false', c)), micro(find('ours, int8', c)), bytesPart(find('ours, int8', c), limits), micro(find('ours, fp8', c)), micro(lt), micro(find('cublas, product alone', c)), micro(torch), ratio(torch, ours), ratio(lt, ours), small(ours?.deviation)];
       }),
     ); // prettier-ignore
   }
@@ -110,10 +110,10 @@ export function kernelTables(results, limits) {
     table(
       'Head: best token and log-sum-exp',
       note,
-      ['model', 'rows', 'ours', 'of bandwidth', 'of rate', 'linear + argmax + logsumexp', 'cuBLASLt, product alone', 'PyTorch / ours', 'deviation', 'better ids'],
+      ['model', 'rows', 'ours', 'of bandwidth', 'of rate', 'int8', 'fp8', 'linear + argmax + logsumexp', 'cuBLASLt, product alone', 'PyTorch / ours', 'deviation', 'better ids'],
       all.map((c) => {
         const ours = find('ours', c);
-        return [c.model, c.rows, micro(ours), bytesPart(ours, limits), operationsPart(ours, limits), micro(find(peer, c)), micro(find('cublaslt, product alone', c)), ratio(find(peer, c), ours), small(ours?.deviation), ours?.better_ids ?? '–'];
+        return [c.model, c.rows, micro(ours), bytesPart(ours, limits), operationsPart(ours, limits), micro(find('ours, int8', c)), micro(find('ours, fp8', c)), micro(find(peer, c)), micro(find('cublaslt, product alone', c)), ratio(find(peer, c), ours), small(ours?.deviation), ours?.better_ids ?? '–'];
       }),
     ); // prettier-ignore
   }
@@ -142,7 +142,11 @@ export function kernelTables(results, limits) {
 }
 
 export function jobTables(results, limits) {
-  const lines = [...results('bench-jobs'), ...results('bench-huggingface')];
+  const lines = [
+    ...results('bench-jobs'),
+    ...results('bench-variants'),
+    ...results('bench-huggingface'),
+  ];
   const keys = ['op', 'model', 'batch', 'iterations'];
   const find = finder(lines, keys);
   const models = ['xlm-r-base', 'xlm-r-large', 'xlm-r-xl'];
@@ -176,6 +180,18 @@ export function jobTables(results, limits) {
       const best = floor(ours);
       const what = c.op === 'job' ? `job, T = ${c.iterations}` : c.op === 'iteration' ? 'one pass, all masked' : 'encode';
       return [c.model, c.batch, what, micro(ours), best > 0 ? micro({ us: best }) : nothing, percent(best / ours?.us), micro(peer), c.op === 'job' ? micro(graph) : '–', ratio(peer, ours), ratio(graph, ours)];
+    }),
+  ); // prettier-ignore
+
+  const variants = ['ours, int8', 'ours, fp8', 'ours, deterministic: false'];
+  table(
+    'The same with weights of int8 and fp8, and in bf16 with deterministic: false',
+    'Ratios: time of the bf16 job with the same bits in any batch to that of the variant; above 1 the variant is faster.',
+    ['model', 'batch', 'what', 'bf16', 'int8', 'fp8', 'deterministic: false', 'bf16 / int8', 'bf16 / fp8', 'bf16 / deterministic: false'],
+    all.filter((c) => own.length === 0 || find(variants[0], c)).map((c) => {
+      const ours = find('ours', c), lines = variants.map((who) => find(who, c));
+      const what = c.op === 'job' ? `job, T = ${c.iterations}` : c.op === 'iteration' ? 'one pass, all masked' : 'encode';
+      return [c.model, c.batch, what, micro(ours), ...lines.map(micro), ...lines.map((line) => ratio(ours, line))];
     }),
   ); // prettier-ignore
 

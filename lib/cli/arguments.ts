@@ -26,7 +26,7 @@ export const textOptions: OptionTable = {
   'no-truncate': { type: 'boolean' },
 };
 
-const precisions = ['auto', 'fp32', 'bf16', 'fp16', 'int8'];
+const precisions = ['auto', 'fp32', 'bf16', 'fp16', 'int8', 'fp8'];
 const units: Record<string, number> = {
   '': 1,
   b: 1,

@@ -18,7 +18,7 @@ export const modelHelp = `Options for the model:
                       sentencepiece.bpe.model (default: the small model that comes
                       with mask-predict; it knows the numbers 0 to 9999)
   --device NAME       auto, cpu, cuda or cuda:N (default: auto)
-  --precision NAME    auto, fp32, bf16, fp16 or int8: how weights are kept
+  --precision NAME    auto, fp32, bf16, fp16, int8 or fp8: how weights are kept
                       (default: auto)
   --threads N         (default: one per available processor)
   --memory-limit SIZE such as 4GiB; more is never used (default: what is available)

@@ -40,7 +40,7 @@ int64_t TargetWork::count_after(int64_t t) const { return target->maskable_count
 
 int64_t Engine::advance(const Sources& sources, const std::vector<TargetWork*>& works, const Signals& signals) {
   context_.cancelled = &signals.cancelled;
-  arena_.rewind({});
+  begin_pass();
   std::vector<TargetWork*> order;
   for (TargetWork* work : works) {
     if (work->target->masked_count > 0) {
@@ -219,17 +219,6 @@ void Engine::weigh(const TargetBatch::Iteration& iteration, const Head& head, co
       work.log_probs.push_back(std::move(result));
     }
   }
-}
-
-std::shared_ptr<Source> Engine::new_source(const std::vector<int32_t>& ids) {
-  auto source = std::make_shared<Source>();
-  source->engine = number_;
-  source->ids = ids;
-  const int64_t values = source->length() * config().hidden;
-  source->keys_values = Buffer(static_cast<uint64_t>(values * 2 * config().layers * bytes_of(context_.activations)), budget_,
-                               "a source's cache", *context_.operations->memory);
-  source->states = Buffer(static_cast<uint64_t>(values) * sizeof(float), budget_, "a source's states");
-  return source;
 }
 
 Sources Engine::encode(const std::vector<std::vector<int32_t>>& ids, const std::atomic<bool>& cancelled) {

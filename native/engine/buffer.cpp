@@ -72,14 +72,19 @@ void release_host(void* data, uint64_t bytes) {
 
 }  // namespace
 
-void MemoryBudget::reserve(uint64_t bytes, const std::string& purpose) {
+bool MemoryBudget::try_reserve(uint64_t bytes) {
   uint64_t used = used_.load();
   do {
-    if (bytes > limit_ || used > limit_ - bytes)
-      throw Error(ErrorCode::OutOfMemory,
-                  purpose + " needs " + megabytes(bytes) + ", but " + megabytes(used) + " of the limit of " +
-                      megabytes(limit_) + " are in use; raise memoryLimit, choose a narrower precision, or ask for less at once");
+    if (bytes > limit_ || used > limit_ - bytes) return false;
   } while (!used_.compare_exchange_weak(used, used + bytes));
+  return true;
+}
+
+void MemoryBudget::reserve(uint64_t bytes, const std::string& purpose) {
+  if (try_reserve(bytes) || (reclaim() && try_reserve(bytes))) return;
+  throw Error(ErrorCode::OutOfMemory,
+              purpose + " needs " + megabytes(bytes) + ", but " + megabytes(used()) + " of the limit of " +
+                  megabytes(limit_) + " are in use; raise memoryLimit, choose a narrower precision, or ask for less at once");
 }
 
 uint64_t available_memory() {
@@ -112,6 +117,7 @@ Buffer::Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::
   if (budget) budget->reserve(bytes, purpose);
   try {
     data_ = memory.allocate(bytes);
+    if (data_ == nullptr && budget && budget->reclaim()) data_ = memory.allocate(bytes);
   } catch (...) {  // a device that failed
     if (budget) budget->release(bytes);
     throw;

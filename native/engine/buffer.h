@@ -4,8 +4,10 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 namespace mask_predict {
 
@@ -19,7 +21,15 @@ class MemoryBudget {
   void release(uint64_t bytes) { used_.fetch_sub(bytes); }
   uint64_t used() const { return used_.load(); }
 
+  // What is asked, before memory is refused, to give back what is only kept for later: whether it did. Set before the
+  // budget is shared; called by whoever reserves.
+  void set_reclaim(std::function<bool()> reclaim) { reclaim_ = std::move(reclaim); }
+  bool reclaim() const { return reclaim_ && reclaim_(); }
+
  private:
+  bool try_reserve(uint64_t bytes);
+
+  std::function<bool()> reclaim_;
   const uint64_t limit_;
   std::atomic<uint64_t> used_{0};
 };

@@ -10,6 +10,9 @@ namespace {
 // Rows whose logits are in memory at once where they have to be (sampling).
 constexpr int64_t logit_rows = 8;
 
+// What disposed sources leave behind, at most, from one call to the next: some forty XL sources of 64 ids.
+constexpr uint64_t most_spare_bytes = uint64_t{1} << 30;
+
 std::atomic<uint64_t> next_number{1};
 
 uint64_t left_of(uint64_t limit, uint64_t taken) { return limit > taken ? limit - taken : 0; }
@@ -32,7 +35,37 @@ Engine::Engine(std::shared_ptr<const Weights> weights, const Context& context, s
       workspace_(weights_->config, context_, budget_),
       arena_(context_, budget_),
       recordings_(context_),
-      number_(next_number.fetch_add(1)) {}
+      number_(next_number.fetch_add(1)) {
+  if (context_.operations->memory == &host_memory) return;
+  spares_ = std::make_shared<SpareBuffers>();
+  budget_->set_reclaim([spares = std::weak_ptr(spares_)] {
+    const auto there = spares.lock();
+    return there && there->trim(0);
+  });
+}
+
+std::shared_ptr<Source> Engine::new_source(const std::vector<int32_t>& ids) {
+  const ModelConfig& c = config();
+  const auto put_aside = [spares = std::weak_ptr(spares_)](Source* source) {
+    if (const auto there = spares.lock(); there && source->keys_values) there->put(std::move(source->keys_values));
+    delete source;
+  };
+  const std::shared_ptr<Source> source(new Source, put_aside);
+  source->engine = number_;
+  source->ids = ids;
+  const int64_t values = source->length() * c.hidden;
+  const auto bytes = static_cast<uint64_t>(values * 2 * c.layers * bytes_of(context_.activations));
+  if (spares_) source->keys_values = spares_->take(bytes);
+  if (!source->keys_values)
+    source->keys_values = Buffer(bytes, budget_, "a source's cache", *context_.operations->memory);
+  source->states = Buffer(static_cast<uint64_t>(values) * sizeof(float), budget_, "a source's states");
+  return source;
+}
+
+void Engine::begin_pass() {
+  arena_.rewind({});
+  if (spares_) spares_->trim(most_spare_bytes);
+}
 
 void Engine::transform_states(int64_t rows) {
   const ModelConfig& c = config();

@@ -16,6 +16,7 @@
 #include "engine/layer_stack.h"
 #include "engine/recordings.h"
 #include "engine/sequence.h"
+#include "engine/spare_buffers.h"
 #include "engine/target_batch.h"
 #include "engine/vocabulary_head.h"
 #include "engine/weights.h"
@@ -41,7 +42,8 @@ class Engine {
     return config().hidden * (2 * config().layers * bytes_of(context_.activations) + static_cast<int64_t>(sizeof(float)));
   }
 
-  // Room for a source: 2 ... max_ids() ids, each a real one, checked by the caller. Error(OutOfMemory).
+  // Room for a source: 2 ... max_ids() ids, each a real one, checked by the caller. Error(OutOfMemory). Its cache is put
+  // aside, where that is a GPU's, when it goes.
   std::shared_ptr<Source> new_source(const std::vector<int32_t>& ids);
 
   // What everything below is made of: passes that encode new sources beside running targets, so that weights are read
@@ -88,6 +90,8 @@ class Engine {
   Head run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration);
   // Iterations planned together.
   void run_iterations(const TargetBatch& batch, const std::vector<TargetBatch::Iteration>& iterations);
+  // Frees the arrays of the last one, and what is too much of what disposed sources left.
+  void begin_pass();
   void throw_if_cancelled() const;
   LmHeadPartial* reserve_partials(int64_t rows);
   void take_best(int64_t rows, const Head& head);
@@ -106,6 +110,7 @@ class Engine {
   std::shared_ptr<void> resources_;
   Context context_;
   std::shared_ptr<MemoryBudget> budget_;
+  std::shared_ptr<SpareBuffers> spares_;  // null on the CPU, whose memory any thread gives back at once
   VocabularyHead head_;
   StackWorkspace workspace_;
   DeviceArena arena_;
@@ -124,7 +129,7 @@ void Engine::in_passes(const std::vector<Element>& all, const std::vector<int64_
     int64_t sum = rows[first];
     size_t end = first + 1;
     while (end < all.size() && sum + rows[end] <= pass_rows) sum += rows[end++];
-    arena_.rewind({});
+    begin_pass();
     body(std::vector<Element>(all.begin() + static_cast<std::ptrdiff_t>(first), all.begin() + static_cast<std::ptrdiff_t>(end)));
     first = end;
   }

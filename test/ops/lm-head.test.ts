@@ -10,25 +10,19 @@ import { linear } from '../reference/ops.js';
 import { allowed, predictRow } from '../reference/prediction.js';
 import { quantizedLinear, quantizedLinearBound } from '../reference/quantized.js';
 import { Random } from '../reference/random.js';
-import {
-  randomWeight,
-  storeWeight,
-  type StoredWeight,
-  type WeightType,
-} from '../reference/stored.js';
+import { randomWeight, storeWeight, type StoredWeight } from '../reference/stored.js';
 import { badOptions, refuses } from './refusals.js';
 import {
   activationsFor,
   asKept,
   onDevice,
+  packedPrecisions,
+  packings,
   variantsOf,
   weightTypes,
   type Variant,
   pack,
 } from './variants.js';
-
-/** Those of every operation and, on the CPU, bytes: there rows of states become bytes too. */
-const types: readonly WeightType[] = onDevice ? weightTypes : [...weightTypes, 'int8'];
 
 interface Head {
   rows: number;
@@ -39,7 +33,8 @@ interface Head {
 }
 
 /** Logits and their bounds, row by row. */
-function reference({ rows, states, weight, bias, maskTokenId }: Head) {
+function reference(head: Head, precision: 'fp32' | 'int8' = 'fp32') {
+  const { rows, states, weight, bias, maskTokenId } = head;
   const activations = activationsFor(weight.type);
   const plain = {
     input: asKept(activations, states),
@@ -49,10 +44,9 @@ function reference({ rows, states, weight, bias, maskTokenId }: Head) {
     outer: weight.rows,
     bias,
   };
-  const quantized = weight.type === 'int8' && !onDevice;
-  const args = quantized ? quantizedLinear(plain) : plain;
+  const args = precision === 'int8' ? quantizedLinear(plain) : plain;
   const logits = linear(args);
-  const bounds = quantized ? quantizedLinearBound(args) : linearBound(args, activations);
+  const bounds = precision === 'int8' ? quantizedLinearBound(args) : linearBound(args, activations);
   return Array.from({ length: rows }, (_, r) => {
     const row = logits.subarray(r * weight.rows, (r + 1) * weight.rows);
     const bound = bounds.subarray(r * weight.rows, (r + 1) * weight.rows);
@@ -62,10 +56,10 @@ function reference({ rows, states, weight, bias, maskTokenId }: Head) {
   });
 }
 
-function check(t: Test, head: Head, what: string): void {
+function check(t: Test, head: Head, what: string, precision: 'fp32' | 'int8' = 'fp32'): void {
   const { states, weight, bias, maskTokenId } = head;
-  const packed = pack(weight);
-  const rows = reference(head);
+  const packed = pack(weight, precision);
+  const rows = reference(head, precision);
   for (const { name, options } of variantsOf(weight.type)) {
     const result = lmHeadArgmax({ states, weight: packed, bias, maskTokenId }, options);
     rows.forEach(({ row, e, sumBound, expected }, r) => {
@@ -106,8 +100,8 @@ function randomHead(
   return { rows, states: random.normals(rows * width, 2), weight, bias, maskTokenId };
 }
 
-for (const type of types) {
-  t.test(`${type}: within the bound`, async (t) => {
+for (const type of weightTypes) {
+  t.test(`${type}: within the fp32 bound`, async (t) => {
     const random = new Random(1);
     for (const [rows, width, vocabulary, maskTokenId] of [
       [1, 16, 5, 4],
@@ -132,6 +126,9 @@ for (const type of types) {
       const head = randomHead(new Random(2), type, 9, 64, 509, 508);
       head.bias[banned]! += 100;
       check(t as Test, head, `${banned} by 100`);
+      if (type === 'fp32')
+        for (const precision of packedPrecisions.slice(1))
+          check(t as Test, head, `${precision}: ${banned} by 100`, precision);
       const expected = reference(head);
       t.ok(
         expected.every(({ expected }) => expected.logProb < -50),
@@ -163,23 +160,45 @@ for (const type of types) {
     }
   });
 
-  t.test(`${type}: a row with a state that is no number`, async (t) => {
-    const random = new Random(9);
-    const { states, weight, bias, maskTokenId } = randomHead(random, type, 3, 64, 509, 508);
-    const packed = pack(weight);
+  t.test(`${type}: a tie goes to the lower id`, (t) => tiesGoToTheLowerId(t as Test, type));
+}
+
+t.test('int8: within a few roundings of the quantized product', { skip: onDevice }, async (t) => {
+  const random = new Random(8);
+  for (const [rows, width, vocabulary, maskTokenId] of [
+    [1, 16, 5, 4],
+    [7, 37, 509, 508],
+    [40, 128, 528, 508],
+    [3, 768, 96, 95],
+    [5, 64, 4099, 4090],
+  ] as const)
+    check(
+      t as Test,
+      randomHead(random, 'fp32', rows, width, vocabulary, maskTokenId),
+      `[${rows}, ${width}] × ${vocabulary}`,
+      'int8',
+    );
+});
+
+t.test('a row with a state that is no number', async (t) => {
+  for (const [type, precision] of packings) {
+    const head = randomHead(new Random(9), type, 3, 64, 509, 508);
+    const { states, weight, bias, maskTokenId } = head;
+    const packed = pack(weight, precision);
     const bad = states.slice();
     bad[64 + 5] = NaN;
     for (const { name, options } of variantsOf(type)) {
-      const rest = { weight: packed, bias, maskTokenId };
-      const good = lmHeadArgmax({ states, ...rest }, options);
-      const { ids, logProbs } = lmHeadArgmax({ states: bad, ...rest }, options);
-      t.same([...ids], [good.ids[0], -1, good.ids[2]], `${name}: ids`);
-      t.same([...logProbs], [good.logProbs[0], NaN, good.logProbs[2]], `${name}: log-probs`);
+      const good = lmHeadArgmax({ states, weight: packed, bias, maskTokenId }, options);
+      const { ids, logProbs } = lmHeadArgmax(
+        { states: bad, weight: packed, bias, maskTokenId },
+        options,
+      );
+      const what = `${name} ${type} ${precision}`;
+      t.same([...ids], [good.ids[0], -1, good.ids[2]], `${what}: ids`);
+      t.same([...logProbs], [good.logProbs[0], NaN, good.logProbs[2]], `${what}: log-probs`);
     }
-  });
-
-  t.test(`${type}: a tie goes to the lower id`, (t) => tiesGoToTheLowerId(t as Test, type));
-}
+  }
+});
 
 async function tiesGoToTheLowerId(t: Test, type: StoredWeight['type']): Promise<void> {
   const [width, vocabulary] = [24, 20011];
@@ -211,12 +230,13 @@ async function tiesGoToTheLowerId(t: Test, type: StoredWeight['type']): Promise<
   }
 }
 
-for (const type of new Set([weightTypes.at(-1)!, types.at(-1)!])) {
-  t.test(`${type}: a row is the same bits in any batch, on any number of threads`, async (t) => {
-    const random = new Random(5);
-    const width = 64;
-    const { states, weight, bias, maskTokenId } = randomHead(random, type, 190, width, 4099, 4098);
-    const packed = pack(weight);
+t.test('a row is the same bits in any batch, on any number of threads', async (t) => {
+  const random = new Random(5);
+  const width = 64;
+  for (const [type, precision] of packings.slice(-2)) {
+    const head = randomHead(random, type, 190, width, 4099, 4098);
+    const { states, weight, bias, maskTokenId } = head;
+    const packed = pack(weight, precision);
     const run = (from: number, to: number, options: Variant['options']) => {
       const part = states.subarray(from * width, to * width);
       return lmHeadArgmax({ states: part, weight: packed, bias, maskTokenId }, options);
@@ -232,18 +252,18 @@ for (const type of new Set([weightTypes.at(-1)!, types.at(-1)!])) {
         [100, 133],
       ] as const) {
         const part = run(from, to, options);
-        const what = `${name} ${from} to ${to}`;
+        const what = `${name} ${type} ${precision} ${from} to ${to}`;
         t.same(part.ids, all.ids.subarray(from, to), `${what}: ids`);
         t.ok(sameBits(part.logProbs, all.logProbs.subarray(from, to)), `${what}: log-probs`);
         t.ok(sameBits(part.logSumExp, all.logSumExp.subarray(from, to)), `${what}: log-sum-exp`);
       }
     }
-  });
-}
+  }
+});
 
 t.test('logitsAt', async (t) => {
   const random = new Random(6);
-  for (const type of types) {
+  for (const [type, precision] of packings) {
     for (const [count, width, vocabulary] of [
       [1, 16, 5],
       [12, 37, 528],
@@ -252,16 +272,19 @@ t.test('logitsAt', async (t) => {
       if (!takesWidth(type, width)) continue;
       const head = randomHead(random, type, count, width, vocabulary, vocabulary - 1);
       const { states, weight, bias, maskTokenId } = head;
-      const expected = reference(head);
+      const expected = reference(head, precision);
       const rows = random.integers(200, 0, count - 1);
       const ids = random.integers(200, 0, vocabulary - 1);
-      const packed = pack(weight);
+      const packed = pack(weight, precision);
       for (const { name, options } of variantsOf(type)) {
         const logits = logitsAt({ states, weight: packed, bias, rows, ids }, options);
         const exact = [...rows].map((r, i) => expected[r]!.row[ids[i]!]!);
         const bound = [...rows].map((r, i) => expected[r]!.bound[ids[i]!]!);
         const { worst, where } = closeness(logits, exact, bound);
-        t.ok(worst <= 1, `${name} ${type} [${count}, ${width}] × ${vocabulary}: ${where}`);
+        t.ok(
+          worst <= 1,
+          `${name} ${type} ${precision} [${count}, ${width}] × ${vocabulary}: ${where}`,
+        );
         // lmHeadArgmax means the same logit, on the CPU to the bit: their difference to the log-sum-exp is
         // rounded, nothing more. A GPU adds up in another order.
         const best = lmHeadArgmax({ states, weight: packed, bias, maskTokenId }, options);

@@ -63,9 +63,21 @@ export const variantsOf = (type: WeightType): Variant[] =>
 export const asKept = (activations: Activations, values: Float32Array): Float32Array =>
   activations === 'bf16' ? roundedToBf16(values) : values;
 
+/** What `packWeight` may make of float32 values where it rounds activations as well: on the CPU. */
+export const packedPrecisions = device ? (['fp32'] as const) : (['fp32', 'int8'] as const);
+
+/** Types of weights, and what `packWeight` makes of them: all there are. */
+export const packings: readonly (readonly [WeightType, 'fp32' | 'int8'])[] = [
+  ...weightTypes.map((type) => [type, 'fp32'] as const),
+  ...packedPrecisions.slice(1).map((precision) => ['fp32', precision] as const),
+];
+
 /** The weight as the operations take it. */
-export function pack({ stored, type, rows, columns }: StoredWeight): PackedWeight {
+export function pack(
+  { stored, type, rows, columns }: StoredWeight,
+  precision: 'fp32' | 'int8' = 'fp32',
+): PackedWeight {
   if (type === 'int8' || type === 'fp8')
     return packWeight(stored, 'fp32', rows, columns, { precision: type });
-  return packWeight(stored, type, rows, columns);
+  return packWeight(stored, type, rows, columns, { precision });
 }

@@ -6,6 +6,7 @@
 
 #include "cuda/packed_layout.h"
 #include "ops/operations.h"
+#include "ops/quantize.h"
 
 namespace mask_predict::bench {
 namespace {
@@ -19,6 +20,20 @@ __global__ void __launch_bounds__(fill_threads)
   const int64_t stride = static_cast<int64_t>(gridDim.x) * fill_threads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * fill_threads + threadIdx.x; i < count; i += stride)
     cuda::store_global(values + i, cuda::to_bfloat16(value_of(seed, static_cast<uint64_t>(i), scale)));
+}
+
+MASK_PREDICT_HOST_DEVICE inline uint8_t byte_of(uint64_t seed, uint64_t index, bool fp8) {
+  const int step = static_cast<int>(value_of(seed, index, 1.0f));
+  if (!fp8) return static_cast<uint8_t>(static_cast<int8_t>(step));
+  const int magnitude = step < 0 ? -step : step;  // 127 is no number
+  return static_cast<uint8_t>((step < 0 ? 0x80 : 0) | (magnitude < 126 ? magnitude : 126));
+}
+
+__global__ void __launch_bounds__(fill_threads)
+    fill_bytes_kernel(uint8_t* values, int64_t count, uint64_t seed, bool fp8) {
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * fill_threads;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * fill_threads + threadIdx.x; i < count; i += stride)
+    cuda::store_global(values + i, byte_of(seed, static_cast<uint64_t>(i), fp8));
 }
 
 __global__ void __launch_bounds__(fill_threads)
@@ -43,16 +58,29 @@ void fill_floats(const Bench& bench, float* values, int64_t count, uint64_t seed
   cuda::launch(fill_floats_kernel, fill_shape(bench, count), values, count, seed, scale);
 }
 
-PackedMatrix random_matrix(const Bench& bench, int64_t outputs, int64_t inputs, uint64_t seed, float scale) {
-  const auto bytes = static_cast<uint64_t>(cuda::packed_bytes(cpu::WeightType::BF16, outputs, inputs));
-  PackedMatrix matrix{cpu::WeightType::BF16, outputs, inputs,
-                      Buffer(bytes, nullptr, "a matrix", *bench.context.operations->memory)};
-  fill_bf16(bench, matrix.data.as<void>(), static_cast<int64_t>(bytes / 2), seed, scale);
+PackedMatrix random_matrix(const Bench& bench, int64_t outputs, int64_t inputs, uint64_t seed, float scale,
+                           WeightType type) {
+  const auto bytes = static_cast<uint64_t>(cuda::packed_bytes(type, outputs, inputs));
+  PackedMatrix matrix{type, outputs, inputs, Buffer(bytes, nullptr, "a matrix", *bench.context.operations->memory)};
+  if (type == WeightType::BF16) {
+    fill_bf16(bench, matrix.data.as<void>(), static_cast<int64_t>(bytes / 2), seed, scale);
+    return matrix;
+  }
+  const int64_t count = cuda::rounded_up(outputs) * cuda::rounded_up_32(inputs);
+  cuda::launch(fill_bytes_kernel, fill_shape(bench, count), matrix.data.as<uint8_t>(), count, seed,
+               type == WeightType::F8);
+  const std::vector<float> scales(static_cast<size_t>(cuda::rounded_up(outputs)), scale);
+  bench.context.operations->upload(bench.context, const_cast<float*>(cuda::scales_of(matrix)), scales.data(),
+                                   scales.size() * sizeof(float));
   return matrix;
 }
 
 float matrix_value(const PackedMatrix& matrix, int64_t output, int64_t input, uint64_t seed, float scale) {
-  return value_of(seed, static_cast<uint64_t>(cuda::fragment_index(output, input, matrix.inputs)), scale);
+  if (matrix.type == WeightType::BF16)
+    return value_of(seed, static_cast<uint64_t>(cuda::fragment_index(output, input, matrix.inputs)), scale);
+  const auto place = static_cast<uint64_t>(cuda::byte_index(output, input, matrix.inputs));
+  const uint8_t byte = byte_of(seed, place, matrix.type == WeightType::F8);
+  return scale * (matrix.type == WeightType::F8 ? fp8_to_float(byte) : static_cast<float>(static_cast<int8_t>(byte)));
 }
 
 Times time_calls(const Bench& bench, int count, const std::function<void(int)>& call) {

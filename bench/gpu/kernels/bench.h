@@ -69,10 +69,16 @@ class Array {
   int64_t count_ = 0;
 };
 
-// A bfloat16 matrix with value_of(seed, its place in memory).
-PackedMatrix random_matrix(const Bench& bench, int64_t outputs, int64_t inputs, uint64_t seed, float scale);
+// A matrix with value_of(seed, its place in memory): whole steps of `scale`, or for fp8 the bytes of that number.
+PackedMatrix random_matrix(const Bench& bench, int64_t outputs, int64_t inputs, uint64_t seed, float scale,
+                           WeightType type = WeightType::BF16);
 // Its element.
 float matrix_value(const PackedMatrix& matrix, int64_t output, int64_t input, uint64_t seed, float scale);
+
+// Who multiplies by weights of a type, in reports.
+inline const char* who_with(WeightType type) {
+  return type == WeightType::I8 ? "ours, int8" : type == WeightType::F8 ? "ours, fp8" : "ours";
+}
 
 struct Times {
   double median, low, high;  // microseconds of one call; the quartiles over replays

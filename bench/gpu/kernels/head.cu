@@ -1,4 +1,4 @@
-// lm_head_argmax, in bfloat16, at the vocabularies and widths of XLM-R. The weight alone is larger than the L2 cache.
+// lm_head_argmax, in bfloat16 and with weights of int8 and fp8, at the vocabularies and widths of XLM-R. The weight alone is larger than the L2 cache.
 #include <cmath>
 #include <vector>
 
@@ -27,11 +27,11 @@ double logit(const PackedMatrix& weight, int64_t row, int64_t id) {
   return sum;
 }
 
-void run_model(const Bench& bench, const Model& model) {
+void run_model(const Bench& bench, const Model& model, WeightType type) {
   const std::vector<int64_t> row_counts =
       bench.tiny ? std::vector<int64_t>{1, 20} : std::vector<int64_t>{1, 8, 15, 30, 60, 120, 160, 240, 480, 1920};
   const int64_t most = row_counts.back();
-  const PackedMatrix weight = random_matrix(bench, model.vocabulary, model.width, 100, weight_scale);
+  const PackedMatrix weight = random_matrix(bench, model.vocabulary, model.width, 100, weight_scale, type);
   Array<__nv_bfloat16> states(most * model.width);
   Array<float> bias((model.vocabulary + 15) / 16 * 16), log_probs(most), log_sums(most);
   Array<LmHeadPartial> partials(lm_head_ranges * most);
@@ -68,20 +68,22 @@ void run_model(const Bench& bench, const Model& model) {
     require(std::string("head, ") + model.name + ", better ids", static_cast<double>(better), 0);
     report(field("op", "head") + "," + field("model", model.name) + "," + field("rows", rows) + "," +
                field("width", model.width) + "," + field("vocabulary", model.vocabulary) + "," +
-               field("bytes", (model.mask_token_id + 1) * model.width * 2 + rows * model.width * 2) + "," +
+               field("bytes", (model.mask_token_id + 1) * model.width * bytes_of(type) + rows * model.width * 2) + "," +
                field("operations", 2 * rows * model.width * (model.mask_token_id + 1)) + "," +
                field("deviation", deviation.worst()) + "," + field("better_ids", better),
-           times);
+           times, who_with(type));
   }
 }
 
 }  // namespace
 
 void head(const Bench& bench) {
-  if (bench.tiny) {
-    for (const Model& model : tiny_size) run_model(bench, model);
-  } else {
-    for (const Model& model : full_size) run_model(bench, model);
+  for (const WeightType type : {WeightType::BF16, WeightType::I8, WeightType::F8}) {
+    if (bench.tiny) {
+      for (const Model& model : tiny_size) run_model(bench, model, type);
+    } else {
+      for (const Model& model : full_size) run_model(bench, model, type);
+    }
   }
 }
 

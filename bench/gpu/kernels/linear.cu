@@ -1,11 +1,13 @@
-// linear and linear_norm at the shapes of XLM-R XL, in bfloat16, for 1 to 256 rows, by our own kernels and through
-// cuBLASLt (deterministic: false), where it is; from where on that wins is library_rows of cuda/stream.h. Each call has a weight of its own.
+// linear and linear_norm at the shapes of XLM-R XL, in bfloat16 and with weights of int8 and fp8, for 1 to 256 rows, by
+// our own kernels and, in bfloat16, through cuBLASLt (deterministic: false), where it is; from where on that wins is
+// library_rows of cuda/stream.h. Each call has a weight of its own.
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "bench.h"
 #include "ops/linear.h"
+#include "ops/operations.h"
 
 namespace mask_predict::bench {
 namespace {
@@ -34,13 +36,13 @@ struct Operands {
   Array<float> bias, gain, shift, states;
 };
 
-Operands operands_of(const Bench& bench, const Shape& shape, int64_t rows) {
+Operands operands_of(const Bench& bench, const Shape& shape, int64_t rows, WeightType type) {
   Operands o;
-  const int64_t bytes = shape.inputs * shape.outputs * 2;
+  const int64_t bytes = shape.inputs * shape.outputs * bytes_of(type);
   const int64_t copies = bench.tiny ? 2 : std::clamp<int64_t>(cold_bytes / bytes + 1, 2, 64);
   for (int64_t i = 0; i < copies; ++i) {
-    o.weights.push_back(random_matrix(bench, shape.outputs, shape.inputs, static_cast<uint64_t>(100 + i), weight_scale));
-    if (!bench.stream->cublaslt) continue;
+    o.weights.push_back(random_matrix(bench, shape.outputs, shape.inputs, static_cast<uint64_t>(100 + i), weight_scale, type));
+    if (!bench.stream->cublaslt || type != WeightType::BF16) continue;
     PackedMatrix& weight = o.weights.back();
     weight.plain = Buffer(static_cast<uint64_t>(bytes), nullptr, "a matrix", *bench.context.operations->memory);
     cuda::copy_plainly(bench.context, weight);
@@ -123,7 +125,7 @@ void run_shape(const Bench& bench, const Shape& shape, const Operands& o, const 
     const int copies = static_cast<int>(o.weights.size());
     const Times times =
         time_calls(bench, copies, [&](int i) { run(bench, shape, o, rows, static_cast<size_t>(i)); });
-    const int64_t bytes = shape.inputs * shape.outputs * 2 + rows * (shape.inputs + shape.outputs) * 2 +
+    const int64_t bytes = shape.inputs * shape.outputs * bytes_of(o.weights[0].type) + rows * (shape.inputs + shape.outputs) * 2 +
                           (norm ? rows * shape.outputs * 8 : 0);
     report(field("op", "linear") + "," + field("shape", shape.name) + "," + field("epilogue", shape.epilogue) + "," +
                field("rows", rows) + "," + field("inputs", shape.inputs) + "," + field("outputs", shape.outputs) + "," +
@@ -138,15 +140,18 @@ void run_shape(const Bench& bench, const Shape& shape, const Operands& o, const 
 void linear(const Bench& bench) {
   const std::vector<int64_t> row_counts =
       bench.tiny ? std::vector<int64_t>{1, 9} : std::vector<int64_t>{1, 8, 16, 32, 64, 96, 128, 160, 192, 256};
-  const auto run_both = [&](const Shape& shape) {
-    const Operands o = operands_of(bench, shape, row_counts.back());
-    run_shape(bench, shape, o, row_counts, "ours", INT64_MAX);
-    if (bench.stream->cublaslt) run_shape(bench, shape, o, row_counts, "ours, deterministic: false", 1);
+  const auto run_all = [&](const Shape& shape) {
+    for (const WeightType type : {WeightType::BF16, WeightType::I8, WeightType::F8}) {
+      const Operands o = operands_of(bench, shape, row_counts.back(), type);
+      run_shape(bench, shape, o, row_counts, who_with(type), INT64_MAX);
+      if (bench.stream->cublaslt && type == WeightType::BF16)
+        run_shape(bench, shape, o, row_counts, "ours, deterministic: false", 1);
+    }
   };
   if (bench.tiny) {
-    for (const Shape& shape : tiny_size) run_both(shape);
+    for (const Shape& shape : tiny_size) run_all(shape);
   } else {
-    for (const Shape& shape : full_size) run_both(shape);
+    for (const Shape& shape : full_size) run_all(shape);
   }
 }
 
