@@ -48,7 +48,7 @@ export class Scheduler {
   readonly #runner: PassRunner;
   readonly #options: Required<SchedulingOptions>;
   readonly #sources: SourceCache;
-  readonly #statistics = new Statistics();
+  readonly #statistics = new Statistics(performance.now());
   readonly #calls = new Set<ScheduledCall>();
   /** Calls with sequences that have not begun, the first to be served first. */
   readonly #queue: ScheduledCall[] = [];
