@@ -157,8 +157,8 @@ export class MaskPredict {
       queued,
     );
     const done = performance.now();
-    const joined = Math.min(...written.map(({ moments }) => moments.joined));
-    const encoded = Math.max(...written.map(({ moments }) => moments.encoded));
+    const joined = written.reduce((least, { moments }) => Math.min(least, moments.joined), done);
+    const encoded = written.reduce((most, { moments }) => Math.max(most, moments.encoded), joined);
     const timings = {
       tokenize: tokenized - begun,
       queue: joined - tokenized,

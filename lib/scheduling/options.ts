@@ -5,8 +5,8 @@ export interface SchedulingOptions {
   /**
    * Rows of one pass, a row being an id of a source that is encoded or of a target that is written: 1 …
    * 1 048 576, default 256. Every call at work waits for the whole pass, so fewer rows mean shorter passes; more
-   * rows read the weights less often, which pays until arithmetic is what a pass takes (on two CPU cores
-   * about 64, on a GPU several hundred). A single sequence that is longer goes through alone.
+   * rows read the weights less often, which pays until arithmetic is what a pass takes (soon on a CPU, late on a
+   * GPU). A single sequence that is longer goes through alone.
    */
   rowBudget?: number;
   /**
