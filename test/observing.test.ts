@@ -212,6 +212,8 @@ t.test('options of the service', async (t) => {
     'no patience at all': [load({ scheduling: { patience: -1 } }), /scheduling\.patience.*not -1/],
     'no time': [load({ scheduling: { expectedWait: 0 } }), /scheduling\.expectedWait.*not 0/],
     'an option there is not': [load({ scheduling: { budget: 1 } }), /'budget'.*rowBudget/],
+    'an option of nothing': [load({ rowBudget: 5 }), /'rowBudget'.*scheduling/],
+    'options that are null': [load(null), /options of MaskPredict\.load\(\)/],
     'scheduling by a number': [load({ scheduling: 5 }), /scheduling must be an object/],
     'bytes below 0': [load({ sourceCache: { bytes: -1 } }), /sourceCache\.bytes.*not -1/],
     'a cache of a number': [load({ sourceCache: 5 }), /sourceCache must be an object/],
