@@ -2,6 +2,7 @@
  * Memory: a limit refuses what does not fit before it is tried and leaves the engine working; what is
  * disposed of, closed or forgotten comes back; engines of one directory share their weights.
  */
+import { readdirSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -198,6 +199,19 @@ t.test('engines of one directory share their weights', async (t) => {
   await third.close();
   const left = resident();
   t.ok(left < one - weights / 2, 'the last gives them back at once');
+});
+
+t.test('close() ends the threads', { skip: process.platform !== 'linux' }, async (t) => {
+  const threads = () => readdirSync('/proc/self/task').length;
+  await (await Engine.load(embeddedModel)).close();
+  const before = threads();
+  const engine = await Engine.load(embeddedModel, { threads: 9 });
+  const source = await encoded(engine, idsOf(128));
+  await engine.predict([source.target(128)]);
+  // Eight beside the one on which the calls run.
+  t.equal(threads(), before + 9);
+  await engine.close();
+  t.equal(threads(), before, 'at once, not with the garbage');
 });
 
 t.test('loading and closing again and again', async (t) => {
