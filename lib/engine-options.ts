@@ -31,6 +31,13 @@ export interface EngineOptions {
    * Exact within the subset; what it changes in scores is said at {@link Vocabulary}. Default: all ids.
    */
   vocabulary?: Vocabulary;
+  /**
+   * Default `true`: a text comes out the same to the bit whatever else is in a call. `false` lets a GPU take
+   * cuBLASLt for products of many rows, if the system has it and the precision is `'bf16'`: faster for large
+   * batches, but the last bits then depend on the batch, and the layers' matrices take twice the memory. It makes
+   * no difference on the CPU. The logger is told what came of it.
+   */
+  deterministic?: boolean;
   /** Called with 0 … 1 while the model loads. */
   onProgress?: (fraction: number) => void;
   /** Default: silent, but for one process warning where `'auto'` could not take a GPU. */

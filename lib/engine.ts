@@ -4,7 +4,7 @@
  * paper) is `predict`, then `remask`, on any set of targets at once.
  *
  * Every length and id array here includes `<s>` (0) and `</s>` (2). Results are the same bits whatever
- * else is in a call and however many threads there are. Work runs on the engine's own threads, calls one
+ * else is in a call and however many threads there are, unless `deterministic: false` is asked for. Work runs on the engine's own threads, calls one
  * after the other in the order they were made.
  */
 import type {
@@ -51,6 +51,7 @@ const engineOptions = [
   'threads',
   'memoryLimit',
   'vocabulary',
+  'deterministic',
   'onProgress',
   'logger',
   'signal',
@@ -114,10 +115,12 @@ export class Engine {
     options: EngineOptions,
     maskTokenId: number,
   ): Promise<Engine> {
-    const { onProgress, logger, signal } = options;
+    const { onProgress, logger, signal, deterministic = true } = options;
     checkSignal(signal);
     checkFunction('onProgress', onProgress);
     checkFunction('logger', logger);
+    if (typeof deterministic !== 'boolean')
+      throw invalidArgument('deterministic must be true or false');
     signal?.throwIfAborted();
     const load: LoadOptions = {
       device: options.device ?? 'auto',
@@ -126,6 +129,7 @@ export class Engine {
       memoryLimit: integerOption('memoryLimit', options.memoryLimit, 0, 1, Number.MAX_SAFE_INTEGER),
       maskTokenId,
       allowedIds: options.vocabulary === undefined ? null : allowedIds(options.vocabulary),
+      deterministic,
     };
     const begun = performance.now();
     let failure: { error: unknown } | undefined;
@@ -159,6 +163,7 @@ export class Engine {
         `on ${engine.device}` +
         (engine.instructionSet && ` (${engine.instructionSet}, ${engine.threads} threads)`),
     );
+    if (engine.note) logger?.('info', engine.note);
     return new Engine(engine);
   }
 

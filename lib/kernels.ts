@@ -12,10 +12,10 @@ export interface KernelOptions {
   device?: 'cpu' | 'cuda' | `cuda:${number}`;
   /**
    * On a GPU, how activations are kept and what weights must be: `'fp32'` (default), for verification, or
-   * `'bf16'`. On the CPU activations are always float32 and weights bring their own type; {@link packWeight}
-   * takes `'int8'` there.
+   * `'bf16'`, which `'int8'` and `'fp8'` mean too. For {@link packWeight} the last two narrow the weights. On the
+   * CPU activations are always float32 and weights bring their own type; {@link packWeight} takes `'int8'` there.
    */
-  precision?: 'fp32' | 'bf16' | 'int8';
+  precision?: 'fp32' | 'bf16' | 'int8' | 'fp8';
   /** On the CPU. Default: the best one this machine has. A set it does not have is `ERR_DEVICE`. */
   instructionSet?: 'avx512vnni' | 'avx512' | 'avx2' | 'portable';
   /** Threads to use on the CPU, 1 … 256. Default 1. Results do not depend on it. */
@@ -26,7 +26,7 @@ export interface KernelOptions {
 export interface PackedWeight {
   readonly rows: number;
   readonly columns: number;
-  readonly type: 'fp32' | 'fp16' | 'bf16' | 'int8';
+  readonly type: 'fp32' | 'fp16' | 'bf16' | 'int8' | 'fp8';
   /** Bytes it occupies. */
   readonly bytes: number;
 }
@@ -35,12 +35,13 @@ export interface PackedWeight {
  * Packs a weight matrix `[rows, columns]` (`[out, in]` for {@link linear}) into panels of 16 rows.
  * `values` is a `Float32Array` for `'fp32'` and a `Uint16Array` of bit patterns for the 16-bit types;
  * the stored precision is kept, unless `options.precision` is `'int8'`: then each row becomes bytes from -127 to 127
- * times its largest magnitude / 127, and so does each row of activations that is multiplied by it. For a GPU the order
- * is another one: `options` names the device.
+ * times its largest magnitude / 127, and on the CPU so does each row of activations that is multiplied by it; or on a
+ * GPU `'fp8'`: bytes of e4m3, times its largest magnitude / 448. For a GPU the order is another one: `options` names
+ * the device.
  */
 export function packWeight(
   values: Float32Array | Uint16Array,
-  type: Exclude<PackedWeight['type'], 'int8'>,
+  type: Exclude<PackedWeight['type'], 'int8' | 'fp8'>,
   rows: number,
   columns: number,
   options: KernelOptions = {},

@@ -94,6 +94,7 @@ interface LoadOptions {
   maskTokenId: number;
   /** The ids that may be answered, rising; null: all. */
   allowedIds: Int32Array | null;
+  deterministic: boolean;
 }
 
 interface RandomArchitecture {
@@ -124,6 +125,8 @@ declare class NativeEngine {
   readonly threads: number;
   /** Why 'auto' took the CPU although this build has CUDA kernels; empty otherwise. */
   readonly fallback: string;
+  /** What came of `deterministic: false`; empty without it. */
+  readonly note: string;
   memory(): NativeMemory;
   encode(ids: Int32Array[]): Call<NativeSource[]>;
   predict(targets: NativeTarget[], sampling: SamplingParameters | null): Call<void>;

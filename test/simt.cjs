@@ -38,6 +38,17 @@ function run(what, command, args, env = {}) {
   return stdout;
 }
 
+/** A stand-in for NVIDIA's library, for `deterministic: false`. */
+function buildStandIn() {
+  const library = path.join(output, 'libcublasLt-stand-in.so');
+  const source = path.join(native, 'simt/test/cublaslt_stand_in.cpp');
+  run('build the stand-in for cuBLASLt', compiler, [
+    ...['-std=c++20', '-O2', '-shared', '-fPIC', '-Wall', '-Wextra', '-DMASK_PREDICT_SIMT'],
+    ...['-I', native, source, '-o', library],
+  ]);
+  process.env.MASK_PREDICT_CUBLASLT = library;
+}
+
 /** Compiles and runs native/simt/test/NAME.cu with the operations it tests, under every schedule. */
 function nativeTest(name, sources, plain = []) {
   const folder = path.join(native, 'simt');
@@ -73,6 +84,7 @@ function nativeTest(name, sources, plain = []) {
       'c++',
       ...cu,
       '-pthread',
+      '-ldl',
     ],
   ]);
   for (const schedule of schedules) {
@@ -107,10 +119,12 @@ function libraryOf(name) {
 
 fs.mkdirSync(output, { recursive: true });
 const flavour = quick ? 'simt' : 'simt-sanitized';
+buildStandIn();
 run(`build ${flavour}`, process.execPath, ['native/build.cjs', `--${flavour}`]);
 if (!quick) {
   run('the emulator, with planted errors', process.execPath, ['native/simt/test/run.cjs']);
-  nativeTest('linear_test', ['ops/linear_cuda.cu', 'ops/pack_cuda.cu']);
+  nativeTest('linear_test', ['ops/linear_cuda.cu', 'ops/pack_cuda.cu', 'cuda/cublaslt.cu']);
+  nativeTest('cublaslt_test', ['ops/linear_cuda.cu', 'ops/pack_cuda.cu', 'cuda/cublaslt.cu']);
   nativeTest('mixed_attention_test', []); // includes the operation
   nativeTest('lm_head_test', ['ops/lm_head_cuda.cu']);
   nativeTest('remask_test', ['ops/remask_cuda.cu'], ['ops/remask_cpu.cpp']);
@@ -131,6 +145,8 @@ for (const schedule of schedules) {
 }
 deviceTest('test/simt-generate.test.ts', schedules[0], flavour);
 deviceTest('test/vocabulary.test.ts', schedules[0], flavour);
+deviceTest('test/deterministic.test.ts', schedules[0], flavour);
+deviceTest('test/recordings.test.ts', schedules[0], flavour);
 if (!quick) {
   // Thousands of passes: without sanitizers.
   run('build simt', process.execPath, ['native/build.cjs', '--simt']);

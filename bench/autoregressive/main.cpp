@@ -132,7 +132,7 @@ void serve(const std::string& description) {
   const std::string precision = one_of(object, "precision", {"fp32", "bf16", "fp16", "int8"});
   const ModelConfig config = read_model(object);
   const mask_predict::OpenDevice device =
-      mask_predict::open_device("cpu", precision, static_cast<int>(integer(object, "threads", 1, 256)));
+      mask_predict::open_device("cpu", precision, static_cast<int>(integer(object, "threads", 1, 256)), true);
   const mask_predict::LoadContext loading{
       device.context, std::make_shared<mask_predict::MemoryBudget>(device.available_memory), nullptr, nullptr};
   const Model model = random_model(architecture, config, weight_types.at(precision),

@@ -43,6 +43,11 @@ int64_t read_integer(const Napi::Value& value, const std::string& name, int64_t 
   return static_cast<int64_t>(number);
 }
 
+bool read_boolean(const Napi::Value& value, const std::string& name) {
+  if (!value.IsBoolean()) invalid(name + " must be true or false");
+  return value.As<Napi::Boolean>().Value();
+}
+
 std::string read_string(const Napi::Value& value, const std::string& name) {
   if (!value.IsString()) invalid(name + " must be a string");
   return value.As<Napi::String>().Utf8Value();

@@ -13,6 +13,7 @@ namespace mask_predict {
 
 double read_number(const Napi::Value& value, const std::string& name);
 int64_t read_integer(const Napi::Value& value, const std::string& name, int64_t least, int64_t most);
+bool read_boolean(const Napi::Value& value, const std::string& name);
 std::string read_string(const Napi::Value& value, const std::string& name);
 uint64_t read_seed(const Napi::Value& value, const std::string& name);  // a BigInt, its low 64 bits
 

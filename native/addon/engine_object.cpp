@@ -37,7 +37,7 @@ Napi::Function EngineObject::define(Napi::Env env) {
       {InstanceAccessor<&EngineObject::ready>("ready"), InstanceAccessor<&EngineObject::config>("config"),
        InstanceAccessor<&EngineObject::device>("device"), InstanceAccessor<&EngineObject::precision>("precision"),
        InstanceAccessor<&EngineObject::instruction_set>("instructionSet"),
-       InstanceAccessor<&EngineObject::fallback>("fallback"),
+       InstanceAccessor<&EngineObject::fallback>("fallback"), InstanceAccessor<&EngineObject::note>("note"),
        InstanceAccessor<&EngineObject::threads>("threads"), InstanceMethod<&EngineObject::memory>("memory"),
        InstanceMethod<&EngineObject::encode>("encode"), InstanceMethod<&EngineObject::predict>("predict"),
        InstanceMethod<&EngineObject::remask>("remask"), InstanceMethod<&EngineObject::decode>("decode"),
@@ -127,6 +127,9 @@ Napi::Value EngineObject::precision(const Napi::CallbackInfo& info) {
 }
 Napi::Value EngineObject::fallback(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.fallback); });
+}
+Napi::Value EngineObject::note(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.note); });
 }
 Napi::Value EngineObject::instruction_set(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.instruction_set); });

@@ -23,15 +23,14 @@ Context context_of(Napi::Env env, const Napi::Value& value, std::string* asked) 
   const int size = threads.IsUndefined() ? 1 : static_cast<int>(read_integer(threads, "threads", 1, 256));
   check_device(device, precision);
   if (device == "auto") invalid("device must be named here, not 'auto'");
+  if (asked != nullptr) *asked = precision;
   Environment& environment = Environment::of(env);
   if (device != "cpu") {
     auto& open = environment.devices[device + " " + precision];
-    if (!open) open = std::make_unique<OpenDevice>(open_device(device, precision, 0));
+    if (!open) open = std::make_unique<OpenDevice>(open_device(device, precision, 1, true));
     return open->context;
   }
-  if (asked != nullptr)
-    *asked = precision;
-  else if (precision != "fp32")
+  if (asked == nullptr && precision != "fp32")
     invalid("precision must be 'fp32' on the CPU: weights bring their own type");
   auto& pool = environment.pools[size];
   if (!pool) pool = std::make_unique<cpu::ThreadPool>(size);
@@ -68,7 +67,7 @@ const PackedMatrix& KernelCall::weight(const char* name) const {
   const auto& packed = *static_cast<std::pair<const Operations*, PackedMatrix>*>(wrapped);
   if (packed.first != context.operations) invalid(std::string(name) + " was packed for another device");
   if (!on_cpu() && (packed.second.type == WeightType::F32) != (context.activations == ValueType::F32))
-    invalid(std::string(name) + " must be 'fp32' for precision 'fp32' and 'bf16' for 'bf16'");
+    invalid(std::string(name) + " must be 'fp32' for precision 'fp32', and 'bf16', 'int8' or 'fp8' for all others");
   return packed.second;
 }
 

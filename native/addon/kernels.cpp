@@ -37,7 +37,7 @@ Napi::Value pack_weight(const Napi::CallbackInfo& info) {
     const Context context = context_of(env, info[4], &precision);
     if (precision != "fp32" && precision != "int8" && context.operations == &cpu_operations)
       invalid("precision must be 'fp32', which keeps the type of the values, or 'int8' on the CPU");
-    const WeightType packed_type = precision == "int8" ? WeightType::I8 : kind;
+    const WeightType packed_type = precision == "int8" ? WeightType::I8 : precision == "fp8" ? WeightType::F8 : kind;
     const Operations& operations = *context.operations;
     const auto bytes = static_cast<uint64_t>(operations.packed_bytes(packed_type, rows, columns));
     auto packed = std::make_unique<std::pair<const Operations*, PackedMatrix>>(
@@ -47,7 +47,7 @@ Napi::Value pack_weight(const Napi::CallbackInfo& info) {
     Napi::Object object = Napi::Object::New(env);
     object.Set("rows", Napi::Number::New(env, static_cast<double>(rows)));
     object.Set("columns", Napi::Number::New(env, static_cast<double>(columns)));
-    object.Set("type", precision == "int8" ? precision : type);
+    object.Set("type", bytes_of(packed_type) == 1 ? precision : type);
     object.Set("bytes", Napi::Number::New(env, static_cast<double>(bytes)));
     object.TypeTag(&weight_tag);
     const auto release = [](napi_env, void* data, void*) { delete static_cast<std::pair<const Operations*, PackedMatrix>*>(data); };
@@ -161,7 +161,8 @@ Napi::Value call_layer_norm(KernelCall& call) {
   if (!(epsilon > 0)) invalid("epsilon must be above 0");
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(input.size));
   call.operations().layer_norm(call.context, {call.in(input), rows, gain.size, call.in(gain), call.in(shift),
-                                              static_cast<float>(epsilon), call.out(output.Data(), input.size), nullptr});
+                                              static_cast<float>(epsilon), nullptr,
+                                              call.activations_out(output.Data(), input.size)});
   return output;
 }
 
@@ -184,8 +185,8 @@ Napi::Value call_gather_rows(KernelCall& call) {
   const View<int32_t> index = call.integers("index");
   call.check_range(index, "index", 0, call.rows(input, "input", width) - 1);
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(index.size * width));
-  call.operations().gather_rows(call.context, {call.in(input), ValueType::F32, call.in(index), index.size, width,
-                                               call.out(output.Data(), index.size * width)});
+  call.operations().gather_rows(call.context, {call.activations(input), call.context.activations, call.in(index), index.size,
+                                               width, call.activations_out(output.Data(), index.size * width)});
   return output;
 }
 

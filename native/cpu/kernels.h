@@ -11,7 +11,7 @@
 
 namespace mask_predict::cpu {
 
-enum class WeightType : uint8_t { F32, F16, BF16, I8 };
+enum class WeightType : uint8_t { F32, F16, BF16, I8, F8 };
 
 inline constexpr int panel_columns = 16;                 // columns of B that belong together in memory
 inline constexpr int group_columns = 3 * panel_columns;  // columns of B that one pass over A computes

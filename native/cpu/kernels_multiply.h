@@ -77,6 +77,7 @@ void multiply(const MultiplyTask& t) {
     case WeightType::F16: return multiply_with<WeightF16>(t);
     case WeightType::BF16: return multiply_with<WeightBF16>(t);
     case WeightType::I8: return multiply_with<Bytes>(t);
+    case WeightType::F8: break;  // not on the CPU
   }
 }
 
@@ -93,7 +94,8 @@ float dot(const float* input, const void* weights, WeightType type, int64_t stri
     case WeightType::F32: return dot_with<WeightF32>(input, weights, stride, inner);
     case WeightType::F16: return dot_with<WeightF16>(input, weights, stride, inner);
     case WeightType::BF16: return dot_with<WeightBF16>(input, weights, stride, inner);
-    case WeightType::I8: break;
+    case WeightType::I8:
+    case WeightType::F8: break;
   }
   return __builtin_nanf("");
 }

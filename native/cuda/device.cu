@@ -12,6 +12,7 @@ constexpr int64_t partial_floats = 8 << 20;
 std::string version_text(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
 
 void close_stream(Stream* stream) {
+  stream->cublaslt = nullptr;
   cudaFree(stream->partials);
   if (stream->handle != nullptr) cudaStreamDestroy(stream->handle);
   delete stream;
@@ -36,7 +37,7 @@ std::string why_unavailable() {
   return "";
 }
 
-std::shared_ptr<Stream> open_stream(int index) {
+std::shared_ptr<Stream> open_stream(int index, bool deterministic, std::string& note) {
   const std::string missing = why_unavailable();
   if (!missing.empty()) throw Error(ErrorCode::Device, "device '" + std::string(device_kind) + "' is not available: " + missing);
   int count = 0;
@@ -57,8 +58,11 @@ std::shared_ptr<Stream> open_stream(int index) {
   check(cudaStreamCreateWithFlags(&stream->handle, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   check(cudaMalloc(&stream->partials, partial_floats * sizeof(float)), "cudaMalloc of working memory");
   stream->partial_floats = partial_floats;
+  if (!deterministic) stream->cublaslt = CublasLt::find(note);
   return stream;
 }
+
+bool has_cublaslt(const Stream& stream) { return stream.cublaslt != nullptr; }
 
 uint64_t available_memory(const Stream& stream) {
   check(cudaSetDevice(stream.device), "cudaSetDevice");

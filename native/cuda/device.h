@@ -20,8 +20,11 @@ inline constexpr const char* device_kind = "cuda";
 std::string why_unavailable();
 
 // A stream on device `index` with its working memory. Error(Device) that says what is missing, Error(OutOfMemory).
-// The calling thread works on that device from then on.
-std::shared_ptr<Stream> open_stream(int index);
+// The calling thread works on that device from then on. Where results need not be deterministic it has cuBLASLt, if
+// that can be found; `note` says whether.
+std::shared_ptr<Stream> open_stream(int index, bool deterministic, std::string& note);
+
+bool has_cublaslt(const Stream& stream);
 
 // Bytes that are free on the stream's device.
 uint64_t available_memory(const Stream& stream);

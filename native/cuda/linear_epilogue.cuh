@@ -1,4 +1,5 @@
-// What happens to a finished sum of products: output = activation(sum + bias) + residual.
+// What happens to a finished sum of products: where weights are bytes, it is multiplied by their scale; then
+// output = activation(sum + bias) + residual.
 //
 // Values go in groups of four neighbouring outputs. `wide`: a group is one 16-byte access, for which the number of
 // outputs is a multiple of 4 and the pointers are aligned; otherwise `count`, 1 to 4, of the group exist and are
@@ -55,6 +56,16 @@ __device__ __forceinline__ void store_group(__nv_bfloat16* to, const float (&val
       if (i < count) store_global(to + i, to_bfloat16(values[i]));
     }
   }
+}
+
+// `scales`: [outputs], of weights that are bytes, or nullptr.
+template <bool wide>
+__device__ __forceinline__ void scale_group(float (&values)[4], const float* scales, int output, int count) {
+  if (scales == nullptr) return;
+  float factors[4];
+  load_group<wide>(factors, scales + output, count);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) values[i] = __fmul_rn(values[i], factors[i]);
 }
 
 // Finishes the sums of outputs `output` ... `output` + count - 1 of one row.

@@ -34,6 +34,7 @@ struct ReduceLinear {
   int slices;
   int rows;
   int outputs;
+  const float* scales;    // linear_epilogue.cuh
   LinearEpilogue epilogue;
 };
 
@@ -46,12 +47,14 @@ __global__ void __launch_bounds__(reduce_threads) linear_reduce_kernel(const Red
   const int64_t row = blockIdx.x;
   const int output = static_cast<int>(blockIdx.y) * reduce_outputs + static_cast<int>(threadIdx.x) * 4;
   const int count = a.outputs - output;
+  if (count > 0 && a.scales != nullptr) prefetch_l2(a.scales + output);
   if (count > 0 && a.epilogue.bias != nullptr) prefetch_l2(a.epilogue.bias + output);
   wait_for_earlier_kernels();
   allow_next_kernel();
   if (count <= 0) return;
   float values[4];
   add_slices<wide>(values, a.partials + row * a.outputs + output, a.slices, int64_t{a.rows} * a.outputs, count);
+  scale_group<wide>(values, a.scales, output, count);
   finish_group<wide>(a.epilogue, row, output, a.outputs, values, count);
 }
 
@@ -62,6 +65,7 @@ struct NormLinear {
   int slices;
   int rows;
   int width;
+  const float* scales;    // linear_epilogue.cuh
   const float* bias;      // or nullptr
   const float* gain;
   const float* shift;
@@ -93,6 +97,7 @@ __global__ void __launch_bounds__(norm_most_warps * 32) linear_norm_kernel(const
   const int first = static_cast<int>(threadIdx.x) * 4;
   const int step = static_cast<int>(blockDim.x) * 4;
   for (int i = first; i < a.width; i += step) {  // constants: no kernel writes them
+    if (a.scales != nullptr) prefetch_l2(a.scales + i);
     if (a.bias != nullptr) prefetch_l2(a.bias + i);
     prefetch_l2(a.gain + i);
     prefetch_l2(a.shift + i);
@@ -105,6 +110,7 @@ __global__ void __launch_bounds__(norm_most_warps * 32) linear_norm_kernel(const
     const int count = a.width - i;
     float values[4], added[4];
     add_slices<wide>(values, a.partials + row * a.width + i, a.slices, int64_t{a.rows} * a.width, count);
+    scale_group<wide>(values, a.scales, i, count);
     if (a.bias != nullptr) {
       load_group<wide>(added, a.bias + i, count);
 #pragma unroll

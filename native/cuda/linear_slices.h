@@ -9,16 +9,18 @@
 namespace mask_predict::cuda {
 
 inline constexpr int block_outputs = 128;  // of one block of threads
-inline constexpr int chunk_inner = 128;    // what a block has in flight at a time; slices are whole chunks
+inline constexpr int chunk_loads = 8;      // of 16 bytes for each tile of outputs: what a block has in flight at a time
 inline constexpr int most_slices = 8;
 
+// Slices are whole chunks; a load covers 16 inner positions of bfloat16, 32 of bytes.
 struct InnerSlices {
   int chunks;        // in the inner dimension; the last one may reach beyond it
   int slice_chunks;  // in each slice but the last one, which may have fewer
   int slices;
 };
 
-inline InnerSlices inner_slices(int64_t outputs, int64_t inputs) {
+inline InnerSlices inner_slices(int64_t outputs, int64_t inputs, int64_t weight_bytes) {
+  const int64_t chunk_inner = chunk_loads * 32 / weight_bytes;
   // A block has 32 KiB of weights on their way. At 4.3 TB/s and about a microsecond of latency that takes some 130
   // blocks; each further slice is only more sums to write and to read again.
   constexpr int64_t wanted_blocks = 160;

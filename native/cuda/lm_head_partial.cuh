@@ -23,6 +23,7 @@ constexpr float lowest = -std::numeric_limits<float>::infinity();
 struct Head {
   const void* states;   // [rows, width]
   const void* weight;
+  const float* scales;  // of ids, where weights are bytes, or nullptr
   const float* bias;
   int rows;
   int width;
@@ -68,7 +69,7 @@ __device__ __forceinline__ LmHeadPartial as_partial(const float4& value) {
   return {value.x, value.y, value.z, __float_as_int(value.w)};
 }
 
-// A warp's logits of one pass, still without bias, as mma_m16n8k16 leaves them: lane l has of each strip the outputs
+// A warp's logits of one pass, still without scale and bias, as mma_m16n8k16 leaves them: lane l has of each strip the outputs
 // l / 4 and l / 4 + 8, of each group of 8 rows the rows l % 4 * 2 and l % 4 * 2 + 1.
 template <int row_groups>
 struct Logits {
@@ -83,11 +84,12 @@ __device__ __forceinline__ void take_in(LmHeadPartial (&kept)[2], const Logits<r
   constexpr int count = strips_per_warp * 2;
   const int own = lane_index() / 4;
   int ids[count];
-  float bias[count];
+  float bias[count], scales[count];
 #pragma unroll
   for (int i = 0; i < count; ++i) {
     ids[i] = first_id + i / 2 * warps * strip_outputs + i % 2 * 8 + own;
     bias[i] = ids[i] < end ? load_global(head.bias + ids[i]) : 0.0f;
+    scales[i] = ids[i] < end && head.scales != nullptr ? load_global(head.scales + ids[i]) : 1.0f;
   }
 #pragma unroll
   for (int group = 0; group < row_groups; ++group) {
@@ -98,7 +100,7 @@ __device__ __forceinline__ void take_in(LmHeadPartial (&kept)[2], const Logits<r
       Best best{lowest, -1};
 #pragma unroll
       for (int i = 0; i < count; ++i) {
-        values[i] = ids[i] < end ? logits.sums[i / 2][group][i % 2 * 2 + parity] + bias[i] : lowest;
+        values[i] = ids[i] < end ? __fmaf_rn(logits.sums[i / 2][group][i % 2 * 2 + parity], scales[i], bias[i]) : lowest;
         largest = fmaxf(largest, values[i]);
         if (ids[i] > 2 && ids[i] != head.mask_token_id) best = better(best, {values[i], ids[i]});
       }

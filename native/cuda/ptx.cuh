@@ -236,6 +236,13 @@ __device__ __forceinline__ uint32_t pack_bfloat16(float low, float high) {
   return packed;
 }
 
+// a * b + c for both halves, rounded once, subnormal numbers included.
+__device__ __forceinline__ uint32_t fma_bfloat16x2(uint32_t a, uint32_t b, uint32_t c) {
+  uint32_t result;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(c));
+  return result;
+}
+
 __device__ __forceinline__ float2 unpack_bfloat16(uint32_t packed) {
   return make_float2(__uint_as_float(packed << 16), __uint_as_float(packed & 0xffff0000u));
 }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
+#include "cuda/cublaslt.h"
 #include "cuda/platform.h"
 
 namespace mask_predict::cuda {
@@ -14,6 +16,10 @@ struct Stream {
   // Sums of parts of an inner dimension (linear) until they are added up; used by one operation at a time.
   float* partials = nullptr;
   int64_t partial_floats = 0;
+  std::unique_ptr<CublasLt> cublaslt;  // where there is one and the engine need not be deterministic
+  // From this many rows on cuBLASLt multiplies, if it may. mma.sync reaches some 60 % of what wgmma does, so that our
+  // products stop being limited by memory near 110 rows; to be set by what bench/gpu measures (bench-linear).
+  int64_t library_rows = 128;
 };
 
 }  // namespace mask_predict::cuda

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/engine.h"
+#include "engine/room.h"
 
 namespace mask_predict {
 namespace {
@@ -64,9 +65,13 @@ int64_t Engine::advance(const Sources& sources, const std::vector<TargetWork*>& 
   }
   if (weighing || !sources.empty()) end = 1;
   int64_t together = signals.interrupted != nullptr ? interruptible_iterations : planned_iterations;
-  if (looking || context_.operations->begin_recording == nullptr) together = 1;
+  const bool can_record = context_.operations->begin_recording != nullptr;
+  if (looking || !can_record) together = 1;
+  // Sources, which come once, are not worth recording; drawing and weighing ask the device for numbers in between.
+  const bool drawing = !order.empty() && order.back()->sampling;
+  const bool recorded = can_record && sources.empty() && !drawing && !weighing;
 
-  TargetBatch batch(std::move(targets), arena_, sources);
+  TargetBatch batch(std::move(targets), arena_, recorded ? TargetBatch::Use::Recorded : TargetBatch::Use::Once, sources);
   const DeviceArena::Mark mark = arena_.mark();
   int64_t done = 0;
   for (bool leave = false; !leave;) {
@@ -105,12 +110,28 @@ int64_t Engine::advance(const Sources& sources, const std::vector<TargetWork*>& 
   return done;
 }
 
+// Room for the masked rows of the iteration `ahead` of what has been done. Where all targets are in the same pass t of
+// the same T, it depends on these and on the room of all their N positions, of which at most N (T - t + 1) / T are
+// masked then: so one recording fits texts of other lengths. The first pass has what its caller has masked.
+int64_t Engine::masked_room(const TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead) const {
+  const int64_t masked = batch.masked_count();
+  if (batch.use() == TargetBatch::Use::Once) return masked;
+  const int64_t iterations = works.front()->iterations, pass = works.front()->passed + ahead;
+  const bool together = std::all_of(works.begin(), works.end(), [&](const TargetWork* work) {
+    return work->iterations == iterations && work->passed + ahead == pass;
+  });
+  const int64_t room = room_for_rows(masked);
+  if (!together || pass == 1) return room;
+  const int64_t most = (room_for_rows(batch.maskable_count()) * (iterations - pass + 1) + iterations - 1) / iterations;
+  return std::max(room, room_for_rows(most));
+}
+
 // The iteration `ahead` of what has been done. Where each pass is looked at, what to mask again is known after it.
 TargetBatch::Iteration Engine::plan(TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead, bool looking) {
   std::vector<int32_t> counts;
   for (const TargetWork* work : works)
     counts.push_back(looking || work->candidates ? 0 : static_cast<int32_t>(work->count_after(work->passed + ahead)));
-  TargetBatch::Iteration iteration = batch.plan(counts, mask_token_id());
+  TargetBatch::Iteration iteration = batch.plan(counts, mask_token_id(), masked_room(batch, works, ahead));
   for (size_t i = 0; i < works.size(); i++) {
     if (!works[i]->sampling) continue;
     Sampling sampling = *works[i]->sampling;

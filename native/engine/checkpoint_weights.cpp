@@ -170,7 +170,7 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, std::o
 
   // Everything at once, so that a model that does not fit is refused before any of it is read.
   const WeightType packed_type = source.saved() ? WeightType::I8 : source.type(words);
-  const uint64_t bytes = packed_bytes(config, packed_type, *context.device.operations);
+  const uint64_t bytes = packed_bytes(config, packed_type, context.device);
   context.budget->reserve(bytes, "the model in " + directory);
   context.budget->release(bytes);
   return WeightsBuilder(source, context).build(config);

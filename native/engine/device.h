@@ -14,16 +14,19 @@ struct OpenDevice {
   std::shared_ptr<void> resources;  // what the context points to
   std::string name;                 // "cpu", "cuda:0", "simt:0"
   std::string instruction_set;      // of the CPU; empty elsewhere
-  int threads = 1;                  // of the CPU
+  int threads = 1;                  // of the CPU; on a GPU those that pack weights
   uint64_t available_memory = 0;
   // Why 'auto' did not take a GPU this build could use; empty otherwise.
   std::string fallback;
+  // What came of not having to be deterministic; empty where that was not said.
+  std::string note;
 };
 
 // `device`: "auto", "cpu", "cuda", "cuda:N" (or "simt", in a test build); the environment variable
 // MASK_PREDICT_DEVICE says what "auto" means, otherwise it is the best there is. `precision`: "auto", "fp32", "bf16", "fp16".
+// `deterministic`: whether a row's bits may not depend on the rows beside it.
 // Throws Error(Device) that says what is missing, Error(InvalidArgument) for a name that means nothing.
-OpenDevice open_device(const std::string& device, const std::string& precision, int threads);
+OpenDevice open_device(const std::string& device, const std::string& precision, int threads, bool deterministic);
 
 // What "auto" is replaced by, or "auto".
 std::string default_device();

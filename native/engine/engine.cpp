@@ -57,10 +57,14 @@ float* Engine::reserve_head(int64_t floats) {
   return head_memory_.as<float>();
 }
 
+LmHeadPartial* Engine::reserve_partials(int64_t rows) {
+  constexpr auto partial_floats = static_cast<int64_t>(sizeof(LmHeadPartial) / sizeof(float));
+  return reinterpret_cast<LmHeadPartial*>(reserve_head(lm_head_ranges * rows * partial_floats));
+}
+
 // The best ids of the first `rows` rows to predict.
 void Engine::take_best(int64_t rows, const Head& head) {
-  constexpr auto partial_floats = static_cast<int64_t>(sizeof(LmHeadPartial) / sizeof(float));
-  auto* partials = reinterpret_cast<LmHeadPartial*>(reserve_head(lm_head_ranges * rows * partial_floats));
+  LmHeadPartial* partials = reserve_partials(rows);
   context_.operations->lm_head_argmax(
       context_, {workspace_.normed, rows, &head_.matrix(), head_.bias(), head_.mask_row(), partials, head.ids,
                  head.log_probs, head.log_sums});
@@ -96,7 +100,7 @@ void Engine::draw(const TargetBatch& batch, const TargetBatch::Iteration& iterat
 
 Engine::Head Engine::run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration) {
   run_stack(context_, *weights_, iteration.pass, !batch.sources().empty(), workspace_);
-  const int64_t rows = iteration.masked;
+  const int64_t rows = iteration.masked_room;
   if (rows == 0) return {};
   transform_states(rows);
   Head head{arena_.take<int32_t>(rows), arena_.take<float>(rows), arena_.take<float>(rows)};
@@ -112,15 +116,19 @@ void Engine::run_iterations(const TargetBatch& batch, const std::vector<TargetBa
   const auto all = [&] {
     for (const TargetBatch::Iteration& iteration : iterations) run_iteration(batch, iteration);
   };
-  // Drawing asks the device for positions in between: it cannot be recorded.
-  if (!iterations.front().draws.empty() || context_.operations->begin_recording == nullptr) return all();
+  if (batch.use() == TargetBatch::Use::Once) return all();
   const auto address = [](const void* pointer) { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(pointer)); };
+  // First what the shape says the place of.
+  workspace_.reserve(iterations.front().pass.rows);
+  int64_t most_masked = 0;
+  for (const TargetBatch::Iteration& iteration : iterations) most_masked = std::max(most_masked, iteration.masked_room);
+  reserve_partials(most_masked);
   Recordings::Shape shape = batch.shape();
   shape.insert(shape.end(), {workspace_.address(), address(head_memory_.as<void>())});
   for (const TargetBatch::Iteration& iteration : iterations)
-    shape.insert(shape.end(), {static_cast<uint64_t>(iteration.masked), static_cast<uint64_t>(iteration.masked_again),
-                               static_cast<uint64_t>(iteration.pass.last_most_queries),
-                               address(iteration.pass.last_sequences), address(iteration.remask.counts)});
+    shape.insert(shape.end(), {static_cast<uint64_t>(iteration.masked_room), iteration.masks_again,
+                               address(iteration.masked_on_device), address(iteration.pass.last_sequences),
+                               address(iteration.remask.counts)});
   throw_if_cancelled();
   recordings_.run(shape, all);
 }
@@ -132,7 +140,7 @@ void Engine::remask(const Targets& targets, const std::vector<int32_t>& counts) 
     const auto begin = counts.begin() + static_cast<std::ptrdiff_t>(first);
     const std::vector<int32_t> part_counts(begin, begin + static_cast<std::ptrdiff_t>(part.size()));
     first += part.size();
-    TargetBatch batch(part, arena_);
+    TargetBatch batch(part, arena_, TargetBatch::Use::Once);
     batch.remask(context_, part_counts, mask_token_id());
     const TargetBatch::Values now = batch.values();
     for (size_t i = 0; i < part.size(); i++)
@@ -144,8 +152,8 @@ std::vector<std::vector<float>> Engine::states(const Targets& targets, const std
   context_.cancelled = &cancelled;
   std::vector<std::vector<float>> all;
   in_passes(targets, lengths_of(targets), [&](const Targets& part) {
-    const TargetBatch batch(part, arena_);
-    run_stack(context_, *weights_, batch.pass(false), true, workspace_);
+    const TargetBatch batch(part, arena_, TargetBatch::Use::Once);
+    run_stack(context_, *weights_, batch.pass(), true, workspace_);
     const float* next = workspace_.states;
     for (const ActiveTarget& target : part) {
       const int64_t values = target->length() * config().hidden;
@@ -160,8 +168,8 @@ std::vector<std::vector<float>> Engine::logits(const Targets& targets, const std
   context_.cancelled = &cancelled;
   std::vector<std::vector<float>> all;
   in_passes(targets, lengths_of(targets), [&](const Targets& part) {
-    const TargetBatch batch(part, arena_);
-    run_stack(context_, *weights_, batch.pass(false), false, workspace_);
+    const TargetBatch batch(part, arena_, TargetBatch::Use::Once);
+    run_stack(context_, *weights_, batch.pass(), false, workspace_);
     transform_states(batch.rows());
     const char* next = static_cast<const char*>(workspace_.normed);
     for (const ActiveTarget& target : part) {

@@ -89,10 +89,12 @@ class Engine {
   // Iterations planned together.
   void run_iterations(const TargetBatch& batch, const std::vector<TargetBatch::Iteration>& iterations);
   void throw_if_cancelled() const;
+  LmHeadPartial* reserve_partials(int64_t rows);
   void take_best(int64_t rows, const Head& head);
   void draw(const TargetBatch& batch, const TargetBatch::Iteration& iteration, const Head& head);
   float* reserve_head(int64_t floats);
   // Parts of advance.
+  int64_t masked_room(const TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead) const;
   TargetBatch::Iteration plan(TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead, bool looking);
   bool look(TargetBatch& batch, const std::vector<TargetWork*>& works);
   void finish_sources(const Sources& sources, int64_t first);

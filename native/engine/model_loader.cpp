@@ -59,17 +59,17 @@ const char* name_of(WeightType type) {
     case WeightType::F16: return "fp16";
     case WeightType::BF16: return "bf16";
     case WeightType::I8: return "int8";
+    case WeightType::F8: return "fp8";
   }
   return "";
 }
 
-// The CPU computes on any type as it is stored (none); a GPU on the type of its activations.
+// The CPU computes on any type as it is stored (none); a GPU on the type of its activations, if no narrower is asked for.
 std::optional<WeightType> weight_type(const std::string& precision, const Context& device) {
-  if (device.operations != &cpu_operations)
-    return device.activations == ValueType::BF16 ? WeightType::BF16 : WeightType::F32;
-  for (const WeightType type : {WeightType::F16, WeightType::BF16, WeightType::I8})
+  for (const WeightType type : {WeightType::F16, WeightType::BF16, WeightType::I8, WeightType::F8})
     if (precision == name_of(type)) return type;
-  return std::nullopt;
+  if (device.operations == &cpu_operations) return std::nullopt;
+  return device.activations == ValueType::BF16 ? WeightType::BF16 : WeightType::F32;
 }
 
 }  // namespace
@@ -77,7 +77,7 @@ std::optional<WeightType> weight_type(const std::string& precision, const Contex
 LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
                        const std::function<void(double)>& progress, const std::atomic<bool>& cancelled) {
   LoadedModel model;
-  model.device = open_device(options.device, options.precision, options.threads);
+  model.device = open_device(options.device, options.precision, options.threads, options.deterministic);
   const Context& device = model.device.context;
   model.memory_limit = options.memory_limit > 0 ? options.memory_limit : model.device.available_memory;
 
@@ -88,7 +88,7 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
     weights = random_weights(*request.random, type.value_or(WeightType::F32), request.seed, context);
   } else {
     const std::string key = identity_of(request.directory) + "\n" + model.device.name + " " +
-                            (type ? name_of(*type) : "stored") + " " +
+                            (type ? name_of(*type) : "stored") + (device.plain_copies ? " twice " : " ") +
                             std::to_string(options.mask_token_id);
     const auto entry = shared_entry(key);
     // Asked again and again, so that a cancelled load need not wait. (Not a timed mutex: ThreadSanitizer does not see

@@ -1,6 +1,7 @@
 // Recorded iterations by their shape: on a GPU, starting hundreds of small kernels one by one costs more than some of
-// them take. Lengths never change while a text is refined, so all iterations are one recording; it fits every later
-// call of the same shape, because the arrays of equal calls lie in the same places.
+// them take. Lengths never change while a text is refined, so all iterations are one recording. A shape is that of the
+// room a batch gets (room.h), not of the batch: what differs between batches of one shape, kernels find in the device's
+// memory, in arrays that lie in the same places.
 #pragma once
 
 #include <cstdint>

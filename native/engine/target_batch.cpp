@@ -5,8 +5,9 @@
 #include <string>
 #include <utility>
 
-namespace mask_predict {
+#include "engine/room.h"
 
+namespace mask_predict {
 namespace {
 
 bool all_numbers(const std::vector<float>& values) {
@@ -28,8 +29,8 @@ void check_numbers(const std::vector<float>& values, const char* what) {
   if (!all_numbers(values)) throw not_numbers(what);
 }
 
-TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Sources sources)
-    : targets_(std::move(targets)), sources_(std::move(sources)), arena_(arena), offsets_{0}, masked_offsets_{0} {
+TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Use use, Sources sources)
+    : targets_(std::move(targets)), sources_(std::move(sources)), arena_(arena), use_(use), offsets_{0}, masked_offsets_{0} {
   std::vector<int32_t> tokens, positions, masked;
   std::vector<float> scores;
   std::vector<uint8_t> maskable;
@@ -45,8 +46,22 @@ TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Sources sources)
     rows_ += length;
     offsets_.push_back(static_cast<int32_t>(rows_));
     masked_offsets_.push_back(static_cast<int32_t>(masked.size()));
+    maskable_count_ += target->maskable_count;
     most_rows_ = std::max(most_rows_, length);
     most_keys_ = std::max(most_keys_, length + source_length);
+  }
+  row_room_ = rows_;
+  target_room_ = static_cast<int64_t>(targets_.size());
+  if (use == Use::Recorded) {
+    row_room_ = room_for_rows(rows_);
+    target_room_ = room_for_sequences(target_room_);
+    most_rows_ = room_for_length(most_rows_);
+    const auto room = static_cast<size_t>(row_room_);
+    tokens.resize(room);  // any real id
+    positions.resize(room, first_position);
+    scores.resize(room);
+    maskable.resize(room);
+    sequences_.resize(static_cast<size_t>(target_room_), AttentionSequence{0, 0, 0, 0, nullptr, 0});
   }
   most_queries_ = most_rows_;
   for (const std::shared_ptr<Source>& source : sources_) {
@@ -63,15 +78,20 @@ TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Sources sources)
   positions_ = arena.put(positions);
   scores_ = arena.put(scores);
   maskable_ = arena.put(maskable);
-  masked.resize(static_cast<size_t>(rows_ + source_rows_));  // room for any later set of masks
+  masked.resize(static_cast<size_t>(row_room_ + source_rows_));  // room for any later set of masks; behind them any row
   masked_rows_ = arena.put(masked);
-  device_offsets_ = arena.put(offsets_);
+  device_offsets_ = put_offsets(offsets_);
   device_sequences_ = arena.put(sequences_);
 }
 
-StackPass TargetBatch::pass(bool masked_only) const {
+int32_t* TargetBatch::put_offsets(std::vector<int32_t> offsets) const {
+  offsets.resize(static_cast<size_t>(target_room_) + 1, offsets.back());
+  return arena_.put(offsets);
+}
+
+StackPass TargetBatch::pass() const {
   StackPass pass;
-  pass.rows = rows_ + source_rows_;
+  pass.rows = row_room_ + source_rows_;
   pass.ids = tokens_;
   pass.positions = positions_;
   pass.sequences = device_sequences_;
@@ -82,34 +102,44 @@ StackPass TargetBatch::pass(bool masked_only) const {
     const AttentionSequence& rows = sequences_[targets_.size() + i];
     pass.keep.push_back({rows.first_own, rows.own_rows, sources_[i]->keys_values.as<char>()});
   }
-  if (!masked_only || targets_.empty()) return pass;
+  return pass;
+}
+
+StackPass TargetBatch::pass_of_masked(int64_t masked_room) const {
+  StackPass pass = this->pass();
+  if (targets_.empty()) return pass;
   std::vector<AttentionSequence> last = sequences_;
-  pass.last_most_queries = 0;
-  for (size_t i = 0; i < last.size(); i++) {
-    if (i < targets_.size()) {
-      last[i].first_query = masked_offsets_[i];
-      last[i].queries = masked_offsets_[i + 1] - masked_offsets_[i];
-    } else {
-      last[i].first_query += masked_count() - rows_;
-    }
+  for (size_t i = 0; i < targets_.size(); i++) {
+    last[i].first_query = masked_offsets_[i];
+    last[i].queries = masked_offsets_[i + 1] - masked_offsets_[i];
+  }
+  pass.last_most_queries = std::min(most_rows_, masked_room);
+  for (size_t i = targets_.size(); i < targets_.size() + sources_.size(); i++) {
+    last[i].first_query += masked_count() - rows_;
     pass.last_most_queries = std::max(pass.last_most_queries, last[i].queries);
   }
   pass.wanted = masked_rows_;
-  pass.wanted_rows = masked_count() + source_rows_;
+  pass.wanted_rows = masked_room + source_rows_;
   pass.last_sequences = arena_.put(last);
   return pass;
 }
 
 RemaskArguments TargetBatch::masks_again(const std::vector<int32_t>& counts, int32_t mask_token_id) {
+  // Behind the counts the number of rows masked until then, which fill_masks wants: one array to upload instead of two.
+  std::vector<int32_t> numbers = counts;
+  numbers.resize(static_cast<size_t>(target_room_));
+  numbers.push_back(static_cast<int32_t>(masked_count()));
   for (size_t i = 0; i < counts.size(); i++) masked_offsets_[i + 1] = masked_offsets_[i] + counts[i];
-  return {tokens_, scores_, maskable_, device_offsets_, arena_.put(counts), arena_.put(masked_offsets_),
-          static_cast<int64_t>(counts.size()), most_rows_, mask_token_id, masked_rows_};
+  return {tokens_, scores_, maskable_, device_offsets_, arena_.put(numbers), put_offsets(masked_offsets_),
+          target_room_, most_rows_, mask_token_id, masked_rows_};
 }
 
-TargetBatch::Iteration TargetBatch::plan(const std::vector<int32_t>& counts, int32_t mask_token_id) {
-  Iteration iteration{pass(true), masked_count(), masked_offsets_, {}, {}, 0};
+TargetBatch::Iteration TargetBatch::plan(const std::vector<int32_t>& counts, int32_t mask_token_id,
+                                         int64_t masked_room) {
+  Iteration iteration{pass_of_masked(masked_room), masked_count(), masked_room, masked_offsets_, {}, nullptr, {}, false};
   iteration.remask = masks_again(counts, mask_token_id);
-  iteration.masked_again = masked_count();
+  iteration.masked_on_device = iteration.remask.counts + target_room_;
+  iteration.masks_again = masked_count() > 0;
   return iteration;
 }
 
@@ -125,8 +155,9 @@ void TargetBatch::masked_positions(const Iteration& iteration, std::vector<int32
 
 void TargetBatch::finish(const Context& context, const Iteration& iteration, const int32_t* ids,
                          const float* log_probs) const {
-  context.operations->fill_masks(context, {masked_rows_, iteration.masked, ids, log_probs, tokens_, scores_});
-  if (iteration.masked_again > 0) context.operations->remask(context, iteration.remask);
+  context.operations->fill_masks(context, {masked_rows_, iteration.masked_on_device, iteration.masked_room, ids,
+                                           log_probs, tokens_, scores_});
+  if (iteration.masks_again) context.operations->remask(context, iteration.remask);
 }
 
 void TargetBatch::remask(const Context& context, const std::vector<int32_t>& counts, int32_t mask_token_id) {
@@ -136,8 +167,8 @@ void TargetBatch::remask(const Context& context, const std::vector<int32_t>& cou
 
 std::vector<uint64_t> TargetBatch::shape() const {
   const auto address = [](const void* pointer) { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(pointer)); };
-  return {static_cast<uint64_t>(rows_), sequences_.size(), static_cast<uint64_t>(most_rows_),
-          static_cast<uint64_t>(most_keys_), address(tokens_), address(positions_), address(scores_),
+  return {static_cast<uint64_t>(row_room_), static_cast<uint64_t>(target_room_), static_cast<uint64_t>(most_rows_),
+          address(tokens_), address(positions_), address(scores_),
           address(maskable_), address(masked_rows_), address(device_offsets_), address(device_sequences_)};
 }
 

@@ -1,7 +1,8 @@
 // Targets on their way through passes together: their tokens, scores and masks laid one behind the other in the
 // device's memory, where they stay from iteration to iteration. The host knows at any time how many positions of
 // each are masked, because that depends on lengths alone. Sources may be encoded beside them in the first pass:
-// their rows lie behind the targets' and leave the batch after it.
+// their rows lie behind the targets' and leave the batch after it. What is recorded encodes no sources; behind its
+// targets' rows lies the rest of its room.
 #pragma once
 
 #include <cstdint>
@@ -21,16 +22,22 @@ void check_numbers(const std::vector<float>& values, const char* what);
 
 class TargetBatch {
  public:
-  TargetBatch(Targets targets, DeviceArena& arena, Sources sources = {});
+  // Recorded: with room around it (room.h), so that a recording of its iterations fits other batches; without sources.
+  enum class Use { Once, Recorded };
+  TargetBatch(Targets targets, DeviceArena& arena, Use use, Sources sources = {});
 
+  Use use() const { return use_; }
   int64_t rows() const { return rows_; }  // of the targets
   const Sources& sources() const { return sources_; }
   // Positions that are masked now, of all targets.
   int64_t masked_count() const { return masked_offsets_.back(); }
+  // Positions that were masked at the start, of all targets.
+  int64_t maskable_count() const { return maskable_count_; }
 
-  // What run_stack needs. With `masked_only` the last layer computes the masked rows, and behind them the sources',
-  // only.
-  StackPass pass(bool masked_only) const;
+  // What run_stack needs, for all rows; for the last layer with only the masked rows, of which at most `masked_room`
+  // (at least masked_count()) are computed, and behind them the sources'.
+  StackPass pass() const;
+  StackPass pass_of_masked(int64_t masked_room) const;
 
   // Rows to predict that are drawn for one target, not the best ones taken.
   struct Draw {
@@ -42,15 +49,19 @@ class TargetBatch {
   struct Iteration {
     StackPass pass;
     int64_t masked;                       // rows to predict
+    int64_t masked_room;                  // rows for which there is room: at least as many
     std::vector<int32_t> masked_offsets;  // [targets + 1]: which of them are whose
-    std::vector<Draw> draws;              // from the first of them on, all rows to predict
+    std::vector<Draw> draws;              // from the first of them on, all rows to predict; none if recorded
+    const int32_t* masked_on_device;      // `masked`
     RemaskArguments remask;
-    int64_t masked_again;
+    bool masks_again;
 
-    int64_t best() const { return draws.empty() ? masked : draws.front().first; }
+    // Rows whose best id is taken, before those that are drawn; with the room behind them.
+    int64_t best() const { return draws.empty() ? masked_room : draws.front().first; }
   };
-  // The next iteration, in which counts[i] positions of target i are masked again.
-  Iteration plan(const std::vector<int32_t>& counts, int32_t mask_token_id);
+  // The next iteration, in which counts[i] positions of target i are masked again. `masked_room`: at least
+  // masked_count(), and no more in a batch that is not recorded.
+  Iteration plan(const std::vector<int32_t>& counts, int32_t mask_token_id, int64_t masked_room);
 
   // Sequence and position of each row to predict, for sampling. The iteration's turn must have come.
   void masked_positions(const Iteration& iteration, std::vector<int32_t>& sequences, std::vector<int32_t>& positions) const;
@@ -61,7 +72,7 @@ class TargetBatch {
   // Masks again the counts[i] lowest-scored maskable positions of target i; none may be masked.
   void remask(const Context& context, const std::vector<int32_t>& counts, int32_t mask_token_id);
 
-  // What the arguments of an iteration's operations depend on, beside its own numbers.
+  // What the arguments of an iteration's operations depend on, beside what the iteration itself has.
   std::vector<uint64_t> shape() const;
 
   // Tokens and scores of all rows, as they are when all that was called has been done.
@@ -80,25 +91,31 @@ class TargetBatch {
   void wait() const { arena_.get(device_offsets_, 1); }
 
  private:
+  // With the last value repeated, one for each target there is room for and one more.
+  int32_t* put_offsets(std::vector<int32_t> offsets) const;
   RemaskArguments masks_again(const std::vector<int32_t>& counts, int32_t mask_token_id);
 
   const Targets targets_;
   const Sources sources_;
   DeviceArena& arena_;
+  const Use use_;
   int64_t rows_ = 0;
+  int64_t row_room_ = 0;                 // at least rows_
   int64_t source_rows_ = 0;
+  int64_t maskable_count_ = 0;
+  int64_t target_room_ = 0;              // at least the targets
   std::vector<int32_t> offsets_;         // [targets + 1]
   std::vector<int32_t> masked_offsets_;  // [targets + 1]
-  std::vector<AttentionSequence> sequences_;  // the targets', then the sources'
-  int64_t most_rows_ = 0;                // of any target
-  int64_t most_queries_ = 0;             // of any sequence
+  std::vector<AttentionSequence> sequences_;  // the targets', then the sources', then empty ones for the room
+  int64_t most_rows_ = 0;                // of any target, or the room for them
+  int64_t most_queries_ = 0;             // of any sequence, or the room for them
   int64_t most_keys_ = 0;
-  int32_t* tokens_;                      // from here on in the device's memory, [rows]
+  int32_t* tokens_;                      // from here on in the device's memory, [rows there is room for]
   int32_t* positions_;
   float* scores_;
   uint8_t* maskable_;
   int32_t* masked_rows_;
-  int32_t* device_offsets_;
+  int32_t* device_offsets_;              // [target_room_ + 1]
   AttentionSequence* device_sequences_;
 };
 

@@ -9,18 +9,23 @@
 namespace mask_predict {
 namespace {
 
+bool has_plain_copy(WeightType type, const Context& device) { return device.plain_copies && type == WeightType::BF16; }
+
 int64_t padded(int64_t values) { return (values + cpu::panel_columns - 1) / cpu::panel_columns * cpu::panel_columns; }
 
 }  // namespace
 
-uint64_t packed_bytes(const ModelConfig& c, WeightType type, const Operations& operations) {
+uint64_t packed_bytes(const ModelConfig& c, WeightType type, const Context& device) {
   const int64_t d = c.hidden, f = c.feed_forward;
-  const auto matrix = [&](int64_t outputs, int64_t inputs) { return operations.packed_bytes(type, outputs, inputs); };
-  const int64_t layer = matrix(d, d) * 2 + matrix(2 * d, d) + matrix(f, d) + matrix(d, f) + 4 * (9 * d + f);
-  int64_t bytes = c.layers * layer + matrix(c.vocabulary, d) + matrix(d, d) + 4 * (c.max_positions * d + 5 * d);
+  const auto matrix = [&](int64_t outputs, int64_t inputs) { return device.operations->packed_bytes(type, outputs, inputs); };
+  const auto linear = [&](int64_t outputs, int64_t inputs) {
+    return matrix(outputs, inputs) + (has_plain_copy(type, device) ? outputs * inputs * bytes_of(type) : 0);
+  };
+  const int64_t layer = linear(d, d) * 2 + linear(2 * d, d) + linear(f, d) + linear(d, f) + 4 * (9 * d + f);
+  int64_t bytes = c.layers * layer + matrix(c.vocabulary, d) + linear(d, d) + 4 * (c.max_positions * d + 5 * d);
   bytes += 4 * padded(c.vocabulary);
   if (!c.tie_word_embeddings) bytes += matrix(c.vocabulary, d);
-  if (c.lengths > 0) bytes += operations.packed_bytes(type == WeightType::I8 ? WeightType::F32 : type, c.lengths, d);
+  if (c.lengths > 0) bytes += device.operations->packed_bytes(bytes_of(type) == 1 ? WeightType::F32 : type, c.lengths, d);
   return static_cast<uint64_t>(bytes);
 }
 
@@ -51,6 +56,15 @@ PackedMatrix WeightsBuilder::empty(const std::string& name, WeightType type, int
   return {type, outputs, inputs, Buffer(bytes, context_.budget, name, *operations.memory)};
 }
 
+// Where products of many rows are another's, in row-major order too.
+void WeightsBuilder::add_plain_copy(const std::string& name, PackedMatrix& matrix) const {
+  if (!has_plain_copy(matrix.type, context_.device)) return;
+  const Operations& operations = *context_.device.operations;
+  const auto bytes = static_cast<uint64_t>(matrix.outputs * matrix.inputs * bytes_of(matrix.type));
+  matrix.plain = Buffer(bytes, context_.budget, name, *operations.memory);
+  operations.copy_plainly(context_.device, matrix);
+}
+
 PackedMatrix WeightsBuilder::matrix(const std::string& name, int64_t outputs, int64_t inputs) {
   std::optional<PackedMatrix> there = source_.packed(name, outputs, inputs, context_.budget);
   if (!there) return matrix(name, source_.type(name), outputs, inputs);
@@ -71,17 +85,22 @@ void WeightsBuilder::fill(const std::string& name, int64_t first, int64_t count,
   check_scales(name, first, count, matrix);
 }
 
-// A scale is NaN where an output had a value that is no finite number: int8 has no place for it.
+// A scale is NaN where an output had a value that is no finite number: a byte has no place for it.
 void WeightsBuilder::check_scales(const std::string& name, int64_t first, int64_t count, const PackedMatrix& matrix) const {
-  if (matrix.type != WeightType::I8 || context_.device.operations != &cpu_operations) return;
-  for (int64_t i = first; i < first + count; i++)
-    if (!(std::isfinite(matrix.scales()[i]) && matrix.scales()[i] >= 0))
-      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has values in row " + std::to_string(i - first) +
-                                              " that are not finite numbers, which int8 cannot hold");
+  if (bytes_of(matrix.type) != 1) return;
+  const Operations& operations = *context_.device.operations;
+  std::vector<float> scales(static_cast<size_t>(count));
+  operations.download(context_.device, scales.data(), operations.scales(matrix) + first, scales.size() * sizeof(float));
+  for (size_t i = 0; i < scales.size(); i++)
+    if (!(std::isfinite(scales[i]) && scales[i] >= 0))
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has values in row " + std::to_string(i) +
+                                              " that are not finite numbers, which a byte cannot hold");
 }
 
 LinearWeights WeightsBuilder::linear(const std::string& name, int64_t outputs, int64_t inputs) {
-  return {matrix(name + ".weight", outputs, inputs), vector(name + ".bias", outputs)};
+  LinearWeights weights{matrix(name + ".weight", outputs, inputs), vector(name + ".bias", outputs)};
+  add_plain_copy(name + ".weight", weights.matrix);
+  return weights;
 }
 
 NormWeights WeightsBuilder::norm(const std::string& name, int64_t width) {
@@ -95,6 +114,7 @@ PackedMatrix WeightsBuilder::key_value(const std::string& attention, int64_t wid
   PackedMatrix matrix = empty(attention + "key.weight", key == value ? key : WeightType::F32, 2 * width, width);
   fill(attention + "key.weight", 0, width, matrix);
   fill(attention + "value.weight", width, width, matrix);
+  add_plain_copy(attention + "key.weight", matrix);
   step();
   return matrix;
 }
@@ -154,8 +174,10 @@ std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) 
   if (c.lengths > 0) {
     // Small, and a length that is off by one is another answer: not worth a quarter of its bytes.
     const std::string lengths = "embed_length.weight";
-    const WeightType type = source_.type(lengths);
-    weights->lengths = matrix(lengths, type == WeightType::I8 ? source_.stored_type(lengths) : type, c.lengths, d);
+    WeightType type = source_.type(lengths);
+    if (bytes_of(type) == 1)
+      type = context_.device.operations == &cpu_operations ? source_.stored_type(lengths) : WeightType::BF16;
+    weights->lengths = matrix(lengths, type, c.lengths, d);
   }
   if (context_.progress) context_.progress(1);
   return weights;

@@ -53,7 +53,7 @@ struct Weights {  // in a device's memory
 };
 
 // Bytes the packed weights of a model take, all matrices in one type (the length predictor at most as float32).
-uint64_t packed_bytes(const ModelConfig& config, WeightType type, const Operations& operations);
+uint64_t packed_bytes(const ModelConfig& config, WeightType type, const Context& device);
 
 // What the loader asks of its caller: where to pack, how far it is (0 ... 1), and whether to stop.
 struct LoadContext {
@@ -79,6 +79,7 @@ class WeightsBuilder {
   Buffer upload(const std::vector<float>& values, const std::string& name);
   Buffer vector(const std::string& name, int64_t size);
   PackedMatrix empty(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
+  void add_plain_copy(const std::string& name, PackedMatrix& matrix) const;
   PackedMatrix matrix(const std::string& name, int64_t outputs, int64_t inputs);
   PackedMatrix matrix(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
   void fill(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix);

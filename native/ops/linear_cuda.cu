@@ -1,14 +1,16 @@
-// Chooses the kernels: bfloat16 activations with bfloat16 weights go to the tensor cores, float32 with float32 to
-// plain multiply-adds in one order. Both give a row the same bits whatever the other rows and their number.
+// Chooses the kernels: bfloat16 activations with weights of bfloat16 or bytes go to the tensor cores, float32 with
+// float32 to plain multiply-adds in one order. Both give a row the same bits whatever the other rows and their number.
 //
 // Few rows: one launch makes the slices of the inner dimension side by side, another adds them up. Many rows: enough
-// blocks without that, each of which adds up all slices itself.
+// blocks without that, each of which adds up all slices itself; or, where rows' bits may depend on their number,
+// cuBLASLt, whose sums are finished as if they were one slice.
 #include <algorithm>
 #include <string>
 
 #include "cuda/linear_float.cuh"
 #include "cuda/linear_reduce.cuh"
 #include "cuda/linear_tensor.cuh"
+#include "cuda/packed_layout.h"
 #include "cuda/stream.h"
 #include "ops/linear.h"
 
@@ -33,35 +35,64 @@ int64_t rows_of_partials(const Stream& stream, int64_t slices, int64_t outputs) 
 
 void require_types(const Context& context, const PackedMatrix& weight) {
   const bool floats = context.activations == ValueType::F32 && weight.type == WeightType::F32;
-  const bool narrow = context.activations == ValueType::BF16 && weight.type == WeightType::BF16;
+  const bool narrow = context.activations == ValueType::BF16 &&
+                      (weight.type == WeightType::BF16 || weight.type == WeightType::I8 || weight.type == WeightType::F8);
   if (floats || narrow) return;
-  throw Error(ErrorCode::Device, "a CUDA device multiplies float32 by float32 or bfloat16 by bfloat16 only");
+  throw Error(ErrorCode::Device, "a CUDA device multiplies float32 by float32, and bfloat16 by bfloat16, int8 or fp8 only");
 }
 
-template <int row_tile, bool all_slices>
+template <class Weights, int row_tile, bool all_slices>
 void launch_tensor(const Stream& stream, const TensorLinear& a) {
   const dim3 grid(tiles(a.rows, row_tile), tiles(a.outputs, block_outputs),
                   all_slices ? 1u : static_cast<unsigned>(a.slices.slices));
-  launch(linear_tensor_kernel<row_tile, all_slices>,
-         LaunchShape{grid, dim3(tensor_threads), tensor_shared_bytes<row_tile, all_slices>, stream.handle,
+  launch(linear_tensor_kernel<Weights, row_tile, all_slices>,
+         LaunchShape{grid, dim3(tensor_threads), tensor_shared_bytes<Weights, row_tile, all_slices>, stream.handle,
                      "linear_tensor", true},
          a);
 }
 
-// What one launch does: how many of the rows that are left, and in how many parts their sums come out.
+// Side by side or, if all_slices, one after the other.
+template <class Weights>
+void launch_slices(const Stream& stream, const TensorLinear& a, bool all_slices) {
+  if (all_slices) {
+    launch_tensor<Weights, 64, true>(stream, a);
+  } else if (a.rows <= 8) {
+    launch_tensor<Weights, 8, false>(stream, a);
+  } else if (a.rows <= 16) {
+    launch_tensor<Weights, 16, false>(stream, a);
+  } else if (a.rows <= 32) {
+    launch_tensor<Weights, 32, false>(stream, a);
+  } else {
+    launch_tensor<Weights, 64, false>(stream, a);
+  }
+}
+
+InnerSlices slices_of(const PackedMatrix& weight) {
+  return inner_slices(weight.outputs, weight.inputs, bytes_of(weight.type));
+}
+
+// What one launch does: how many of the rows that are left, in how many parts their sums come out, and who makes them.
 struct Step {
   int64_t rows;
   int parts;
+  bool by_library;
+
+  bool leaves_sums() const { return parts > 1 || by_library; }
 };
 
 Step next_step(const Stream& stream, const PackedMatrix& weight, int64_t rows_left, bool always_partials) {
+  if (stream.cublaslt && weight.plain && rows_left >= stream.library_rows) {
+    const int64_t rows = std::min(rows_left, rows_of_partials(stream, 1, weight.outputs));
+    const auto size = [](int64_t value) { return static_cast<int>(value); };
+    if (stream.cublaslt->can_multiply(size(rows), size(weight.outputs), size(weight.inputs))) return {rows, 1, true};
+  }
   int64_t rows = std::min(rows_left, most_rows);
-  int parts = weight.type == WeightType::F32 ? 1 : inner_slices(weight.outputs, weight.inputs).slices;
+  int parts = weight.type == WeightType::F32 ? 1 : slices_of(weight).slices;
   // Whether there are blocks enough for the device when each makes all slices.
   const int64_t blocks = int64_t{tiles(rows, 64)} * tiles(weight.outputs, block_outputs);
   if (blocks >= std::max(stream.processors * 3 / 4, 1)) parts = 1;
   if (parts > 1 || always_partials) rows = std::min(rows, rows_of_partials(stream, parts, weight.outputs));
-  return {rows, parts};
+  return {rows, parts, false};
 }
 
 // The sums of step.rows rows: bare, into `partials`, or if that is nullptr through the epilogue.
@@ -79,20 +110,16 @@ void multiply(const Context& context, const PackedMatrix& weight, const void* in
            a);
     return;
   }
-  const InnerSlices slices = inner_slices(outputs, inputs);
-  const TensorLinear a{weight.data.as<uint4>(), static_cast<const __nv_bfloat16*>(input), rows, outputs, inputs,
-                       inputs % 8 == 0 && aligned_16(input), wide, slices, partials, epilogue};
-  if (step.parts < slices.slices) {
-    launch_tensor<64, true>(stream, a);
-  } else if (rows <= 8) {
-    launch_tensor<8, false>(stream, a);
-  } else if (rows <= 16) {
-    launch_tensor<16, false>(stream, a);
-  } else if (rows <= 32) {
-    launch_tensor<32, false>(stream, a);
-  } else {
-    launch_tensor<64, false>(stream, a);
+  if (step.by_library) {
+    stream.cublaslt->multiply(stream.handle, weight.plain.as<void>(), input, rows, outputs, inputs, partials);
+    return;
   }
+  const InnerSlices slices = slices_of(weight);
+  const TensorLinear a{weight.data.as<uint4>(), static_cast<const __nv_bfloat16*>(input), rows, outputs, inputs,
+                       inputs % 8 == 0 && aligned_16(input), wide, slices, scales_of(weight), partials, epilogue};
+  with_weights(weight.type, [&](auto weights) {
+    launch_slices<decltype(weights)>(stream, a, step.parts < slices.slices);
+  });
 }
 
 template <bool wide>
@@ -135,10 +162,10 @@ void linear(const Context& context, const LinearArguments& arguments) {
                                   advance(arguments.output, first * outputs, output_bytes), arguments.gelu,
                                   arguments.output_type == ValueType::BF16};
     const char* input = advance(arguments.input, first * weight.inputs, input_bytes);
-    multiply(context, weight, input, step, step.parts > 1 ? stream.partials : nullptr, epilogue, wide);
-    if (step.parts > 1) {
+    multiply(context, weight, input, step, step.leaves_sums() ? stream.partials : nullptr, epilogue, wide);
+    if (step.leaves_sums()) {
       const ReduceLinear sums{stream.partials, step.parts, static_cast<int>(step.rows), static_cast<int>(outputs),
-                              epilogue};
+                              scales_of(weight), epilogue};
       wide ? launch_reduce<true>(stream, sums) : launch_reduce<false>(stream, sums);
     }
     first += step.rows;
@@ -162,6 +189,7 @@ void linear_norm(const Context& context, const LinearNormArguments& arguments) {
                           step.parts,
                           static_cast<int>(step.rows),
                           static_cast<int>(width),
+                          scales_of(weight),
                           arguments.bias,
                           arguments.gain,
                           arguments.shift,

@@ -7,6 +7,7 @@
 #include "cuda/lm_head_partial.cuh"
 #include "cuda/lm_head_plain.cuh"
 #include "cuda/lm_head_tensor_cores.cuh"
+#include "cuda/packed_layout.h"
 #include "cuda/platform.h"
 #include "cuda/stream.h"
 #include "engine/error.h"
@@ -92,54 +93,70 @@ __global__ void __launch_bounds__(row_threads)
 }
 
 // Four lanes hold a row's part of a tile in fragment order, each two pairs of neighbouring columns in two of its four
-// registers (cuda/packed_layout.h); a warp goes through 8 tiles at a time.
+// registers (cuda/packed_layout.h); a warp goes through 8 loads at a time.
+template <class Weights>
 __global__ void __launch_bounds__(row_threads)
-    logits_at_fragments(const __nv_bfloat16* states, const uint4* weight, const float* bias, const int32_t* rows,
-                        const int32_t* ids, int count, int width, float* logits) {
+    logits_at_fragments(const __nv_bfloat16* states, const uint4* weight, const float* scales, const float* bias,
+                        const int32_t* rows, const int32_t* ids, int count, int width, float* logits) {
+  constexpr int load_inner = Weights::load_tiles * 16;
   wait_for_earlier_kernels();
   allow_next_kernel();
   const int i = static_cast<int>(blockIdx.x) * row_warps + warp_index();
   if (i >= count) return;
-  const int lane = lane_index(), tiles = (width + 15) / 16;
+  const int lane = lane_index(), loads = (width + load_inner - 1) / load_inner;
   const int id = load_global(ids + i), row = id % 16;
   const __nv_bfloat16* const state = states + static_cast<int64_t>(load_global(rows + i)) * width;
-  const uint4* const fragments = weight + static_cast<int64_t>(id / 16) * tiles * 32 + row % 8 * 4 + lane % 4;
+  const uint4* const fragments = weight + static_cast<int64_t>(id / 16) * loads * 32 + row % 8 * 4 + lane % 4;
   float sum = 0;
-  for (int tile = lane / 4; tile < tiles; tile += 8) {
-    const uint4 fragment = load_global(fragments + tile * 32);
-    const uint32_t pairs[2] = {row < 8 ? fragment.x : fragment.y, row < 8 ? fragment.z : fragment.w};
+  for (int load = lane / 4; load < loads; load += 8) {
+    const uint4 loaded = load_global(fragments + load * 32);
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int k = tile * 16 + half * 8 + lane % 4 * 2;
+    for (int i = 0; i < Weights::load_tiles * 2; ++i) {
+      uint32_t tile[4];
+      Weights::unpack(tile, loaded, i / 2);
+      const int k = load * load_inner + i * 8 + lane % 4 * 2;
       if (k >= width) continue;
-      const float2 w = unpack_bfloat16(pairs[half]);
+      const float2 w = unpack_bfloat16(row < 8 ? tile[i % 2 * 2] : tile[i % 2 * 2 + 1]);
       const float2 x = unpack_bfloat16(load_global(reinterpret_cast<const uint32_t*>(state + k)));
       sum = fmaf(w.x, x.x, sum);
       sum = fmaf(w.y, x.y, sum);
     }
   }
   sum = warp_sum(sum);
-  if (lane == 0) store_global(logits + i, sum + load_global(bias + id));
+  const float scale = scales != nullptr ? load_global(scales + id) : 1.0f;
+  if (lane == 0) store_global(logits + i, __fmaf_rn(sum, scale, load_global(bias + id)));
 }
 
 // Whether the kernels of float32 are meant.
 bool is_plain(const Context& context, const PackedMatrix& weight) {
   const bool plain = context.activations == ValueType::F32;
-  if (weight.type != (plain ? WeightType::F32 : WeightType::BF16) || (!plain && weight.inputs % 8 != 0))
+  const bool fits = plain ? weight.type == WeightType::F32 : weight.type != WeightType::F32 && weight.inputs % 8 == 0;
+  if (!fits)
     throw Error(ErrorCode::InvalidArgument,
-                "on a CUDA device the language-model head's weight has the activations' type, and in bfloat16 a "
-                "width that is a multiple of 8");
+                "on a CUDA device the language-model head's weight is float32 for float32 activations, and for bfloat16 "
+                "a narrower type with a width that is a multiple of 8");
   return plain;
 }
 
 unsigned blocks_of(int64_t count, int each) { return static_cast<unsigned>((count + each - 1) / each); }
 
-template <int row_tile>
-void start_tensor_cores(const Head& head, int ranges, cudaStream_t stream) {
-  launch(lm_head::lm_head_tensor_cores<row_tile>,
+template <class Weights, int row_tile>
+void start_tile(const Head& head, int ranges, cudaStream_t stream) {
+  launch(lm_head::lm_head_tensor_cores<Weights, row_tile>,
          {dim3(blocks_of(head.rows, row_tile), static_cast<unsigned>(ranges)), dim3(lm_head::threads),
-          lm_head::tensor_core_bytes(row_tile), stream, "lm_head_tensor_cores", true},
+          lm_head::tensor_core_bytes<Weights>(row_tile), stream, "lm_head_tensor_cores", true},
          head);
+}
+
+template <class Weights>
+void start_tensor_cores(const Head& head, int ranges, cudaStream_t stream) {
+  if (head.rows <= 16) {
+    start_tile<Weights, 16>(head, ranges, stream);
+  } else if (head.rows <= 32) {
+    start_tile<Weights, 32>(head, ranges, stream);
+  } else {
+    start_tile<Weights, 64>(head, ranges, stream);
+  }
 }
 
 }  // namespace
@@ -151,6 +168,7 @@ void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
   const int strips = (real_ids + lm_head::strip_outputs - 1) / lm_head::strip_outputs, ranges = ranges_of(strips);
   const Head head{a.states,
                   a.weight->data.as<void>(),
+                  scales_of(*a.weight),
                   a.bias,
                   static_cast<int>(a.rows),
                   static_cast<int>(a.weight->inputs),
@@ -164,12 +182,8 @@ void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
            {dim3(blocks_of(a.rows, lm_head::plain_rows), static_cast<unsigned>(ranges)), dim3(lm_head::threads),
             lm_head::plain_bytes, stream, "lm_head_plain", true},
            head);
-  } else if (a.rows <= 16) {
-    start_tensor_cores<16>(head, ranges, stream);
-  } else if (a.rows <= 32) {
-    start_tensor_cores<32>(head, ranges, stream);
   } else {
-    start_tensor_cores<64>(head, ranges, stream);
+    with_weights(a.weight->type, [&](auto weights) { start_tensor_cores<decltype(weights)>(head, ranges, stream); });
   }
   launch(lm_head_finish, {dim3(blocks_of(a.rows, row_warps)), dim3(row_threads), 0, stream, "lm_head_finish", true},
          a.partials, ranges, head.rows, a.ids, a.log_probs, a.log_sums);
@@ -185,8 +199,10 @@ void logits_at(const Context& context, const LogitsAtArguments& a) {
     launch(logits_at_plain, shape, static_cast<const float*>(a.states), a.weight->data.as<float>(), a.bias, a.rows,
            a.ids, count, width, a.logits);
   } else {
-    launch(logits_at_fragments, shape, static_cast<const __nv_bfloat16*>(a.states), a.weight->data.as<uint4>(),
-           a.bias, a.rows, a.ids, count, width, a.logits);
+    with_weights(a.weight->type, [&](auto weights) {
+      launch(logits_at_fragments<decltype(weights)>, shape, static_cast<const __nv_bfloat16*>(a.states),
+             a.weight->data.as<const uint4>(), scales_of(*a.weight), a.bias, a.rows, a.ids, count, width, a.logits);
+    });
   }
 }
 

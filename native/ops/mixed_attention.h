@@ -24,8 +24,8 @@ struct MixedAttentionArguments {
   const AttentionSequence* sequences;
   int64_t sequence_count;
   int64_t layer;                 // of the sources to attend to
-  int64_t most_queries;          // of any sequence
-  int64_t most_keys;             // source_rows + own_rows of any sequence
+  int64_t most_queries;          // of any sequence, or more
+  int64_t most_keys;             // source_rows + own_rows of any sequence, or more
   int64_t heads;
   int64_t head_size;             // width = heads * head_size
   void* output;                  // [query rows, width]

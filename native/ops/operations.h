@@ -35,6 +35,10 @@ struct Operations {
   int64_t (*packed_bytes)(WeightType type, int64_t outputs, int64_t inputs);
   void (*pack)(const Context&, const PackSource&, int64_t first, int64_t count, PackedMatrix&);
   void (*select_outputs)(const Context&, const PackedMatrix&, const int32_t* outputs, PackedMatrix& subset);
+  // Where a matrix of bytes (I8, F8) has its outputs' scales, [outputs].
+  const float* (*scales)(const PackedMatrix&);
+  // Fills matrix.plain. Null on a device where nobody reads it.
+  void (*copy_plainly)(const Context&, const PackedMatrix&);
 
   void (*embed)(const Context&, const EmbedArguments&);
   void (*layer_norm)(const Context&, const LayerNormArguments&);

@@ -1,6 +1,7 @@
 #include "ops/operations.h"
 
 #include "cuda/device.h"
+#include "cuda/packed_layout.h"
 #include "cuda/platform.h"
 #include "cuda/stream.h"
 
@@ -70,7 +71,7 @@ const Operations cuda_operations = {
     cuda::device_kind, &device_memory,
     upload, download, copy,
     begin_recording, end_recording, replay, discard,
-    cuda::packed_bytes, cuda::pack, cuda::select_outputs,
+    cuda::packed_bytes, cuda::pack, cuda::select_outputs, cuda::scales_of, cuda::copy_plainly,
     cuda::embed, cuda::layer_norm, cuda::linear, cuda::linear_norm, cuda::mixed_attention, cuda::gather_rows,
     cuda::mean_rows, cuda::lm_head_argmax, cuda::logits_at, cuda::fill_masks, cuda::remask, cuda::sample};
 

@@ -20,7 +20,8 @@ void store(PackedMatrix& matrix, int64_t index, float value) {
     case WeightType::F32: matrix.data.as<float>()[index] = value; break;
     case WeightType::F16: matrix.data.as<uint16_t>()[index] = float_to_half(value); break;
     case WeightType::BF16: matrix.data.as<uint16_t>()[index] = float_to_bf16(value); break;
-    case WeightType::I8: break;  // quantized by whole rows
+    case WeightType::I8:  // quantized by whole rows
+    case WeightType::F8: break;  // not on the CPU
   }
 }
 

@@ -18,14 +18,14 @@ namespace mask_predict {
 
 using cpu::WeightType;
 
-inline int64_t bytes_of(WeightType type) { return type == WeightType::F32 ? 4 : type == WeightType::I8 ? 1 : 2; }
+inline int64_t bytes_of(WeightType type) { return type == WeightType::F32 ? 4 : type == WeightType::I8 || type == WeightType::F8 ? 1 : 2; }
 
 uint16_t float_to_bf16(float value);  // nearest, ties to even
 uint16_t float_to_half(float value);  // nearest, ties to even
 float bf16_to_float(uint16_t bits);
 float half_to_float(uint16_t bits);
 
-// Element `index` of an array of any alignment. Not for I8.
+// Element `index` of an array of any alignment. Not for I8 and F8.
 float read_weight(const void* values, WeightType type, int64_t index);
 
 struct PackedMatrix {
@@ -33,6 +33,8 @@ struct PackedMatrix {
   int64_t outputs = 0;
   int64_t inputs = 0;
   Buffer data;
+  // On a CUDA device without determinism: the same in row-major order, as cuBLASLt reads it. Empty otherwise.
+  Buffer plain{};
 
   explicit operator bool() const { return static_cast<bool>(data); }
 
@@ -54,7 +56,7 @@ struct PackedMatrix {
   int64_t padded_outputs() const {
     return (outputs + cpu::panel_columns - 1) / cpu::panel_columns * cpu::panel_columns;
   }
-  // Of I8: [padded_outputs] each.
+  // Of I8 on the CPU: [padded_outputs] each.
   float* scales() const { return reinterpret_cast<float*>(data.as<char>() + padded_outputs() * padded_inputs()); }
   int32_t* byte_sums() const { return reinterpret_cast<int32_t*>(scales() + padded_outputs()); }
 };
@@ -84,9 +86,12 @@ void unpack_row(const PackedMatrix& matrix, int64_t output, float* row);
 void select_outputs(const Context& context, const PackedMatrix& matrix, const int32_t* outputs, PackedMatrix& subset);
 }  // namespace cpu
 namespace cuda {
+// As on the CPU; on a device there is F8 too, and no F16.
 int64_t packed_bytes(WeightType type, int64_t outputs, int64_t inputs);
 void pack(const Context& context, const PackSource& source, int64_t first, int64_t count, PackedMatrix& matrix);
 void select_outputs(const Context& context, const PackedMatrix& matrix, const int32_t* outputs, PackedMatrix& subset);
+// Fills matrix.plain, of a bfloat16 matrix.
+void copy_plainly(const Context& context, const PackedMatrix& matrix);
 }  // namespace cuda
 
 }  // namespace mask_predict

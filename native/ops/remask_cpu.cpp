@@ -21,7 +21,7 @@ uint64_t key_of(float score, int32_t row) {
 }  // namespace
 
 void fill_masks(const Context&, const FillMasksArguments& a) {
-  for (int64_t i = 0; i < a.count; i++) {
+  for (int64_t i = 0; i < *a.count; i++) {
     a.tokens[a.masked_rows[i]] = a.ids[i] >= 0 ? a.ids[i] : unknown_id;
     a.scores[a.masked_rows[i]] = a.log_probs[i];
   }

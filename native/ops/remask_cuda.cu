@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(fill_threads) fill_masks_kernel(FillMasksArgum
   wait_for_earlier_kernels();
   allow_next_kernel();
   const int64_t i = static_cast<int64_t>(blockIdx.x) * fill_threads + threadIdx.x;
-  if (i >= a.count) return;
+  if (i >= load_global(a.count)) return;
   const int32_t row = load_global(a.masked_rows + i), id = load_global(a.ids + i);
   store_global(a.tokens + row, static_cast<int32_t>(id >= 0 ? id : unknown_id));
   store_global(a.scores + row, load_global(a.log_probs + i));
@@ -78,8 +78,8 @@ __global__ void __launch_bounds__(most_threads) remask_kernel(RemaskArguments a)
 }  // namespace
 
 void fill_masks(const Context& context, const FillMasksArguments& a) {
-  if (a.count == 0) return;
-  const unsigned blocks = static_cast<unsigned>((a.count + fill_threads - 1) / fill_threads);
+  if (a.room == 0) return;
+  const unsigned blocks = static_cast<unsigned>((a.room + fill_threads - 1) / fill_threads);
   launch(fill_masks_kernel, {dim3(blocks), dim3(fill_threads), 0, context.stream->handle, "fill_masks", true}, a);
 }
 

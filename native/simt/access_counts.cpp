@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "simt/simt.h"
+#include "simt/streams.h"
 
 namespace mask_predict::simt {
 
@@ -259,6 +260,9 @@ std::string report() {
       row(("  " + file + " " + site.access).c_str(), "", "", site.counts);
     }
   }
+  const GraphCounts graphs = graph_counts();
+  if (graphs.made > 0)
+    text += std::to_string(graphs.made) + " graphs made, started " + std::to_string(graphs.started) + " times\n";
   return text;
 }
 

@@ -165,4 +165,14 @@ inline float2 unpack_bfloat16(uint32_t packed) {
   return {std::bit_cast<float>(packed << 16), std::bit_cast<float>(packed & 0xffff0000u)};
 }
 
+// The products of 8 by 8 bits and their sums are exact in double, but for sums that lie too far apart to matter to the
+// rounding that follows.
+inline uint32_t fma_bfloat16x2(uint32_t a, uint32_t b, uint32_t c) {
+  const float2 x = unpack_bfloat16(a), y = unpack_bfloat16(b), z = unpack_bfloat16(c);
+  const auto one = [](float p, float q, float r) {
+    return static_cast<float>(static_cast<double>(p) * static_cast<double>(q) + static_cast<double>(r));
+  };
+  return pack_bfloat16(one(x.x, y.x, z.x), one(x.y, y.y, z.y));
+}
+
 }  // namespace mask_predict::cuda

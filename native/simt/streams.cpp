@@ -9,8 +9,26 @@
 #include <vector>
 
 #include "simt/block.h"
+#include "simt/dependency.h"
+#include "simt/library_work.h"
+#include "simt/memory.h"
 
 using Work = std::function<void()>;
+
+using mask_predict::simt::LibraryWork;
+
+namespace {
+
+// In its turn, with the device's memory in reach.
+bool enqueue_library_work(cudaStream_t stream, Work work) {
+  return mask_predict::simt::enqueue(stream, [work = std::move(work)] {
+           mask_predict::simt::forget_kernels();
+           const mask_predict::simt::DeviceMemoryInReach in_reach;
+           work();
+         }) == cudaSuccess;
+}
+
+}  // namespace
 
 struct CUgraph_st {
   std::vector<Work> nodes;
@@ -21,6 +39,7 @@ struct CUgraphExec_st {
 };
 
 struct CUstream_st {
+  const LibraryWork library_work{enqueue_library_work};  // first: it is what libraries find
   bool blocking = true;
   std::deque<Work> queue;
   uint64_t enqueued = 0, done = 0;
@@ -122,6 +141,15 @@ cudaError_t drain_all_streams() {
     if (status == cudaSuccess) status = drain(stream);
   }
   return status;
+}
+
+namespace {
+GraphCounts graphs;  // under the runtime's lock
+}
+
+GraphCounts graph_counts() {
+  const std::lock_guard lock(runtime_mutex());
+  return graphs;
 }
 
 bool is_capturing(cudaStream_t handle) {
@@ -265,6 +293,8 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* 
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  const std::lock_guard lock(runtime_mutex());
+  ++graphs.made;
   *executable = new CUgraphExec_st{graph->nodes};
   return cudaSuccess;
 }
@@ -272,6 +302,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return cudaSuccess; }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  const std::lock_guard lock(runtime_mutex());
+  ++graphs.started;
   for (const Work& node : executable->nodes) {
     const cudaError_t status = enqueue(stream, node);
     if (status != cudaSuccess) return status;

@@ -29,6 +29,12 @@ cudaError_t drain(cudaStream_t stream);
 cudaError_t drain_blocking_streams();
 cudaError_t drain_all_streams();
 
+// Graphs that were made executable, and how often any was started.
+struct GraphCounts {
+  uint64_t made = 0, started = 0;
+};
+GraphCounts graph_counts();
+
 bool is_capturing(cudaStream_t stream);
 
 // Whether this thread may not wait or allocate, because it records a stream. Spoils that recording.

@@ -9,7 +9,7 @@ import { Random } from '../reference/random.js';
 import { randomWeight } from '../reference/stored.js';
 import { badOptions, refuses } from './refusals.js';
 import { quantizeRows } from '../reference/quantized.js';
-import { onDevice, variants, weightTypes } from './variants.js';
+import { onDevice, pack, variants, variantsOf, weightTypes } from './variants.js';
 
 for (const type of weightTypes) {
   t.test(`${type}: exact`, async (t) => {
@@ -22,14 +22,14 @@ for (const type of weightTypes) {
       [400, 509, 768],
     ] as const) {
       const weight = randomWeight(random, type, vocabulary, width);
-      const words = packWeight(weight.stored, type, vocabulary, width);
+      const words = pack(weight);
       const positionTable = random.normals(130 * width);
       const ids = random.integers(rows, 0, vocabulary - 1);
       const positions = random.integers(rows, 0, 129);
       ids[0] = vocabulary - 1;
       positions[0] = 129;
       const sum = reference(ids, positions, weight.exact, positionTable, width);
-      for (const { name, options } of variants) {
+      for (const { name, options } of variantsOf(type)) {
         const output = embed({ ids, positions, words, positionTable }, options);
         t.ok(
           sameBits(output, Float32Array.from(sum)),

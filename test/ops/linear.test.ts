@@ -1,6 +1,7 @@
 /**
- * linear and packWeight: every instruction set, thread count, weight type and epilogue against the double-precision
- * reference, within the bound of an fp32 dot product; rows do not depend on each other or on the threads.
+ * linear and packWeight: every instruction set, thread count, weight type, kind of activations and epilogue against
+ * the double-precision reference, within the bound of a dot product with fp32 sums; rows do not depend on each other or
+ * on the threads.
  */
 import t from 'tap';
 import { linear, packWeight, type LinearArguments } from '../../lib/kernels.js';
@@ -8,11 +9,17 @@ import { linearBound } from '../reference/bounds.js';
 import { closeness, sameBits } from '../reference/closeness.js';
 import { linear as reference } from '../reference/ops.js';
 import { Random } from '../reference/random.js';
-import { randomWeight, type StoredWeight } from '../reference/stored.js';
+import { randomWeight } from '../reference/stored.js';
 import { badOptions, refuses } from './refusals.js';
-import { onDevice, variants, weightTypes } from './variants.js';
-
-const pack = (w: StoredWeight) => packWeight(w.stored, w.type, w.rows, w.columns);
+import {
+  activationsFor,
+  asKept,
+  onDevice,
+  variants,
+  variantsOf,
+  weightTypes,
+  pack,
+} from './variants.js';
 
 // rows, inner, outer
 const shapes: [number, number, number][] = [
@@ -43,12 +50,14 @@ const epilogues = [
 ] as const;
 
 for (const type of weightTypes) {
+  const activations = activationsFor(type);
   t.test(`${type}: within the fp32 bound`, async (t) => {
     const random = new Random(2);
     for (const [rows, inner, outer] of shapes) {
       const weight = randomWeight(random, type, outer, inner);
       const packed = pack(weight);
       const input = random.activations(rows, inner);
+      const read = asKept(activations, input);
       const bias = random.normals(outer);
       const residual = random.normals(rows * outer, 3);
       for (const epilogue of epilogues) {
@@ -56,11 +65,11 @@ for (const type of weightTypes) {
         if ('bias' in epilogue) args.bias = bias;
         if ('activation' in epilogue) args.activation = epilogue.activation;
         if ('residual' in epilogue) args.residual = residual;
-        const exact = { input, weight: weight.exact, rows, inner, outer, ...args };
+        const exact = { input: read, weight: weight.exact, rows, inner, outer, ...args };
         const expected = reference(exact);
-        const bound = linearBound(exact);
+        const bound = linearBound(exact, activations);
         const what = `[${rows}, ${inner}] → ${outer} ${Object.keys(epilogue).join(' ')}`;
-        for (const { name, options } of variants) {
+        for (const { name, options } of variantsOf(type)) {
           const output = linear({ input, weight: packed, ...args }, options);
           const { worst, where } = closeness(output, expected, bound);
           if (worst > 1) t.fail(`${name} ${what}: ${worst} of the bound, ${where}`);
@@ -82,7 +91,7 @@ for (const type of weightTypes) {
       const input = random.activations(rows, inner);
       const bias = random.normals(outer);
       const residual = random.normals(rows * outer);
-      for (const { name, options } of variants) {
+      for (const { name, options } of variantsOf(type)) {
         const part = (from: number, to: number) =>
           linear(
             {
@@ -144,8 +153,10 @@ t.test('packWeight', async (t) => {
     ['fp32', 4],
     ['fp16', 2],
     ['bf16', 2],
+    ['int8', 1],
+    ['fp8', 1],
   ] as const) {
-    if (onDevice && type === 'fp16') continue; // not kept on a GPU
+    if (onDevice ? type === 'fp16' : type === 'int8' || type === 'fp8') continue; // not kept there, or tested apart
     const packed = pack(randomWeight(new Random(5), type, 33, 20));
     t.match(packed, { rows: 33, columns: 20, type });
     t.ok(packed.bytes >= 33 * 20 * size, `${type}: at least the values`);

@@ -4,12 +4,12 @@
  */
 import t from 'tap';
 import { mixedAttention, type MixedAttentionArguments } from '../../lib/kernels.js';
-import { mixedAttentionBound } from '../reference/bounds.js';
+import { keptBound, mixedAttentionBound } from '../reference/bounds.js';
 import { closeness, sameBits } from '../reference/closeness.js';
 import { mixedAttention as reference } from '../reference/ops.js';
 import { offsetsOf, Random } from '../reference/random.js';
 import { badOffsets, badOptions, refuses } from './refusals.js';
-import { variants } from './variants.js';
+import { allVariants, asKept, type Activations } from './variants.js';
 
 interface Shape {
   heads: number;
@@ -92,20 +92,33 @@ for (let i = 0; i < 12; i++) {
   shapes[`random ${i}`] = { heads: random.integer(1, 4), size, sources, own, index };
 }
 
-t.test('within the fp32 bound', async (t) => {
+/** The result for what a device reads of the arguments, and how far it may be off. */
+function expectedOf(args: Complete, activations: Activations) {
+  const read = { ...args };
+  for (const name of ['query', 'key', 'value', 'sourceKey', 'sourceValue'] as const)
+    read[name] = asKept(activations, args[name]);
+  const expected = reference(read);
+  return {
+    expected,
+    bound: keptBound(activations, mixedAttentionBound(read, activations), expected),
+  };
+}
+
+t.test('within the bound', async (t) => {
   const random = new Random(2);
   for (const [what, shape] of Object.entries(shapes)) {
     const args = fill(random, shape);
-    const expected = reference(args);
-    const bound = mixedAttentionBound(args);
     const first = new Map<string, Float32Array>();
-    for (const { name, options } of variants) {
+    const truths = new Map<Activations, ReturnType<typeof expectedOf>>();
+    for (const { name, activations, options } of allVariants) {
+      const { expected, bound } = truths.get(activations) ?? expectedOf(args, activations);
+      truths.set(activations, { expected, bound });
       const output = mixedAttention(args, options);
       const { worst, where } = closeness(output, expected, bound);
       if (worst > 1) t.fail(`${name} ${what}: ${worst} of the bound, ${where}`);
-      const other = first.get(options.instructionSet);
+      const other = first.get(options.instructionSet + activations);
       if (other && !sameBits(output, other)) t.fail(`${name} ${what}: threads change bits`);
-      first.set(options.instructionSet, output);
+      first.set(options.instructionSet + activations, output);
     }
     t.pass(what);
   }
@@ -117,9 +130,8 @@ t.test('large scores do not overflow', async (t) => {
   const random = new Random(4);
   for (const values of [args.query, args.key, args.sourceKey])
     values.forEach((_, i) => (values[i] = random.integer(-12, 12)));
-  const expected = reference(args);
-  const bound = mixedAttentionBound(args);
-  for (const { name, options } of variants) {
+  for (const { name, activations, options } of allVariants) {
+    const { expected, bound } = expectedOf(args, activations);
     const { worst, where } = closeness(mixedAttention(args, options), expected, bound);
     t.ok(worst <= 1, `${name}: ${where}`);
   }
@@ -137,7 +149,7 @@ t.test('a sequence is the same bits alone, and in any part of its queries', asyn
     };
     const args = fill(random, shape);
     const { width } = args;
-    for (const { name, options } of variants) {
+    for (const { name, options } of allVariants) {
       const all = mixedAttention(args, options);
       shape.own.forEach((length, s) => {
         const from = args.ownOffsets[s]!;
@@ -184,7 +196,7 @@ t.test('source arrays may be left out', async (t) => {
     index: [-1, -1],
   });
   const own = { heads, query, key, value, queryOffsets, ownOffsets };
-  for (const { name, options } of variants) {
+  for (const { name, options } of allVariants) {
     const output = mixedAttention(own, options);
     t.ok(
       sameBits(output, mixedAttention({ ...own, ...sources }, options)),

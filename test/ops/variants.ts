@@ -1,13 +1,23 @@
 /**
  * Every way the operations run on this machine: each instruction set of the CPU, on one thread and on two; or, where
- * the environment variable MASK_PREDICT_DEVICE names a GPU (`simt`, the emulated one, in a test build), that one.
+ * the environment variable MASK_PREDICT_DEVICE names a GPU (`simt`, the emulated one, in a test build), that one, with
+ * activations in float32 and in bfloat16.
  */
-import type { KernelOptions } from '../../lib/kernels.js';
+import { packWeight, type KernelOptions, type PackedWeight } from '../../lib/kernels.js';
 import { native } from '../../lib/native.js';
-import { weightTypes as allWeightTypes } from '../reference/stored.js';
+import {
+  roundedToBf16,
+  weightTypes as storedTypes,
+  type StoredWeight,
+  type WeightType,
+} from '../reference/stored.js';
+
+/** How activations are kept between operations. */
+export type Activations = 'fp32' | 'bf16';
 
 export interface Variant {
   name: string;
+  activations: Activations;
   options: KernelOptions & { instructionSet: string; threads: number };
 }
 
@@ -15,19 +25,47 @@ const device = process.env.MASK_PREDICT_DEVICE;
 
 const instructionSets = native.instructionSets() as NonNullable<KernelOptions['instructionSet']>[];
 
+const onGpu = (precision: Activations): Variant => ({
+  name: precision === 'fp32' ? device! : `${device!} in ${precision}`,
+  activations: precision,
+  options: { instructionSet: instructionSets[0]!, threads: 1, precision },
+});
+
+/** Activations in float32. */
 export const variants: Variant[] = device
-  ? [{ name: device, options: { instructionSet: instructionSets[0]!, threads: 1 } }]
+  ? [onGpu('fp32')]
   : instructionSets.flatMap((instructionSet) =>
       [1, 2].map((threads) => ({
         name: `${instructionSet} × ${threads}`,
+        activations: 'fp32' as const,
         options: { instructionSet, threads },
       })),
     );
 
+/** Activations of either kind. */
+export const allVariants: Variant[] = device ? [...variants, onGpu('bf16')] : variants;
+
 export const onDevice = Boolean(device);
 
-/** The weight types the operations take: on a GPU those of its float32 mode. */
-export const weightTypes = device ? (['fp32'] as const) : allWeightTypes;
+/** The weight types the operations take. */
+export const weightTypes: readonly WeightType[] = device
+  ? ['fp32', 'bf16', 'int8', 'fp8']
+  : storedTypes;
 
-/** What `packWeight` may make of float32 values. */
-export const packedPrecisions = device ? (['fp32'] as const) : (['fp32', 'int8'] as const);
+/** The activations that go with weights of a type: on the CPU always float32, on a GPU none but these. */
+export const activationsFor = (type: WeightType): Activations =>
+  device && type !== 'fp32' ? 'bf16' : 'fp32';
+
+export const variantsOf = (type: WeightType): Variant[] =>
+  allVariants.filter(({ activations }) => activations === activationsFor(type));
+
+/** What an operation reads where it is given these values. */
+export const asKept = (activations: Activations, values: Float32Array): Float32Array =>
+  activations === 'bf16' ? roundedToBf16(values) : values;
+
+/** The weight as the operations take it. */
+export function pack({ stored, type, rows, columns }: StoredWeight): PackedWeight {
+  if (type === 'int8' || type === 'fp8')
+    return packWeight(stored, 'fp32', rows, columns, { precision: type });
+  return packWeight(stored, type, rows, columns);
+}

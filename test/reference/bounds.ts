@@ -16,11 +16,18 @@
  * A softmax computed in blocks rescales its sums when a larger score turns up. The exponents of these factors add up
  * to the final one, so a rescaling costs one more exp error and one more rounding, but no more. A row of n scores is
  * assumed to be rescaled at most n/8 + 8 times (blocks of 8, and 8 partial sums to merge).
+ *
+ * On the tensor cores, with bfloat16 activations, products are exact and sums float32 too, but an addition may round
+ * towards zero, which is twice as far (Fasi et al., Numerical behavior of NVIDIA tensor cores, 2021): as many roundings
+ * again. What is kept in bfloat16 is rounded once more, by u' = 2⁻⁸.
  */
 import { geluSlope } from './erf.js';
 import { visibleKeys, type AttentionInput, type LinearInput, type Numbers } from './ops.js';
 
+type Activations = 'fp32' | 'bf16';
+
 const u = 2 ** -24;
+const narrow = 2 ** -8;
 const erfError = 4e-7;
 const expError = 3e-7;
 const logError = 3e-7;
@@ -28,6 +35,20 @@ const tiny = 1e-30;
 
 export function gamma(n: number): number {
   return (n * u) / (1 - n * u);
+}
+
+/** The bound of a sum of n products. */
+const sumBound = (n: number, activations: Activations): number =>
+  gamma(activations === 'bf16' ? 2 * n : n);
+
+/** The bound of values within `bound` of the expected ones, once they are kept as activations. */
+export function keptBound(
+  activations: Activations,
+  bound: Float64Array,
+  expected: Float64Array,
+): Float64Array {
+  if (activations === 'fp32') return bound;
+  return bound.map((e, i) => e + narrow * (Math.abs(expected[i]!) + e));
 }
 
 const rescalings = (n: number): number => n / 8 + 8;
@@ -46,10 +67,10 @@ export function geluBound(x: number, e: number): number {
 }
 
 /**
- * Linear: the dot product with the bias as one more term, γ(K + 1)·(Σ|aₖbₖ| + |bias|); then GELU; then the residual,
- * one rounding of the result.
+ * Linear: the dot product with the bias as one more term, and where weights are bytes the scale as one more factor,
+ * γ(K + 2)·(Σ|aₖbₖ| + |bias|); then GELU; then the residual, one rounding of the result.
  */
-export function linearBound(args: LinearInput): Float64Array {
+export function linearBound(args: LinearInput, activations: Activations = 'fp32'): Float64Array {
   const { input, weight, rows, inner, outer, bias, activation, residual } = args;
   const bound = new Float64Array(rows * outer);
   for (let r = 0; r < rows; r++) {
@@ -61,7 +82,7 @@ export function linearBound(args: LinearInput): Float64Array {
         sum += product;
         magnitude += Math.abs(product);
       }
-      let e = gamma(inner + 1) * magnitude + tiny;
+      let e = sumBound(inner + 2, activations) * magnitude + tiny;
       if (activation === 'gelu') e = geluBound(sum, e);
       const at = r * outer + o;
       if (residual) e += u * (Math.abs(sum) + Math.abs(residual[at]!) + e);
@@ -115,8 +136,15 @@ export function layerNormBound(
  * factor within exp(±x), x = max e + u·spread, times (1 + expError + u)^(1 + rescalings): relatively at most ρ.
  * Numerator and denominator are sums of these weights (with another γ(n + rescalings + 2) each), and their quotient is
  * rounded: with a = (1 + ρ)(1 + γ) - 1 the output is off by (2a + u)/(1 - a) · Σ pⱼ|vⱼ|.
+ *
+ * With bfloat16 activations the weights are powers of two of scores times log2(e)/√d, a rounded constant, less the
+ * rounded product of the maximum with it: 2u·spread + (2 + rescalings)·u·|maximum| more in x. In the numerator they are
+ * rounded to bfloat16: u'. (The output is not rounded here: keptBound.)
  */
-export function mixedAttentionBound(args: AttentionInput): Float64Array {
+export function mixedAttentionBound(
+  args: AttentionInput,
+  activations: Activations = 'fp32',
+): Float64Array {
   const { heads, width, query, queryOffsets } = args;
   const size = width / heads;
   const bound = new Float64Array(query.length);
@@ -134,12 +162,16 @@ export function mixedAttentionBound(args: AttentionInput): Float64Array {
             scores[j]! += product / Math.sqrt(size);
             magnitude += Math.abs(product) / Math.sqrt(size);
           }
-          e = Math.max(e, gamma(size + 2) * magnitude);
+          e = Math.max(e, sumBound(size + 2, activations) * magnitude);
         });
         const largest = Math.max(...scores);
         const spread = Math.min(largest - Math.min(...scores), 104) + 2 * e;
         const factors = (1 + expError + u) ** (1 + rescalings(n));
-        const a = Math.exp(e + u * spread) * factors * (1 + gamma(n + rescalings(n) + 2)) - 1;
+        const base2 = 2 * spread + (2 + rescalings(n)) * (Math.abs(largest) + e);
+        const x = e + u * (spread + (activations === 'bf16' ? base2 : 0));
+        const sums = sumBound(n + rescalings(n) + 2, activations);
+        const a = Math.exp(x) * factors * (1 + sums) - 1;
+        const numerator = activations === 'bf16' ? (1 + a) * (1 + narrow) - 1 : a;
         const weights = scores.map((score) => Math.exp(score - largest));
         const total = weights.reduce((sum, weight) => sum + weight, 0);
         for (let c = first; c < first + size; c++) {
@@ -147,7 +179,7 @@ export function mixedAttentionBound(args: AttentionInput): Float64Array {
           visible.forEach(({ value, row }, j) => {
             magnitude += (weights[j]! / total) * Math.abs(value[row * width + c]!) + tiny;
           });
-          bound[q * width + c] = ((2 * a + u) / (1 - a)) * magnitude + tiny;
+          bound[q * width + c] = ((numerator + a + u) / (1 - a)) * magnitude + tiny;
         }
       }
     }

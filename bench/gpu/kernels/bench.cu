@@ -111,14 +111,15 @@ std::string field(const char* name, const std::string& value) {
   return std::string("\"") + name + "\":\"" + value + "\"";
 }
 
-void report(const std::string& fields) {
-  std::printf("{\"who\":\"ours\",%s}\n", fields.c_str());
+void report(const std::string& fields, const char* who) {
+  std::printf("{\"who\":\"%s\",%s}\n", who, fields.c_str());
   std::fflush(stdout);
 }
 
-void report(const std::string& fields, const Times& times) {
+void report(const std::string& fields, const Times& times, const char* who) {
   report(fields + "," + field("us", times.median) + "," + field("low", times.low) + "," + field("high", times.high) +
-         "," + field("replays", int64_t{times.replays}));
+         "," + field("replays", int64_t{times.replays}),
+         who);
 }
 
 int failures = 0;

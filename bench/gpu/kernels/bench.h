@@ -82,8 +82,8 @@ struct Times {
 Times time_calls(const Bench& bench, int count, const std::function<void(int)>& call);
 
 // One JSON object on one line of the output: `fields` is its inside.
-void report(const std::string& fields, const Times& times);
-void report(const std::string& fields);
+void report(const std::string& fields, const Times& times, const char* who = "ours");
+void report(const std::string& fields, const char* who = "ours");
 // "name":value
 std::string field(const char* name, double value);
 std::string field(const char* name, int64_t value);

@@ -1,4 +1,5 @@
-// linear and linear_norm at the shapes of XLM-R XL, in bfloat16, for 1 to 256 rows. Each call has a weight of its own.
+// linear and linear_norm at the shapes of XLM-R XL, in bfloat16, for 1 to 256 rows, by our own kernels and through
+// cuBLASLt (deterministic: false), where it is; from where on that wins is library_rows of cuda/stream.h. Each call has a weight of its own.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -37,8 +38,13 @@ Operands operands_of(const Bench& bench, const Shape& shape, int64_t rows) {
   Operands o;
   const int64_t bytes = shape.inputs * shape.outputs * 2;
   const int64_t copies = bench.tiny ? 2 : std::clamp<int64_t>(cold_bytes / bytes + 1, 2, 64);
-  for (int64_t i = 0; i < copies; ++i)
+  for (int64_t i = 0; i < copies; ++i) {
     o.weights.push_back(random_matrix(bench, shape.outputs, shape.inputs, static_cast<uint64_t>(100 + i), weight_scale));
+    if (!bench.stream->cublaslt) continue;
+    PackedMatrix& weight = o.weights.back();
+    weight.plain = Buffer(static_cast<uint64_t>(bytes), nullptr, "a matrix", *bench.context.operations->memory);
+    cuda::copy_plainly(bench.context, weight);
+  }
   o.input = Array<__nv_bfloat16>(rows * shape.inputs);
   o.output = Array<__nv_bfloat16>(rows * shape.outputs);
   o.bias = Array<float>(shape.outputs);
@@ -106,10 +112,10 @@ double deviation_of(const Bench& bench, const Shape& shape, const Operands& o, i
   return deviation.worst();
 }
 
-void run_shape(const Bench& bench, const Shape& shape) {
-  const std::vector<int64_t> row_counts =
-      bench.tiny ? std::vector<int64_t>{1, 9} : std::vector<int64_t>{1, 8, 16, 32, 64, 96, 128, 160, 192, 256};
-  const Operands o = operands_of(bench, shape, row_counts.back());
+// `library_rows`: from how many rows on cuBLASLt multiplies.
+void run_shape(const Bench& bench, const Shape& shape, const Operands& o, const std::vector<int64_t>& row_counts,
+               const char* who, int64_t library_rows) {
+  bench.stream->library_rows = library_rows;
   const bool norm = std::string(shape.epilogue) == "norm";
   for (const int64_t rows : row_counts) {
     const double deviation = deviation_of(bench, shape, o, rows);
@@ -123,17 +129,24 @@ void run_shape(const Bench& bench, const Shape& shape) {
                field("rows", rows) + "," + field("inputs", shape.inputs) + "," + field("outputs", shape.outputs) + "," +
                field("bytes", bytes) + "," + field("operations", 2 * rows * shape.inputs * shape.outputs) + "," +
                field("deviation", deviation),
-           times);
+           times, who);
   }
 }
 
 }  // namespace
 
 void linear(const Bench& bench) {
+  const std::vector<int64_t> row_counts =
+      bench.tiny ? std::vector<int64_t>{1, 9} : std::vector<int64_t>{1, 8, 16, 32, 64, 96, 128, 160, 192, 256};
+  const auto run_both = [&](const Shape& shape) {
+    const Operands o = operands_of(bench, shape, row_counts.back());
+    run_shape(bench, shape, o, row_counts, "ours", INT64_MAX);
+    if (bench.stream->cublaslt) run_shape(bench, shape, o, row_counts, "ours, deterministic: false", 1);
+  };
   if (bench.tiny) {
-    for (const Shape& shape : tiny_size) run_shape(bench, shape);
+    for (const Shape& shape : tiny_size) run_both(shape);
   } else {
-    for (const Shape& shape : full_size) run_shape(bench, shape);
+    for (const Shape& shape : full_size) run_both(shape);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <string>
 
 #include "bench.h"
 #include "cuda/device.h"
@@ -21,7 +22,9 @@ int main(int count, char** arguments) {
                {"head", bench::head},       {"remask", bench::remask}};
   try {
     bench::Bench bench;
-    bench.stream = cuda::open_stream(0);
+    std::string note;
+    bench.stream = cuda::open_stream(0, false, note);
+    std::fprintf(stderr, "%s\n", note.c_str());
     bench.context.operations = &cuda_operations;
     bench.context.activations = ValueType::BF16;
     bench.context.stream = bench.stream.get();

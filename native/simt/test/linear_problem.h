@@ -9,6 +9,7 @@
 
 #include "cuda/packed_layout.h"
 #include "ops/linear.h"
+#include "ops/quantize.h"
 #include "simt/test/testing.h"
 
 namespace mask_predict {
@@ -67,10 +68,27 @@ inline PackedMatrix device_matrix(const Context& context, const std::vector<floa
   return matrix;
 }
 
+// Rounds each row to what bytes of the type hold exactly: the first value becomes the largest there is of it, so that
+// the scale is a power of two.
+inline std::vector<float> rounded_to_bytes(std::vector<float> values, WeightType type, int64_t inputs) {
+  std::vector<uint8_t> bytes(static_cast<size_t>(inputs));
+  for (size_t row = 0; row < values.size(); row += bytes.size()) {
+    values[row] = type == WeightType::I8 ? 127.0f / 128 : 448.0f / 512;
+    for (size_t i = 1; i < bytes.size(); ++i) values[row + i] *= 0.8f;
+    const float scale = quantize_row(type, values.data() + row, inputs, bytes.data());
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      const float whole = type == WeightType::I8 ? static_cast<float>(static_cast<int8_t>(bytes[i])) : fp8_to_float(bytes[i]);
+      values[row + i] = scale * whole;
+    }
+  }
+  return values;
+}
+
 // Everything that a linear operation of one shape reads, on the host and on the device.
 struct Problem {
   int64_t rows, outputs, inputs;
   ValueType type;
+  WeightType weight_type;
   std::vector<float> input, weight, bias, residual, gain, shift;
   cuda::Stream stream;
   Context context;
@@ -80,7 +98,10 @@ struct Problem {
   DeviceArray<float> device_bias, device_gain, device_shift;
 
   Problem(int64_t rows, int64_t outputs, int64_t inputs, ValueType type)
-      : rows(rows), outputs(outputs), inputs(inputs), type(type),
+      : Problem(rows, outputs, inputs, type, type == ValueType::F32 ? WeightType::F32 : WeightType::BF16) {}
+
+  Problem(int64_t rows, int64_t outputs, int64_t inputs, ValueType type, WeightType weight_type)
+      : rows(rows), outputs(outputs), inputs(inputs), type(type), weight_type(weight_type),
         input(random_values(rows * inputs, 1, type)),
         weight(random_values(outputs * inputs, 2, type)),
         bias(random_values(cuda::rounded_up(outputs), 3, ValueType::F32)),
@@ -92,12 +113,13 @@ struct Problem {
     stream.partial_floats = static_cast<int64_t>(partials.count);
     context.activations = type;
     context.stream = &stream;
-    matrix = device_matrix(context, weight, type == ValueType::F32 ? WeightType::F32 : WeightType::BF16, outputs,
-                           inputs);
+    if (bytes_of(weight_type) == 1) weight = rounded_to_bytes(weight, weight_type, inputs);
+    matrix = device_matrix(context, weight, weight_type, outputs, inputs);
   }
 
   std::string name() const {
-    return std::string(type == ValueType::F32 ? "float32" : "bfloat16") + " " + std::to_string(rows) + " rows, " +
+    const char* of = weight_type == WeightType::I8 ? " by int8 " : weight_type == WeightType::F8 ? " by fp8 " : " ";
+    return std::string(type == ValueType::F32 ? "float32" : "bfloat16") + of + std::to_string(rows) + " rows, " +
            std::to_string(outputs) + " outputs, " + std::to_string(inputs) + " inputs, " +
            simt::describe(simt::current_schedule());
   }

@@ -2,8 +2,9 @@
 // no multiple of any tile, with every epilogue, under every schedule; and that a row's bits do not depend on what is
 // computed beside it. From the repository's root:
 //   g++ -std=c++20 -O2 -g1 -DMASK_PREDICT_SIMT -Wall -Wextra -Wconversion -Werror -Wno-unknown-pragmas -I native
-//     -o build/simt/linear_test native/simt/*.cpp native/engine/buffer.cpp native/ops/packed_matrix.cpp -pthread
-//     -x c++ native/ops/linear_cuda.cu native/ops/pack_cuda.cu native/simt/test/linear_test.cu
+//     -o build/simt/linear_test native/simt/*.cpp native/engine/buffer.cpp native/ops/packed_matrix.cpp
+//     native/ops/quantize.cpp native/cpu/thread_pool.cpp -pthread
+//     -x c++ native/ops/linear_cuda.cu native/ops/pack_cuda.cu native/cuda/cublaslt.cu native/simt/test/linear_test.cu
 //   build/simt/linear_test [report]
 // The same with -O1 -fsanitize=address,undefined. `report` also prints the emulator's table of the memory accesses of
 // the last test.
@@ -233,13 +234,41 @@ void test_bits() {
   }
 }
 
+// Weights that are bytes, under every schedule: several chunks and slices, and every number of rows.
+void test_bytes() {
+  size_t next = 0;
+  for (const WeightType type : {WeightType::I8, WeightType::F8}) {
+    for (const simt::Schedule schedule : all_schedules) {
+      simt::set_schedule(schedule);
+      for (const auto& [outputs, inputs] : {std::pair{80, 320}, {131, 37}, {48, 600}}) {
+        const Problem p(row_counts[next++ % std::size(row_counts)], outputs, inputs, ValueType::BF16, type);
+        check_linear(p, {true, true, true, ValueType::F32});
+        check_linear(p, {false, false, false, ValueType::BF16});
+        check_norm(p, next % 2 == 0 ? NormPlacement::Pre : NormPlacement::Post, false);
+      }
+    }
+    Problem p(70, 131, 1100, ValueType::BF16, type);
+    const cuda::InnerSlices slices = cuda::inner_slices(p.outputs, p.inputs, 1);
+    expect(slices.slices > 2, "several slices");
+    const Epilogue epilogue{true, true, false, ValueType::F32};
+    const std::vector<uint8_t> all = run_linear(p, epilogue, 0, p.rows);
+    const Normed normed = run_norm(p, NormPlacement::Pre, false, 0, p.rows);
+    check_alone(p, epilogue, all, 37, 1);
+    check_alone(p, epilogue, all, 5, 20);
+    check_norm_alone(p, normed, 2, 9);
+    p.stream.processors = 1;  // all slices in one block
+    check_alone(p, epilogue, all, 0, 70);
+    check_norm_alone(p, normed, 4, 66);
+  }
+}
+
 // Chunks, slices and stages enough that every buffer is used anew.
 void test_long_sums() {
   const Epilogue epilogue{true, false, false, ValueType::F32};
   for (const simt::Schedule schedule : all_schedules) {
     simt::set_schedule(schedule);
     Problem p(9, 40, 2100, ValueType::BF16);
-    const cuda::InnerSlices slices = cuda::inner_slices(p.outputs, p.inputs);
+    const cuda::InnerSlices slices = cuda::inner_slices(p.outputs, p.inputs, 2);
     expect(slices.slices > 2 && slices.slice_chunks > 2, "several slices of several chunks");
     check_linear(p, epilogue);
     const std::vector<uint8_t> all = run_linear(p, epilogue, 0, p.rows);
@@ -248,7 +277,7 @@ void test_long_sums() {
   }
   // The XL model's shapes fill a large device once or twice over; no slice is empty.
   for (const auto& [outputs, inputs] : {std::pair{2560, 2560}, {5120, 2560}, {10240, 2560}, {2560, 10240}}) {
-    const cuda::InnerSlices slices = cuda::inner_slices(outputs, inputs);
+    const cuda::InnerSlices slices = cuda::inner_slices(outputs, inputs, 2);
     const int blocks = outputs / cuda::block_outputs * slices.slices;
     expect(blocks >= 132 && blocks <= 264, std::to_string(blocks) + " blocks");
     expect((slices.slices - 1) * slices.slice_chunks < slices.chunks, "empty slices");
@@ -288,11 +317,63 @@ void test_pack() {
     check(cudaMemcpy(packed.data(), other.data.as<void>(), packed.size() * 2, cudaMemcpyDeviceToHost), "cudaMemcpy");
     expect(packed == wanted, "a bfloat16 matrix packed from another source");
   }
+  for (const WeightType type : {WeightType::I8, WeightType::F8}) {
+    const PackedMatrix bytes = device_matrix(context, values, type, outputs, inputs);
+    std::vector<uint8_t> got(bytes.data.bytes()), row(static_cast<size_t>(inputs));
+    check(cudaMemcpy(got.data(), bytes.data.as<void>(), got.size(), cudaMemcpyDeviceToHost), "cudaMemcpy");
+    std::vector<uint8_t> expected(got.size());
+    auto* scales = reinterpret_cast<float*>(expected.data() + cuda::rounded_up(outputs) * cuda::rounded_up_32(inputs));
+    for (int64_t i = 0; i < outputs; ++i) {
+      scales[i] = quantize_row(type, values.data() + i * inputs, inputs, row.data());
+      for (int64_t k = 0; k < inputs; ++k)
+        expected[static_cast<size_t>(cuda::byte_index(i, k, inputs))] = row[static_cast<size_t>(k)];
+    }
+    expect(got == expected, "a matrix of bytes");
+  }
+  // No place is taken twice.
+  std::vector<bool> taken(48 * 64);
+  for (int64_t i = 0; i < 48; ++i) {
+    for (int64_t k = 0; k < 64; ++k) {
+      const auto place = static_cast<size_t>(cuda::byte_index(i, k, 64));
+      expect(place < taken.size() && !taken[place], "the place of a byte");
+      if (place < taken.size()) taken[place] = true;
+    }
+  }
   try {
     cuda::packed_bytes(WeightType::F16, 16, 16);
     expect(false, "float16 must be refused");
   } catch (const Error&) {
   }
+}
+
+void test_quantize() {
+  // Every byte of e4m3 stands for a number that becomes that byte again; what lies between becomes the nearer one.
+  for (int byte = 0; byte < 256; ++byte) {
+    const float value = fp8_to_float(static_cast<uint8_t>(byte));
+    if ((byte & 0x7f) == 0x7f) {
+      expect(std::isnan(value), "the byte that is no number");
+      continue;
+    }
+    expect(float_to_fp8(value) == byte, "fp8 " + std::to_string(value));
+    if ((byte & 0x7f) == 0x7e) continue;  // the largest
+    const float next = fp8_to_float(static_cast<uint8_t>(byte + 1)), middle = (value + next) / 2;
+    expect(float_to_fp8(value + (next - value) * 0.49f) == byte, "nearer to " + std::to_string(value));
+    expect(float_to_fp8(value + (next - value) * 0.51f) == byte + 1, "nearer to " + std::to_string(next));
+    expect(float_to_fp8(middle) == (byte % 2 == 0 ? byte : byte + 1), "a tie at " + std::to_string(middle));
+  }
+  expect(float_to_fp8(1e9f) == 0x7e && float_to_fp8(-460.0f) == 0xfe, "beyond the largest");
+  // A row's bytes are within half a step of its values, and its largest value is exact.
+  const std::vector<float> row = random_values(500, 3, ValueType::F32);
+  std::vector<uint8_t> bytes(row.size());
+  const float scale = quantize_row(WeightType::I8, row.data(), 500, bytes.data());
+  for (size_t i = 0; i < row.size(); ++i) {
+    const float error = row[i] - scale * static_cast<float>(static_cast<int8_t>(bytes[i]));
+    expect(std::fabs(error) <= 0.5001f * scale, "a step of int8");
+  }
+  const float zeros[2] = {0, 0}, broken[2] = {1, INFINITY}, tiny[2] = {1e-42f, -1e-42f};
+  expect(quantize_row(WeightType::F8, zeros, 2, bytes.data()) == 0 && bytes[0] == 0 && bytes[1] == 0, "a row of zeros");
+  expect(std::isnan(quantize_row(WeightType::I8, broken, 2, bytes.data())), "a row that is not finite");
+  expect(std::isfinite(quantize_row(WeightType::I8, tiny, 2, bytes.data())), "a row of subnormal numbers");
 }
 
 // Shared memory is never passed over more often than an access is wide; global memory, where the sizes are multiples
@@ -312,6 +393,8 @@ void test_accesses() {
       check_norm(p, NormPlacement::Post, false);
     }
   }
+  for (const int64_t rows : {8, 16, 32, 64})
+    check_linear(Problem(rows, 256, 512, ValueType::BF16, WeightType::I8), {true, true, true, ValueType::F32});
   Problem p(64, 256, 384, ValueType::BF16);
   p.stream.processors = 1;
   check_linear(p, {true, true, true, ValueType::BF16});
@@ -328,10 +411,12 @@ void test_accesses() {
 int main(int count, char** arguments) {
   using namespace mask_predict;
   return run_tests(count, arguments, [] {
+    test_quantize();
     test_pack();
     test_shapes();
     test_epilogues();
     test_bits();
+    test_bytes();
     test_long_sums();
     test_accesses();
     std::printf("%d cases\n", cases);

@@ -117,7 +117,7 @@ void test_order_of_scores() {
 void test_fill_masks() {
   for (const simt::Schedule schedule : all_schedules) {
     simt::set_schedule(schedule);
-    for (const int count : {0, 1, 129}) {
+    for (const int32_t count : {0, 1, 129}) {
       std::vector<int32_t> rows, ids, tokens(300, 7);
       std::vector<float> log_probs, scores(300, -0.5f);
       for (int i = 0; i < count; ++i) {
@@ -125,14 +125,14 @@ void test_fill_masks() {
         ids.push_back(i % 5 == 3 ? -1 : i + 10);
         log_probs.push_back(i % 5 == 3 ? NAN : -0.01f * static_cast<float>(i));
       }
-      const DeviceArray<int32_t> device_rows(rows), device_ids(ids), device_tokens(tokens);
+      const DeviceArray<int32_t> device_rows(rows), device_ids(ids), device_tokens(tokens), device_count({count});
       const DeviceArray<float> device_log_probs(log_probs), device_scores(scores);
-      cpu::fill_masks({}, {rows.data(), count, ids.data(), log_probs.data(), tokens.data(), scores.data()});
+      cpu::fill_masks({}, {rows.data(), &count, 129, ids.data(), log_probs.data(), tokens.data(), scores.data()});
       cuda::Stream stream;
       Context context;
       context.stream = &stream;
-      cuda::fill_masks(context, {device_rows.data, count, device_ids.data, device_log_probs.data, device_tokens.data,
-                                 device_scores.data});
+      cuda::fill_masks(context, {device_rows.data, device_count.data, 129, device_ids.data, device_log_probs.data,
+                                 device_tokens.data, device_scores.data});
       expect(device_tokens.get() == tokens, "filled tokens");
       const auto got = device_scores.get();
       bool same = true;
