@@ -1,5 +1,5 @@
 // npm run bench:concurrent -- [--callers 1,8,32] [--seconds 4] [--rounds 3] [--threads 2] [--iterations 4]
-//                             [--models numbers,xlm-r-base] [--source 32] [--target 16] [--row-budget 256] [--json]
+//                             [--models numbers,xlm-r-base] [--source 32] [--target 16] [--row-budget 128] [--json]
 //
 // Callers that each wait for an answer before they ask the next: requests per second when the calls share passes, beside
 // the same calls one at a time (each begins when the one before has ended), in interleaved rounds; medians, and the
@@ -24,7 +24,7 @@ const { values: options } = parseArgs({
     models: { type: 'string', default: 'numbers,xlm-r-base' },
     source: { type: 'string', default: '32' },
     target: { type: 'string', default: '16' },
-    'row-budget': { type: 'string', default: '256' },
+    'row-budget': { type: 'string', default: '128' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -56,7 +56,7 @@ async function open(name) {
   const scheduler = new Scheduler(
     nativeRunner(nativeOf(engine)),
     new SourceCache(0),
-    readSchedulingOptions({ rowBudget }),
+    readSchedulingOptions({ rowBudget })(engine.device),
   );
   const queued = { priority: 0, deadline: undefined, signal: undefined };
   const ask = (i) => {

@@ -1,8 +1,8 @@
 // npm run bench:job -- [--model xlm-r-base] [--precision fp32|bf16|fp16|int8] [--threads 2] [--batch 1] [--iterations 4,10]
-//                      [--source 64] [--target 32] [--rounds 7] [--json]
+//                      [--source 64] [--target 32] [--vocabulary IDS] [--rounds 7] [--json]
 //
 // The whole job with random weights: encode the source, decode the target in T iterations. Prints the median and
-// quartiles, and the ratio to the floor (bench/workload.mjs).
+// quartiles, and the ratio to the floor (bench/workload.mjs). With `--vocabulary` the head has that many ids only.
 import { parseArgs } from 'node:util';
 import { Engine } from '../dist/index.js';
 import { describeMachine, spread } from './machine.mjs';
@@ -18,6 +18,7 @@ const { values: options } = parseArgs({
     iterations: { type: 'string', default: '4,10' },
     source: { type: 'string', default: String(sourceLength) },
     target: { type: 'string', default: String(targetLength) },
+    vocabulary: { type: 'string' },
     rounds: { type: 'string', default: '7' },
     json: { type: 'boolean', default: false },
   },
@@ -36,6 +37,9 @@ const engine = await Engine.random(options.model, {
   device: 'cpu',
   precision: options.precision,
   threads,
+  ...(options.vocabulary && {
+    vocabulary: { allowedIds: Array.from({ length: Number(options.vocabulary) }, (_, i) => 3 + i) },
+  }),
 });
 if (!options.json) {
   console.log(text);
@@ -54,7 +58,8 @@ for (const iterations of options.iterations.split(',').map(Number)) {
     times.push(await runJob(engine, ids, target, iterations));
   const total = spread(times.map((time) => time.total));
   const encode = spread(times.map((time) => time.encode)).median;
-  const shape = { batch, source, target, iterations };
+  const vocabulary = options.vocabulary && { vocabulary: Number(options.vocabulary) };
+  const shape = { batch, source, target, iterations, ...vocabulary };
   const floor = floorOf(engine.config, engine.precision, shape, limit);
   const { rss } = process.memoryUsage();
   if (options.json) {

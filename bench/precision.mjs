@@ -4,10 +4,10 @@
 // (T = 10), and the largest and mean difference of a log-probability in the first pass, where both see the same
 // masks; on the fixtures' sources and on held-out instructions of the embedded model, there also the right answers.
 // With a device: its float32 and bfloat16 against the CPU's float32, on the fixtures.
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { embeddedModel, Engine, MaskPredict } from '../dist/index.js';
+import { problemsOf } from './fixture-problems.mjs';
 import { heldOutInstructions } from './held-out.mjs';
 
 const { values: options } = parseArgs({
@@ -21,31 +21,6 @@ const loading = { device: 'cpu', threads: Number(options.threads) };
 const fixtures = ['tiny-base', 'tiny-xl', 'tiny-xxl', 'tiny-odd'];
 const { device } = options;
 const precisions = device ? ['fp32', 'bf16'] : ['bf16', 'fp16', 'int8'];
-
-/** Row `row` of a padded id matrix, without its padding. */
-function withoutPadding(ids, width, row) {
-  return ids.slice(row * width, (row + 1) * width).filter((id) => id !== 1);
-}
-
-/** Sources and target lengths of a fixture. */
-function problemsOf(directory) {
-  const file = readFileSync(`${directory}/expected.safetensors`);
-  const size = Number(file.readBigUInt64LE(0));
-  const header = JSON.parse(file.toString('utf8', 8, 8 + size));
-  const tensor = (name) => {
-    const [begin, end] = header[name].data_offsets;
-    return new Int32Array(
-      file.buffer.slice(file.byteOffset + 8 + size + begin, file.byteOffset + 8 + size + end),
-    );
-  };
-  const [count, width] = header.source_ids.shape;
-  const ids = tensor('source_ids');
-  const lengths = tensor('decode_lengths');
-  return Array.from({ length: count }, (_, i) => ({
-    ids: withoutPadding(ids, width, i),
-    length: lengths[i],
-  }));
-}
 
 /** The first pass's log-probabilities and the last pass's tokens of every problem. */
 async function decode(engine, problems) {

@@ -37,13 +37,15 @@ const bytesOf = { fp32: 4, bf16: 2, fp16: 2, int8: 1 };
 /**
  * Milliseconds that no program on this machine can beat for the dense products of a job: operations over the
  * arithmetic peak or weight bytes over the read bandwidth, whichever takes longer, for the body and the head of every
- * pass. Attention, norms and everything else are not in it. NaN where the limits were not measured.
+ * pass. Attention, norms and everything else are not in it. `vocabulary`: rows of the head, all by default. NaN where
+ * the limits were not measured.
  */
-export function floorOf(config, precision, { batch, source, target, iterations }, limit) {
+export function floorOf(config, precision, shape, limit) {
+  const { batch, source, target, iterations, vocabulary = config.maskTokenId + 1 } = shape;
   if (!limit) return NaN;
-  const { layers, hidden, feedForward, maskTokenId } = config;
+  const { layers, hidden, feedForward } = config;
   const body = layers * (4 * hidden * hidden + 2 * hidden * feedForward);
-  const head = hidden * hidden + hidden * (maskTokenId + 1);
+  const head = hidden * hidden + hidden * vocabulary;
   const rate = precision === 'int8' ? limit.gops : limit.gflops;
   const part = (rows, weights) =>
     Math.max((2 * rows * weights) / rate, (weights * bytesOf[precision]) / limit.gbs) / 1e6;

@@ -56,6 +56,8 @@ const engineOptions = [
   'logger',
   'signal',
 ];
+/** Of {@link Engine.load}. */
+export const loadOptions = [...engineOptions, 'maskTokenId'];
 
 /** The addon's engine behind an engine, for the scheduler of the text level. */
 export let nativeOf: (engine: Engine) => NativeEngine;
@@ -91,7 +93,7 @@ export class Engine {
    * or BF16, with or without `embed_length.weight`. `ERR_MODEL_FORMAT` names the file, tensor or field.
    */
   static async load(directory: string, options: EngineLoadOptions = {}): Promise<Engine> {
-    checkOptions('Engine.load()', options, [...engineOptions, 'maskTokenId']);
+    checkOptions('Engine.load()', options, loadOptions);
     if (typeof directory !== 'string')
       throw invalidArgument('the model directory must be a string');
     const maskTokenId = integerOption('maskTokenId', options.maskTokenId, -1, 4, 2 ** 24);

@@ -8,7 +8,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Engine, nativeOf } from './engine.js';
+import { Engine, loadOptions, nativeOf } from './engine.js';
 import type { EngineLoadOptions } from './engine-options.js';
 import { invalidArgument, MaskPredictError, shown } from './errors.js';
 import {
@@ -85,21 +85,17 @@ export class MaskPredict {
     directory: string = embeddedModel,
     options: ModelOptions = {},
   ): Promise<MaskPredict> {
+    checkOptions('MaskPredict.load()', options, [...loadOptions, 'scheduling', 'sourceCache']);
     if (typeof directory !== 'string')
       throw invalidArgument('the model directory must be a string');
     if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
       throw new MaskPredictError('ERR_MODEL_FORMAT', `there is no model directory ${directory}`);
     }
     const { scheduling, sourceCache, ...engineOptions } = options;
-    const shared = readSchedulingOptions(scheduling);
+    const sharing = readSchedulingOptions(scheduling);
     if (sourceCache !== undefined) checkOptions('sourceCache', sourceCache, ['bytes']);
-    const kept = integerOption(
-      'sourceCache.bytes',
-      sourceCache?.bytes,
-      0,
-      0,
-      Number.MAX_SAFE_INTEGER,
-    );
+    const largest = Number.MAX_SAFE_INTEGER;
+    const kept = integerOption('sourceCache.bytes', sourceCache?.bytes, 0, 0, largest);
     const tokenizer = await Tokenizer.load(join(directory, 'sentencepiece.bpe.model'), {
       ...(options.maskTokenId !== undefined && { maskTokenId: options.maskTokenId }),
     });
@@ -118,7 +114,8 @@ export class MaskPredict {
       );
     }
     const runner = nativeRunner(nativeOf(engine));
-    return new MaskPredict(engine, tokenizer, new Scheduler(runner, new SourceCache(kept), shared));
+    const scheduler = new Scheduler(runner, new SourceCache(kept), sharing(engine.device));
+    return new MaskPredict(engine, tokenizer, scheduler);
   }
 
   /**
@@ -157,8 +154,8 @@ export class MaskPredict {
       queued,
     );
     const done = performance.now();
-    const joined = Math.min(...written.map(({ moments }) => moments.joined));
-    const encoded = Math.max(...written.map(({ moments }) => moments.encoded));
+    const joined = written.reduce((least, { moments }) => Math.min(least, moments.joined), done);
+    const encoded = written.reduce((most, { moments }) => Math.max(most, moments.encoded), joined);
     const timings = {
       tokenize: tokenized - begun,
       queue: joined - tokenized,

@@ -17,7 +17,7 @@ const ids = Int32Array.from({ length: 50 }, (_, i) => (i === 0 ? 0 : i === 49 ? 
  * A running call looks at its signal between two layers. One takes about 40 ms here; the rest is for a
  * machine that does other things at the same time.
  */
-const prompt = 300;
+const prompt = 600;
 
 const targets = (source: Source, count = 8) =>
   Array.from({ length: count }, () => source.target(128));

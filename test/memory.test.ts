@@ -3,7 +3,7 @@
  * disposed of, closed or forgotten comes back; engines of one directory share their weights.
  */
 import { execFileSync } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -229,6 +229,19 @@ t.test('saved int8 weights are the mapped file', async (t) => {
   await engine.close();
   const limited = Engine.load(out, { device: 'cpu', memoryLimit: size / 2 });
   await t.rejects(limited, { code: 'ERR_OUT_OF_MEMORY', message: /int8/ });
+});
+
+t.test('close() ends the threads', { skip: process.platform !== 'linux' }, async (t) => {
+  const threads = () => readdirSync('/proc/self/task').length;
+  await (await Engine.load(embeddedModel)).close();
+  const before = threads();
+  const engine = await Engine.load(embeddedModel, { threads: 9 });
+  const source = await encoded(engine, idsOf(128));
+  await engine.predict([source.target(128)]);
+  // Eight beside the one on which the calls run.
+  t.equal(threads(), before + 9);
+  await engine.close();
+  t.equal(threads(), before, 'at once, not with the garbage');
 });
 
 t.test('loading and closing again and again', async (t) => {

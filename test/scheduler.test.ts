@@ -12,7 +12,7 @@ import { ImitatedPasses, sequence } from './imitated-passes.js';
 function made(options: SchedulingOptions = {}, kept = 0) {
   const passes = new ImitatedPasses();
   const cache = new SourceCache(kept);
-  const scheduler = new Scheduler(passes, cache, readSchedulingOptions(options));
+  const scheduler = new Scheduler(passes, cache, readSchedulingOptions(options)('cpu'));
   const ended: string[] = [];
   /** Runs one sequence, keeping the order in which calls end; never rejects. */
   const run = (name: string, shape: object = {}, call: Partial<ScheduledOptions> = {}) =>

@@ -88,7 +88,7 @@ t.test('what is wrong is refused by name', async (t) => {
     [{ prompt: 'a', iterations: 0 }, 400, invalid, /iterations must be 1 or more/],
     [{ prompt: 'a', iterations: '4' }, 400, invalid, /iterations must be of type integer/],
     [{ prompt: 'a', iterations: 1.5 }, 400, invalid, /iterations must be of type integer/],
-    [{ prompt: 'a', length: 'long' }, 400, invalid, /length must be 'predict', .* not long/],
+    [{ prompt: 'a', length: 'long' }, 400, invalid, /length must be 'predict', .* not "long"/],
     [{ prompt: 'a', length: 5000 }, 400, invalid, /length must be an integer from 1 to 126/],
     [{ prompt: 'a', length: {} }, 400, invalid, /length needs 'candidates'/],
     [{ prompt: 'a', sampling: { seed: 0.5 } }, 400, invalid, /sampling.seed must be of type/],

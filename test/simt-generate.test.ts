@@ -51,3 +51,25 @@ t.test('the same answers as on the CPU', { skip: !device && 'no device is named'
     t.same(alone.tokenScores, answers[0]!.tokenScores, `${precision}: the same bits alone`);
   }
 });
+
+t.test('shared passes', { skip: !device && 'no device is named' }, async (t) => {
+  await using model = await MaskPredict.load(undefined, { device: device as 'cuda' });
+  const calls: (() => Promise<object>)[] = [
+    () => model.generate(prompts[0]!, { iterations: 6, length: 5 }),
+    () => model.generate(prompts[1]!, { iterations: 3, length: 4, sampling: { seed: 3 } }),
+    () => model.generate(prompts[2]!, { iterations: 9, length: 6, stop: 'unchanged' }),
+    () => model.choose(prompts[1]!, ['19', '20']),
+    () => model.score(prompts[2]!, 'No'),
+  ];
+  const results = (answer: object) => ({ ...answer, timings: undefined });
+  const alone: unknown[] = [];
+  for (const call of calls) alone.push(results(await call()));
+  const { passes } = model.stats();
+  const together = await Promise.all(calls.map((call) => call()));
+  t.same(
+    together.map((answer) => results(answer)),
+    alone,
+    'sources, drawn, best and weighed rows in one: the same bits',
+  );
+  t.ok(model.stats().passes - passes < passes / 2, 'in fewer passes');
+});

@@ -4,9 +4,9 @@ import { checkOptions, integerOption } from '../options.js';
 export interface SchedulingOptions {
   /**
    * Rows of one pass, a row being an id of a source that is encoded or of a target that is written: 1 …
-   * 1 048 576, default 256. Every call at work waits for the whole pass, so fewer rows mean shorter passes; more
-   * rows read the weights less often, which pays until arithmetic is what a pass takes (on two CPU cores
-   * about 64, on a GPU several hundred). A single sequence that is longer goes through alone.
+   * 1 048 576, default 128 on a CPU, 512 on a GPU. Every call at work waits for the whole pass, so fewer rows mean
+   * shorter passes; more rows read the weights less often, which pays until arithmetic is what a pass takes (soon on
+   * a CPU, late on a GPU). A single sequence that is longer goes through alone.
    */
   rowBudget?: number;
   /**
@@ -45,14 +45,15 @@ export const queueOptions = ['priority', 'deadline'];
 
 export function readSchedulingOptions(
   options: SchedulingOptions = {},
-): Required<SchedulingOptions> {
+): (device: string) => Required<SchedulingOptions> {
   checkOptions('scheduling', options, ['rowBudget', 'queueLimit', 'patience', 'expectedWait']);
-  return {
-    rowBudget: integerOption('scheduling.rowBudget', options.rowBudget, 256, 1, most),
+  const rowBudget = integerOption('scheduling.rowBudget', options.rowBudget, 0, 1, most);
+  const read = {
     queueLimit: integerOption('scheduling.queueLimit', options.queueLimit, 1024, 1, most),
     patience: integerOption('scheduling.patience', options.patience, 8, 0, most),
     expectedWait: integerOption('scheduling.expectedWait', options.expectedWait, 1000, 1, day),
   };
+  return (device) => ({ ...read, rowBudget: rowBudget || (device === 'cpu' ? 128 : 512) });
 }
 
 export function readQueueOptions(options: QueueOptions): {

@@ -1,12 +1,7 @@
 /**
  * Continuous batching: the concurrent calls of a model share its passes. A call that arrives joins the next pass,
  * its source encoded beside the running targets; a target that is done leaves at once. Who shares a pass with whom
- * changes no bit of any result.
- *
- * A pass takes rows up to a budget. Running targets come first, the least recently advanced of them before the
- * others, so that each has its turn where there are too many; what room they leave goes to the queue, in the order
- * its calls are due. Of a call with many sequences one joins at a time: after it the call stands at the end of the
- * queue again. The first in line is passed over for lack of room only so many times; then it goes first.
+ * (flight.ts) changes no bit of any result.
  */
 import { onAbort } from '../abort.js';
 import { MaskPredictError } from '../errors.js';
@@ -14,8 +9,10 @@ import type { Source } from '../sequences.js';
 import { Job, Pace, RunningTarget, ScheduledCall, type PacedView, type Sequence } from './call.js';
 import { publishIteration } from './diagnostics.js';
 import type { SchedulingOptions } from './options.js';
+import { compose, isEmpty, type Flight } from './flight.js';
 import type { PassResult, PassRunner } from './passes.js';
-import type { SourceCache, SourceEntry } from './source-cache.js';
+import { CallQueue } from './queue.js';
+import type { SourceCache } from './source-cache.js';
 import { Statistics, type Ending, type ModelStatistics } from './statistics.js';
 
 export interface ScheduledOptions {
@@ -32,26 +29,13 @@ export interface PacedCall<R> {
   end(): void;
 }
 
-/** The native call that is running. */
-interface Flight {
-  id: number;
-  /** Sources on their way, and who waits for each. */
-  entries: Map<SourceEntry, Job[]>;
-  targets: RunningTarget[];
-  rows: number;
-  /** Whether it goes on after a pass, because nobody else wants to join. */
-  free: boolean;
-  begun: number;
-}
-
 export class Scheduler {
   readonly #runner: PassRunner;
   readonly #options: Required<SchedulingOptions>;
   readonly #sources: SourceCache;
-  readonly #statistics = new Statistics();
+  readonly #statistics = new Statistics(performance.now());
   readonly #calls = new Set<ScheduledCall>();
-  /** Calls with sequences that have not begun, the first to be served first. */
-  readonly #queue: ScheduledCall[] = [];
+  readonly #queue: CallQueue;
   /** Targets that are being written, the least recently advanced first. */
   #running: RunningTarget[] = [];
   #flight: Flight | undefined;
@@ -67,6 +51,7 @@ export class Scheduler {
     this.#runner = runner;
     this.#sources = sources;
     this.#options = options;
+    this.#queue = new CallQueue(options.queueLimit);
     this.#room = options.rowBudget;
   }
 
@@ -102,8 +87,7 @@ export class Scheduler {
 
   statistics(): ModelStatistics {
     const statistics = this.#statistics;
-    let waiting = 0;
-    for (const call of this.#queue) if (!call.begun) waiting++;
+    const { waiting } = this.#queue;
     return {
       waiting,
       running: this.#calls.size - waiting,
@@ -130,21 +114,18 @@ export class Scheduler {
     const { priority, deadline, signal } = options;
     signal?.throwIfAborted();
     if (this.#closed) throw this.#closed;
-    const { expectedWait, queueLimit } = this.#options;
+    const { expectedWait } = this.#options;
     const slack = Math.min(deadline ?? expectedWait, expectedWait) - priority * expectedWait;
     const call = new ScheduledCall(performance.now(), slack, pace);
     if (sequences.length === 0) {
       call.resolve([]);
       return call;
     }
-    const waiting = this.#queue.reduce((count, { begun }) => count + (begun ? 0 : 1), 0);
-    if (waiting >= queueLimit) {
+    try {
+      this.#queue.checkRoom();
+    } catch (error) {
       this.#statistics.endings.overloaded++;
-      throw new MaskPredictError(
-        'ERR_OVERLOADED',
-        `the queue is full: ${queueLimit} calls are waiting (scheduling.queueLimit); try again later, or send ` +
-          `fewer calls at once`,
-      );
+      throw error;
     }
     sequences.forEach((sequence, index) => {
       const job = new Job(call, sequence, index, this.#sources.lease(sequence.ids));
@@ -154,32 +135,16 @@ export class Scheduler {
     call.open = sequences.length;
     call.pending.reverse();
     const stop = onAbort(signal, () => this.#end(call, 'aborted', signal!.reason));
-    const timer = deadline === undefined ? undefined : this.#expire(call, deadline);
+    const late = (error: unknown) => this.#end(call, 'overloaded', error);
+    const timer = deadline === undefined ? undefined : this.#queue.expire(call, deadline, late);
     call.forget = () => {
       stop();
       clearTimeout(timer);
     };
     this.#calls.add(call);
-    this.#enqueue(call);
+    this.#queue.add(call);
     this.#wake();
     return call;
-  }
-
-  #expire(call: ScheduledCall, deadline: number): NodeJS.Timeout {
-    const expired = () => {
-      if (call.begun) return;
-      const message =
-        `the call could not begin within its deadline of ${deadline} ms: ${this.#queue.length} calls are in the ` +
-        `queue; try again later, or give it more time`;
-      this.#end(call, 'overloaded', new MaskPredictError('ERR_OVERLOADED', message));
-    };
-    return setTimeout(expired, deadline).unref();
-  }
-
-  #enqueue(call: ScheduledCall): void {
-    let place = this.#queue.length;
-    while (place > 0 && this.#queue[place - 1]!.due > call.due) place--;
-    this.#queue.splice(place, 0, call);
   }
 
   /** There is something new to do: in a new pass soon, or in the next one. */
@@ -202,9 +167,23 @@ export class Scheduler {
   #start(): void {
     this.#awaited = false;
     if (this.#flight || this.#closed) return;
-    const flight = this.#compose();
-    if (!flight) return;
+    const sharing = {
+      queue: this.#queue,
+      running: () => this.#running,
+      room: this.#room,
+      patience: this.#options.patience,
+      begin: (job: Job, now: number) => this.#begin(job, now),
+    };
+    let flight = compose({ ...sharing, sources: !this.#short });
+    if (isEmpty(flight) && this.#short) {
+      // Nothing runs that could give memory back: the next source fits now, or never.
+      this.#short = false;
+      flight = compose({ ...sharing, sources: true });
+    }
+    if (isEmpty(flight)) return;
     this.#flight = flight;
+    const moved = new Set(flight.targets);
+    this.#running = [...this.#running.filter((target) => !moved.has(target)), ...flight.targets];
     try {
       const { id, promise } = this.#runner.start(
         [...flight.entries.keys()].map(({ ids }) => ids),
@@ -223,81 +202,6 @@ export class Scheduler {
     } catch (error) {
       this.#failed(flight, error);
     }
-  }
-
-  /** What goes through the next pass together. */
-  #compose(): Flight | undefined {
-    const flight: Flight = {
-      id: 0,
-      entries: new Map(),
-      targets: [],
-      rows: 0,
-      free: false,
-      begun: performance.now(),
-    };
-    const fits = (rows: number, taken: number) => taken === 0 || taken + rows <= this.#room;
-    const chosen = new Set<RunningTarget>();
-    const take = (targets: RunningTarget[]) => {
-      for (const target of targets) {
-        if (chosen.has(target) || !fits(target.rows, flight.rows)) continue;
-        chosen.add(target);
-        flight.rows += target.rows;
-      }
-    };
-
-    const [first] = this.#queue;
-    const overdue = first !== undefined && first.passedOver >= this.#options.patience;
-    let taken = overdue && !this.#short ? this.#admit(flight, 0) : 0;
-    take(this.#running);
-    // A sequence whose source is there already needs about as much room, for its targets.
-    taken = Math.max(taken, flight.rows);
-    for (let place = 0; place < this.#queue.length && !this.#short;) {
-      if (fits(this.#queue[place]!.pending.at(-1)!.sequence.ids.length, taken)) {
-        taken += this.#admit(flight, place);
-      } else {
-        place++;
-      }
-    }
-    take(this.#running);
-
-    flight.targets = [...chosen].filter(({ job }) => !job.call.ended);
-    const left = this.#running.filter((target) => !chosen.has(target));
-    this.#running = [...left, ...flight.targets];
-    if (this.#queue[0]) this.#queue[0].passedOver++;
-    if (flight.targets.length > 0 || flight.entries.size > 0) {
-      flight.free = left.length === 0 && this.#queue.length === 0;
-      return flight;
-    }
-    // Nothing runs that could give memory back: the next source fits now, or never.
-    if (!this.#short) return undefined;
-    this.#short = false;
-    return this.#compose();
-  }
-
-  /** Lets the next sequence of the call at this place of the queue begin; the rows of its source. */
-  #admit(flight: Flight, place: number): number {
-    const call = this.#queue[place]!;
-    this.#queue.splice(place, 1);
-    const job = call.pending.pop()!;
-    call.passedOver = 0;
-    call.begun = true;
-    job.moments.joined = flight.begun;
-    if (call.pending.length > 0) {
-      call.due = flight.begun + call.slack;
-      this.#enqueue(call);
-    }
-    const { entry } = job;
-    const rows = entry.ids.length;
-    if (entry.source) {
-      this.#begin(job, flight.begun);
-    } else if (entry.encoding) {
-      flight.entries.get(entry)!.push(job);
-    } else {
-      entry.encoding = true;
-      flight.entries.set(entry, [job]);
-      flight.rows += rows;
-    }
-    return rows;
   }
 
   #finish(flight: Flight, result: PassResult): void {
@@ -412,9 +316,8 @@ export class Scheduler {
       const { call } = job;
       if (call.ended) continue;
       call.pending.push(job);
-      if (this.#queue.includes(call)) continue;
       call.due = call.arrived + call.slack;
-      this.#enqueue(call);
+      this.#queue.add(call);
     }
   }
 
@@ -449,8 +352,7 @@ export class Scheduler {
     if (call.ended) return;
     this.#forget(call);
     this.#statistics.endings[how]++;
-    const place = this.#queue.indexOf(call);
-    if (place >= 0) this.#queue.splice(place, 1);
+    this.#queue.remove(call);
     this.#running = this.#running.filter(({ job }) => job.call !== call);
     for (const job of call.jobs) this.#leave(job);
     call.reject(reason);

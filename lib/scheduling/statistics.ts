@@ -72,6 +72,13 @@ export class Statistics {
   readonly #counts = new Float64Array(window + 1);
   readonly #seconds = new Float64Array(window + 1).fill(-1);
 
+  readonly #begun: number;
+
+  /** `now` in milliseconds. */
+  constructor(now: number) {
+    this.#begun = now;
+  }
+
   /** A call that took so many milliseconds. */
   completed(milliseconds: number): void {
     this.endings.completed++;
@@ -90,7 +97,7 @@ export class Statistics {
     this.#counts[place]! += passes;
   }
 
-  /** Of the last ten full seconds. */
+  /** Of the last ten full seconds, or as many as there were. */
   passesPerSecond(now: number): number {
     const second = Math.floor(now / 1000);
     let sum = 0;
@@ -98,7 +105,7 @@ export class Statistics {
       const age = second - this.#seconds[place]!;
       if (age >= 1 && age <= window) sum += count;
     });
-    return sum / window;
+    return sum / Math.min(window, Math.max(1, second - Math.floor(this.#begun / 1000)));
   }
 
   latency(): LatencyStatistics {

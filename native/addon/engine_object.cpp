@@ -374,7 +374,10 @@ Napi::Value EngineObject::close(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     if (closed_) return closing_.Value();
     // First, because it may be refused memory: then nothing has happened.
-    const Napi::Promise promise = executor_->close(info.Env(), [s = state_] { s->model.engine = nullptr; });
+    const Napi::Promise promise = executor_->close(info.Env(), [s = state_] {
+      s->model.engine = nullptr;
+      s->model.device.resources = nullptr;  // its threads
+    });
     closing_ = Napi::Reference<Napi::Promise>::New(promise, 1);
     closed_ = true;
     for (const auto& weak : sources_)

@@ -12,13 +12,13 @@
 namespace mask_predict {
 namespace {
 
+constexpr int64_t part_bytes = 32 << 20;
+
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text = "[";
   for (size_t i = 0; i < shape.size(); i++) text += (i ? ", " : "") + std::to_string(shape[i]);
   return text + "]";
 }
-
-constexpr int64_t slice_bytes = 32 << 20;
 
 class CheckpointSource : public TensorSource {
  public:
@@ -68,16 +68,15 @@ class CheckpointSource : public TensorSource {
 
   void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const override {
     const Tensor& tensor = find(name, {count, matrix.inputs});
-    const WeightType type = type_of(tensor);
-    // In slices, each given back once packed: or the largest matrix would be in memory twice.
-    const int64_t row_bytes = std::max<int64_t>(matrix.inputs * bytes_of(type), 1);
-    const int64_t slice = std::max(slice_bytes / row_bytes, cpu::group_columns * int64_t{16});
-    for (int64_t row = 0; row < count; row += slice) {
-      const int64_t rows = std::min(slice, count - row);
-      context_.operations->pack(context_, {tensor.data + row * row_bytes, type, nullptr, nullptr}, first + row, rows, matrix);
-      checkpoint_.release(tensor, row * row_bytes, rows * row_bytes);
+    // A part after the other, so that a large matrix is not in memory twice.
+    const int64_t row_bytes = matrix.inputs * bytes_of(type_of(tensor));
+    const int64_t part = std::max<int64_t>(1, part_bytes / (row_bytes * cpu::group_columns)) * cpu::group_columns;
+    for (int64_t row = 0; row < count; row += part) {
+      const int64_t rows = std::min(part, count - row);
+      context_.operations->pack(context_, {tensor.data + row * row_bytes, type_of(tensor), nullptr, nullptr}, first + row,
+                                rows, matrix);
+      checkpoint_.release(tensor, static_cast<uint64_t>(row * row_bytes), static_cast<uint64_t>(rows * row_bytes));
     }
-    checkpoint_.release(tensor, 0, static_cast<int64_t>(tensor.bytes));
   }
 
   std::vector<float> read(const std::string& name, int64_t rows, int64_t columns) const override {
@@ -85,7 +84,7 @@ class CheckpointSource : public TensorSource {
     const WeightType type = type_of(tensor);
     std::vector<float> values(static_cast<size_t>(rows == 0 ? columns : rows * columns));
     for (size_t i = 0; i < values.size(); i++) values[i] = read_weight(tensor.data, type, static_cast<int64_t>(i));
-    checkpoint_.release(tensor, 0, static_cast<int64_t>(tensor.bytes));
+    checkpoint_.release(tensor);
     return values;
   }
 

@@ -16,7 +16,7 @@ namespace {
 // Weights by what they were made from. Entries do not keep weights alive; the lock of an entry is held while its
 // weights are being made, so that two engines that start together read a model once.
 struct SharedWeights {
-  std::timed_mutex loading;
+  std::mutex loading;
   std::weak_ptr<const Weights> weights;
 };
 
@@ -26,7 +26,7 @@ std::shared_ptr<SharedWeights> shared_entry(const std::string& key) {
   static auto* entries = new std::map<std::string, std::shared_ptr<SharedWeights>>;
   const std::lock_guard<std::mutex> lock(*mutex);
   for (auto i = entries->begin(); i != entries->end();) {
-    const bool unused = i->second.use_count() == 1 && i->second->weights.expired();
+    const bool unused = !i->second || (i->second.use_count() == 1 && i->second->weights.expired());
     i = unused ? entries->erase(i) : std::next(i);
   }
   auto& entry = (*entries)[key];
@@ -91,9 +91,13 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
                             (type ? name_of(*type) : "stored") + (device.plain_copies ? " twice " : " ") +
                             std::to_string(options.mask_token_id);
     const auto entry = shared_entry(key);
-    while (!entry->loading.try_lock_for(std::chrono::milliseconds(20)))
+    // Asked again and again, so that a cancelled load need not wait. (Not a timed mutex: ThreadSanitizer does not see
+    // how GCC's is locked.)
+    while (!entry->loading.try_lock()) {
       if (cancelled.load()) throw Cancelled();
-    const std::lock_guard<std::timed_mutex> lock(entry->loading, std::adopt_lock);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    const std::lock_guard<std::mutex> lock(entry->loading, std::adopt_lock);
     weights = entry->weights.lock();
     if (!weights) {
       weights = load_weights(request.directory, type, options.mask_token_id, context);
