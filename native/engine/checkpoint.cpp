@@ -147,8 +147,8 @@ std::shared_ptr<const MappedFile> Checkpoint::mapping(const Tensor& tensor) cons
   return nullptr;
 }
 
-void Checkpoint::release(const Tensor& tensor) const {
-  tensor.file->release(static_cast<uint64_t>(tensor.data - tensor.file->data()), tensor.bytes);
+void Checkpoint::release(const Tensor& tensor, uint64_t offset, uint64_t bytes) const {
+  tensor.file->release(static_cast<uint64_t>(tensor.data - tensor.file->data()) + offset, bytes);
 }
 
 }  // namespace mask_predict

@@ -40,8 +40,9 @@ class Checkpoint {
   // What keeps the tensor's bytes mapped.
   std::shared_ptr<const MappedFile> mapping(const Tensor& tensor) const;
 
-  // Tells the system that the tensor's pages are no longer needed (they are read again if touched).
-  void release(const Tensor& tensor) const;
+  // Tells the system that the tensor's pages are no longer needed (they are read again if touched), or those of a part.
+  void release(const Tensor& tensor) const { release(tensor, 0, tensor.bytes); }
+  void release(const Tensor& tensor, uint64_t offset, uint64_t bytes) const;
 
   const std::vector<std::string>& files() const { return paths_; }
 

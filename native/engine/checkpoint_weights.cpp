@@ -1,5 +1,7 @@
 // Weights from a checkpoint: every tensor's shape and type is checked against the config before it is read, and
 // its pages are given back once packed.
+#include <algorithm>
+
 #include "engine/checkpoint.h"
 #include "engine/error.h"
 #include "engine/mapped_file.h"
@@ -9,6 +11,8 @@
 
 namespace mask_predict {
 namespace {
+
+constexpr int64_t part_bytes = 32 << 20;
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text = "[";
@@ -64,8 +68,15 @@ class CheckpointSource : public TensorSource {
 
   void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const override {
     const Tensor& tensor = find(name, {count, matrix.inputs});
-    context_.operations->pack(context_, {tensor.data, type_of(tensor), nullptr, nullptr}, first, count, matrix);
-    checkpoint_.release(tensor);
+    // A part after the other, so that a large matrix is not in memory twice.
+    const int64_t row_bytes = matrix.inputs * bytes_of(type_of(tensor));
+    const int64_t part = std::max<int64_t>(1, part_bytes / (row_bytes * cpu::group_columns)) * cpu::group_columns;
+    for (int64_t row = 0; row < count; row += part) {
+      const int64_t rows = std::min(part, count - row);
+      context_.operations->pack(context_, {tensor.data + row * row_bytes, type_of(tensor), nullptr, nullptr}, first + row,
+                                rows, matrix);
+      checkpoint_.release(tensor, static_cast<uint64_t>(row * row_bytes), static_cast<uint64_t>(rows * row_bytes));
+    }
   }
 
   void read(const std::string& name, int64_t rows, int64_t columns, float* values) const override {
