@@ -3,7 +3,7 @@
 // The CUDA kernels on the emulated device (native/simt), on machines without a GPU.
 //   node test/simt.cjs           everything: the emulator's own test with planted errors, the kernels' native tests,
 //                                the operations' tests and the fixtures' decodes, under AddressSanitizer and
-//                                UndefinedBehaviorSanitizer, under three schedules. MINUTES
+//                                UndefinedBehaviorSanitizer, under three schedules.
 //   node test/simt.cjs --quick   a part in under 4 minutes, without sanitizers: what npm test runs
 // Environment: CXX; JOBS, what runs at a time (default: as many as there are processors).
 const { spawn, spawnSync } = require('node:child_process');
@@ -72,8 +72,8 @@ async function buildStandIn() {
 
 /** The test programs of native/simt/test, and what each is about. */
 const programs = {
-  linear_test: ['ops/linear_cuda.cu', 'ops/pack_cuda.cu', 'cuda/cublaslt.cu'],
-  cublaslt_test: ['ops/linear_cuda.cu', 'ops/pack_cuda.cu', 'cuda/cublaslt.cu'],
+  linear_test: ['ops/linear_cuda.cu', 'ops/pack_cuda.cu'],
+  cublaslt_test: ['ops/linear_cuda.cu', 'ops/pack_cuda.cu'],
   mixed_attention_test: [], // includes the operation
   lm_head_test: ['ops/lm_head_cuda.cu'],
   remask_test: ['ops/remask_cuda.cu'],
@@ -81,6 +81,7 @@ const programs = {
 };
 /** What all of them are linked with, beside the emulator. */
 const common = [
+  'cuda/cublaslt.cu', // part of every stream
   ...['ops/packed_matrix.cpp', 'ops/quantize.cpp', 'ops/remask_cpu.cpp', 'ops/sample_cpu.cpp'],
   ...['engine/buffer.cpp', 'cpu/kernels_portable.cpp', 'cpu/thread_pool.cpp'],
 ];
