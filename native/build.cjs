@@ -1,10 +1,11 @@
 'use strict';
 // Builds the addon into build/Release. Plain CommonJS: it runs before anything is compiled. Needs no network.
-//   node native/build.cjs [--if-needed] [--strict] [--simt] [--simt-sanitized] [--gyp] [--prebuild]
+//   node native/build.cjs [--if-needed] [--strict] [--simt] [--simt-sanitized] [--thread-sanitized] [--gyp] [--prebuild]
 //     --if-needed  nothing if a binary that loads is there
 //     --strict     compiles into build/strict with warnings as errors; the binary in use stays
 //     --simt       into build/simt: the CUDA kernels on an emulated device, for tests (native/simt)
 //     --simt-sanitized  the same with AddressSanitizer and UndefinedBehaviorSanitizer, into build/simt-sanitized
+//     --thread-sanitized  the CPU kernels with ThreadSanitizer, into build/thread-sanitized
 //     --gyp        node-gyp even where CMake is there
 //     --prebuild   copies the binary into prebuilds/, which the package's tarball contains
 // Environment: JOBS, parallel compilers; MASK_PREDICT_CUDA=on|off, CUDA kernels (default: where nvcc works);
@@ -95,14 +96,22 @@ function prebuild() {
   );
 }
 
-// MASK_PREDICT_PREBUILD=build/simt then loads this build instead: the loader looks for a package of that name there.
-function describeSimt(folder) {
+// A build for tests. MASK_PREDICT_PREBUILD=build/FOLDER then loads it instead: the loader looks for a package of that
+// name there.
+function testBuild(folder, options) {
+  if (!cmake(folder, { ...options, OUTPUT: `build/${folder}/build/Release` })) return false;
   fs.copyFileSync(
     path.join(root, 'package.json'),
     path.join(root, 'build', folder, 'package.json'),
   );
   return true;
 }
+
+const testBuilds = {
+  '--simt': { SIMT: true },
+  '--simt-sanitized': { SIMT: true, SANITIZE: 'address,undefined' },
+  '--thread-sanitized': { SANITIZE: 'thread' },
+};
 
 function loads() {
   // In a process of its own: a binary that crashes must not take the installation with it.
@@ -112,17 +121,8 @@ function loads() {
 
 function main() {
   if (flags.has('--strict')) return cmake('strict', { STRICT: true, OUTPUT: 'build/strict/out' });
-  if (flags.has('--simt'))
-    return (
-      cmake('simt', { SIMT: true, OUTPUT: 'build/simt/build/Release' }) && describeSimt('simt')
-    );
-  if (flags.has('--simt-sanitized')) {
-    const output = 'build/simt-sanitized/build/Release';
-    return (
-      cmake('simt-sanitized', { SIMT: true, SANITIZE: true, OUTPUT: output }) &&
-      describeSimt('simt-sanitized')
-    );
-  }
+  for (const [flag, options] of Object.entries(testBuilds))
+    if (flags.has(flag)) return testBuild(flag.slice(2), options);
   const forced = process.env.npm_config_build_from_source === 'true';
   if (flags.has('--if-needed') && !forced && loads()) return true;
   const built = build();

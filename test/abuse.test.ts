@@ -1,8 +1,9 @@
 /**
  * Uses nobody intends, many at once and strange texts: each gives a right result or a clear error.
  */
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { MaskPredict } from '../lib/index.js';
+import { Engine, MaskPredict } from '../lib/index.js';
 import { sameBits } from './reference/closeness.js';
 import { encoded, prompts } from './token-level.js';
 
@@ -34,6 +35,24 @@ t.test('200 calls at once', async (t) => {
         `call ${i}`,
       );
     }
+  }
+});
+
+t.test('two models at once', async (t) => {
+  const directory = fileURLToPath(new URL('fixtures/tiny-xl', import.meta.url));
+  const other = await Engine.load(directory);
+  t.teardown(() => other.close());
+  const decode = async (on: Engine) => {
+    using source = await encoded(on, Int32Array.of(0, 17, 301, 88, 2));
+    const target = source.target(20);
+    await on.decode([target], 5);
+    return { tokens: target.tokens, scores: target.scores };
+  };
+  const alone = [await decode(engine), await decode(other)];
+  const calls = Array.from({ length: 40 }, (_, i) => decode(i % 2 ? other : engine));
+  for (const [i, { tokens, scores }] of (await Promise.all(calls)).entries()) {
+    const expected = alone[i % 2]!;
+    t.ok(sameBits(tokens, expected.tokens) && sameBits(scores, expected.scores), `call ${i}`);
   }
 });
 

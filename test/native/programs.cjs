@@ -9,6 +9,7 @@ const root = path.join(__dirname, '../..');
 const flavours = {
   plain: { compiler: 'g++', sanitizers: '' },
   simt: { compiler: 'g++', sanitizers: '', simt: true },
+  thread: { compiler: 'g++', sanitizers: 'thread' },
   address: { compiler: 'g++', sanitizers: 'address,undefined' },
   fuzz: { compiler: 'clang++', sanitizers: 'fuzzer,address,undefined' },
 };
