@@ -22,7 +22,7 @@ const schedules = quick ? ['ahead'] : ['round-robin', 'ahead', `random:${seed}`]
 const flavour = quick ? 'simt' : 'simt-sanitized';
 const flags = [
   ...['-std=c++20', '-g1', '-O1', '-DMASK_PREDICT_SIMT', '-DMASK_PREDICT_CUDA=1'],
-  ...['-Wall', '-Wextra', '-Wno-unknown-pragmas', '-I', native],
+  ...['-Wall', '-Wextra', '-Wno-unknown-pragmas', '-Werror=narrowing', '-I', native],
   ...(quick ? [] : ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined']),
 ];
 let failed = 0;

@@ -125,7 +125,8 @@ void test_fill_masks() {
         ids.push_back(i % 5 == 3 ? -1 : i + 10);
         log_probs.push_back(i % 5 == 3 ? NAN : -0.01f * static_cast<float>(i));
       }
-      const DeviceArray<int32_t> device_rows(rows), device_ids(ids), device_tokens(tokens), device_count({count});
+      const DeviceArray<int32_t> device_rows(rows), device_ids(ids), device_tokens(tokens);
+      const DeviceArray<int32_t> device_count(std::vector<int32_t>{count});
       const DeviceArray<float> device_log_probs(log_probs), device_scores(scores);
       cpu::fill_masks({}, {rows.data(), &count, 129, ids.data(), log_probs.data(), tokens.data(), scores.data()});
       cuda::Stream stream;
