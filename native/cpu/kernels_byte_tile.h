@@ -9,7 +9,7 @@
 namespace {
 
 using mask_predict::cpu::bytes_per_step;
-using mask_predict::cpu::MultiplyTask;
+using mask_predict::cpu::group_columns;
 
 // What is known of a row before it is quantized.
 struct Range {
@@ -55,11 +55,13 @@ void quantize(const float* input, int64_t rows, int64_t width, uint8_t* bytes, i
 }
 
 template <int Rows, int Panels, class Bytes>
-void byte_tile(const MultiplyTask& t, int64_t row, int column, float* totals, Prefetch& prefetch) {
+void byte_tile(const MultiplyTask& t, int64_t row, int column, float* totals, Prefetch& all) {
   constexpr int vectors = Panels * panel_vectors;
   const auto* input = static_cast<const uint8_t*>(t.input) + row * t.input_stride;
   const auto* b = static_cast<const int8_t*>(t.group) + column * bytes_per_step;
-  const int64_t stride = t.input_stride, b_stride = t.columns * bytes_per_step;
+  const int64_t stride = t.input_stride, b_stride = (Panels == 3 ? group_columns : t.columns) * bytes_per_step;
+  const uint8_t* const fifth = input + 4 * stride;  // so that two registers reach all rows
+  Prefetch prefetch = all;                          // in registers too
   typename Bytes::Sum sums[Rows][vectors];
 #pragma GCC unroll 4
   for (int c = 0; c < vectors; c++) {
@@ -74,11 +76,12 @@ void byte_tile(const MultiplyTask& t, int64_t row, int column, float* totals, Pr
     for (int c = 0; c < vectors; c++) weights[c] = Bytes::weights(b + c * Vector::lanes * bytes_per_step);
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++) {
-      const typename Bytes::Input x = Bytes::input(input + r * stride + k);
+      const typename Bytes::Input x = Bytes::input((r < 4 ? input : fifth) + r % 4 * stride + k);
 #pragma GCC unroll 4
       for (int c = 0; c < vectors; c++) Bytes::add_products(sums[r][c], x, weights[c]);
     }
   }
+  all = prefetch;
 #pragma GCC unroll 4
   for (int c = 0; c < vectors; c++) {
     const Vector scale = Vector::load(t.weight_scales + column + c * Vector::lanes);

@@ -35,39 +35,59 @@ void raise(HeadState& state, const HeadTask& t, const float* logits) {
   }
 }
 
-// The `columns` logits of one row; all but the last group of the vocabulary have a number of them that is known here.
-inline void update_row(const HeadTask& t, int64_t row, int columns) {
+// A whole group of one row. The logits stay in registers unless there is something to raise.
+inline void update_row(const HeadTask& t, int64_t row) {
+  constexpr int vectors = mask_predict::cpu::group_columns / Vector::lanes, sums = 16 / Vector::lanes;
   HeadState& state = t.states[row];
   const float* scratch = t.scratch + row * mask_predict::cpu::group_columns;
-  float logits[mask_predict::cpu::group_columns];
-  const Vector lowest = Vector::all(-__builtin_inff());
   const Vector bar = Vector::all(state.best_logit < state.largest ? state.best_logit : state.largest);
+  Vector logits[vectors];
   bool above = false;
-  for (int c = 0; c < columns; c += Vector::lanes) {
-    const int count = columns - c < Vector::lanes ? columns - c : Vector::lanes;
-    lowest.store(logits + c);
-    (Vector::load(scratch + c, count) + Vector::load(t.bias + c, count)).store(logits + c, count);
-    above = any_above(Vector::load(logits + c), bar) || above;
+#pragma GCC unroll 12
+  for (int v = 0; v < vectors; v++) {
+    logits[v] = Vector::load(scratch + v * Vector::lanes) + Vector::load(t.bias + v * Vector::lanes);
+    above = any_above(logits[v], bar) || above;
   }
-  if (above) raise(state, t, logits);
+  if (above) {
+    float stored[mask_predict::cpu::group_columns];
+    for (int v = 0; v < vectors; v++) logits[v].store(stored + v * Vector::lanes);
+    raise(state, t, stored);
+  }
   const Vector reference = Vector::all(state.largest);
-  for (int lane = 0; lane < 16; lane += Vector::lanes) {
-    Vector sum = Vector::load(state.sums + lane);
-    int c = lane;
-    for (; c + Vector::lanes <= columns; c += 16) sum = sum + exponential(Vector::load(logits + c) - reference);
-    sum.store(state.sums + lane);
-    if (c >= columns) continue;
-    const int count = columns - c;
+#pragma GCC unroll 4
+  for (int s = 0; s < sums; s++) {
+    Vector sum = Vector::load(state.sums + s * Vector::lanes);
+#pragma GCC unroll 3
+    for (int v = s; v < vectors; v += sums) sum = sum + exponential(logits[v] - reference);
+    sum.store(state.sums + s * Vector::lanes);
+  }
+}
+
+// The `columns` logits of one row in the vocabulary's last group.
+void update_last_row(const HeadTask& t, int64_t row) {
+  HeadState& state = t.states[row];
+  float logits[mask_predict::cpu::group_columns];
+  for (int c = 0; c < t.columns; c += Vector::lanes) {
+    const int count = t.columns - c < Vector::lanes ? t.columns - c : Vector::lanes;
+    const Vector sums = Vector::load(t.scratch + row * mask_predict::cpu::group_columns + c, count);
+    Vector::all(-__builtin_inff()).store(logits + c);
+    (sums + Vector::load(t.bias + c, count)).store(logits + c, count);
+  }
+  raise(state, t, logits);
+  const Vector reference = Vector::all(state.largest);
+  for (int c = 0; c < t.columns; c += Vector::lanes) {
+    const int count = t.columns - c < Vector::lanes ? t.columns - c : Vector::lanes;
     const Vector terms = exponential(Vector::load(logits + c, count) - reference);
-    (Vector::load(state.sums + lane, count) + terms).store(state.sums + lane, count);
+    float* sum = state.sums + c % 16;
+    (Vector::load(sum, count) + terms).store(sum, count);
   }
 }
 
 void head_update(const HeadTask& t) {
   if (t.columns == mask_predict::cpu::group_columns)
-    for (int64_t r = 0; r < t.rows; r++) update_row(t, r, mask_predict::cpu::group_columns);
+    for (int64_t r = 0; r < t.rows; r++) update_row(t, r);
   else
-    for (int64_t r = 0; r < t.rows; r++) update_row(t, r, t.columns);
+    for (int64_t r = 0; r < t.rows; r++) update_last_row(t, r);
 }
 
 }  // namespace

@@ -3,22 +3,21 @@
 
 namespace {
 
-// exp(x) for x <= 88, relative error below 2e-7; results below 2^-126 come out as about 2^-126. NaN stays NaN.
-// x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) by its Taylor polynomial of degree 7 (truncation 5e-9).
+// exp(x) for x <= 88, relative error below 2e-7 and exactly 1 at 0; results below 2^-126 come out as about 2^-126. NaN
+// stays NaN. x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) by the polynomial of degree 5 whose largest relative error is
+// least (9.2e-8; 1.6e-7 as float32 computes it).
 inline Vector exponential(Vector x) {
   x = larger(Vector::all(-87.0f), x);
   const Vector n = nearest_integer(x * Vector::all(1.44269504f));
   Vector r = multiply_add(n, Vector::all(-0.693359375f), x);  // ln 2 in two parts, the first exact in 9 bits
   r = multiply_add(n, Vector::all(2.12194440e-4f), r);
-  Vector p = Vector::all(1.0f / 5040);
-  p = multiply_add(p, r, Vector::all(1.0f / 720));
-  p = multiply_add(p, r, Vector::all(1.0f / 120));
-  p = multiply_add(p, r, Vector::all(1.0f / 24));
-  p = multiply_add(p, r, Vector::all(1.0f / 6));
-  p = multiply_add(p, r, Vector::all(0.5f));
+  Vector p = Vector::all(0.0082903066650033f);
+  p = multiply_add(p, r, Vector::all(0.0418979749083519f));
+  p = multiply_add(p, r, Vector::all(0.1666763722896576f));
+  p = multiply_add(p, r, Vector::all(0.4999915063381195f));
+  p = multiply_add(p, r, Vector::all(0.9999997019767761f));
   p = multiply_add(p, r, Vector::all(1.0f));
-  p = multiply_add(p, r, Vector::all(1.0f));
-  return p * power_of_two(n);
+  return times_power_of_two(p, n);
 }
 
 // erf(x), absolute error below 4e-7: a rational minimax approximation on [-4, 4], beyond which erf is 1 to

@@ -9,7 +9,6 @@ namespace {
 
 using mask_predict::cpu::Epilogue;
 using mask_predict::cpu::group_columns;
-using mask_predict::cpu::MultiplyTask;
 using mask_predict::cpu::WeightType;
 
 template <int Rows, int Panels, class Weight>
@@ -52,10 +51,7 @@ void multiply_with(const MultiplyTask& t) {
   // Tiles of nearly equal height: 30 rows are 8 + 8 + 7 + 7, not 8 + 8 + 8 + 6.
   const int64_t tiles = (t.rows + Weight::tile_rows - 1) / Weight::tile_rows;
   const int passes = Weight::tile_panels == 3 && panels == 3 ? 1 : panels;
-  const int64_t steps = tiles * passes * (t.inner / 4);
-  Prefetch prefetch{t.prefetch, t.prefetch + t.prefetch_bytes, 0};
-  if (t.prefetch != nullptr && steps > 0)
-    prefetch.lines = static_cast<int>((t.prefetch_bytes / 64 + steps - 1) / steps);
+  Prefetch prefetch(t, tiles * passes * (Weight::bytes ? t.inner / bytes_per_step : t.inner));
   int64_t row = 0;
   for (int64_t i = 0; i < tiles; i++) {
     const int rows = static_cast<int>((t.rows - row + (tiles - i) - 1) / (tiles - i));

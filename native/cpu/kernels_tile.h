@@ -6,6 +6,7 @@
 
 namespace {
 
+using mask_predict::cpu::MultiplyTask;
 using mask_predict::cpu::panel_columns;
 
 constexpr int panel_vectors = panel_columns / Vector::lanes;
@@ -36,20 +37,35 @@ struct WeightBF16 : FloatTiles {
   }
 };
 
-// How much of the coming weights each four steps of the inner dimension ask for.
+// Fetches coming weights evenly while the tiles of a task are computed: so many bytes with each row of its own weights.
+// Less than a line is best fetched into the first-level cache, out of which it falls into the second: it arrives sooner
+// than if the second were asked for. More, where one or two tiles go through the weights, would crowd the first one.
 struct Prefetch {
-  const char* next;
-  const char* end;
-  int lines;
+  const char* next;      // walks through the task's own weights,
+  int64_t distance = 0;  // while what is fetched lies so far behind: near up to a line, far else
+  int64_t bytes = 0;
+  int64_t far_distance = 0;
+  Prefetch(const MultiplyTask& task, int64_t steps) : next(static_cast<const char*>(task.group)) {
+    if (task.prefetch == nullptr || steps == 0) return;
+    bytes = (task.prefetch_bytes + steps - 1) / steps;
+    (bytes < 64 ? distance : far_distance) = task.prefetch - next;
+    if (bytes >= 64) bytes = (bytes + 63) / 64 * 64;
+  }
   void step() {
-    for (int i = 0; i < lines && next < end; i++, next += 64) __builtin_prefetch(next, 0, 2);
+    __builtin_prefetch(next + distance, 0, 3);
+    if (bytes >= 64) step_far();
+    next += bytes;
+  }
+  void step_far() {
+    for (const char* line = next; line < next + bytes; line += 64) __builtin_prefetch(line + far_distance, 0, 2);
   }
 };
 
 template <int Rows, int Panels, class Weight>
 void tile(const float* input, int64_t stride, const typename Weight::Element* b, int b_stride, int64_t inner,
-          float* totals, int64_t totals_stride, bool accumulate, Prefetch& prefetch) {
+          float* totals, int64_t totals_stride, bool accumulate, Prefetch& all) {
   constexpr int vectors = Panels * panel_vectors;
+  Prefetch prefetch = all;  // in registers
   Vector sums[Rows][vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; r++)
@@ -58,6 +74,7 @@ void tile(const float* input, int64_t stride, const typename Weight::Element* b,
       sums[r][c] = accumulate ? Vector::load(totals + r * totals_stride + c * Vector::lanes) : Vector::zero();
 
   const auto step = [&](int64_t k) __attribute__((always_inline)) {
+    prefetch.step();
     const typename Weight::Element* row = b + k * b_stride;
     Vector weights[vectors];
 #pragma GCC unroll 4
@@ -71,13 +88,13 @@ void tile(const float* input, int64_t stride, const typename Weight::Element* b,
   };
   int64_t k = 0;
   for (; k + 4 <= inner; k += 4) {
-    prefetch.step();
     step(k);
     step(k + 1);
     step(k + 2);
     step(k + 3);
   }
   for (; k < inner; k++) step(k);
+  all = prefetch;
 
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; r++)

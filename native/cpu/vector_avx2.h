@@ -64,10 +64,10 @@ inline bool any_above(Vector a, Vector b) {
 inline Vector nearest_integer(Vector a) {
   return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
-// 2 to the power of an integral value in -126 ... 127.
-inline Vector power_of_two(Vector n) {
+// x times 2 to the power of an integral value in -126 ... 127.
+inline Vector times_power_of_two(Vector x, Vector n) {
   const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
-  return {_mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23))};
+  return x * Vector{_mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23))};
 }
 inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float half_to_float(uint16_t h) { return _cvtsh_ss(h); }

@@ -50,11 +50,8 @@ inline bool any_above(Vector a, Vector b) { return _mm512_cmp_ps_mask(a.v, b.v, 
 inline Vector nearest_integer(Vector a) {
   return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
-// 2 to the power of an integral value in -126 ... 127.
-inline Vector power_of_two(Vector n) {
-  const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
-  return {_mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23))};
-}
+// x times 2 to the power of an integral value in -126 ... 127.
+inline Vector times_power_of_two(Vector x, Vector n) { return {_mm512_scalef_ps(x.v, n.v)}; }
 inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
 

@@ -83,11 +83,11 @@ inline Vector nearest_integer(Vector a) {
   const Vector shift = Vector::all(12582912.0f);
   return (a + shift) - shift;
 }
-// 2 to the power of an integral value in -126 ... 127.
-inline Vector power_of_two(Vector n) {
+// x times 2 to the power of an integral value in -126 ... 127.
+inline Vector times_power_of_two(Vector x, Vector n) {
   Vector r;
   for (int i = 0; i < Vector::lanes; i++)
-    r.v[i] = bits_to_float(static_cast<uint32_t>(static_cast<int32_t>(n.v[i]) + 127) << 23);
+    r.v[i] = x.v[i] * bits_to_float(static_cast<uint32_t>(static_cast<int32_t>(n.v[i]) + 127) << 23);
   return r;
 }
 inline float multiply_add(float a, float b, float c) { return a * b + c; }

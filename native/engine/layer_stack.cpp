@@ -34,13 +34,19 @@ struct Stack {
                                              w.shift.as<float>(), epsilon(), output, normed});
   }
 
-  // Keeps the keys and values of this layer for the targets that will attend to them.
-  void keep_keys_values(int64_t layer) const {
+  // The keys and values of this layer's rows. Those of sources are kept for the targets that will attend to them; a
+  // source that is alone in its pass writes them where they stay.
+  void* project_keys_values(const LinearWeights& w, int64_t layer) const {
     const int64_t row_bytes = 2 * config().hidden * activation_bytes();
+    const auto kept = [&](const StackPass::Keep& keep) { return keep.keys_values + layer * keep.rows * row_bytes; };
+    const bool alone = pass.keep.size() == 1 && pass.keep.front().rows == rows;
+    void* const keys_values = alone ? kept(pass.keep.front()) : workspace.keys_values;
+    linear(w, workspace.normed, keys_values);
     for (const StackPass::Keep& keep : pass.keep)
-      context.operations->copy(context, keep.keys_values + layer * keep.rows * row_bytes,
-                               static_cast<char*>(workspace.keys_values) + keep.first_row * row_bytes,
-                               static_cast<uint64_t>(keep.rows * row_bytes));
+      if (!alone)
+        context.operations->copy(context, kept(keep), static_cast<char*>(keys_values) + keep.first_row * row_bytes,
+                                 static_cast<uint64_t>(keep.rows * row_bytes));
+    return keys_values;
   }
 
   // From here on only the wanted rows are computed; the others live on as keys and values.
@@ -57,13 +63,12 @@ struct Stack {
 
   // Eq. (7): this layer's rows attend to what they themselves and their source were on entering the layer.
   void attend(const LayerWeights& layer, int64_t index) {
-    linear(layer.key_value, workspace.normed, workspace.keys_values);
-    keep_keys_values(index);
+    void* const keys_values = project_keys_values(layer.key_value, index);
     const bool last = pass.wanted != nullptr && index + 1 == config().layers;
     if (last) keep_wanted_rows();
     linear(layer.query, workspace.normed, workspace.query);
     context.operations->mixed_attention(
-        context, {workspace.query, workspace.keys_values, last ? pass.last_sequences : pass.sequences,
+        context, {workspace.query, keys_values, last ? pass.last_sequences : pass.sequences,
                   pass.sequence_count, index, last ? pass.last_most_queries : pass.most_queries, pass.most_keys,
                   config().heads, config().head_size(), workspace.attention});
   }
