@@ -25,6 +25,8 @@ const flags = [
   ...['-Wall', '-Wextra', '-Wno-unknown-pragmas', '-Werror=narrowing', '-I', native],
   ...(quick ? [] : ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined']),
 ];
+/** Among the operations' tests, by far. */
+const slowest = 'sample.test.ts';
 let failed = 0;
 
 /** Resolves to what it printed, whether or not it failed. */
@@ -162,13 +164,14 @@ async function main() {
   if (!quick) await nativeTests();
   const operations = fs
     .readdirSync(path.join(__dirname, 'ops'))
-    .filter((file) => file.endsWith('.test.ts') && !(quick && file === 'sample.test.ts'));
+    .filter((file) => file.endsWith('.test.ts') && !(quick && file === slowest));
   const engine = ['simt-generate', 'vocabulary', 'deterministic', 'recordings', 'spare-memory'];
+  const operationTests = (files) =>
+    files.flatMap((file) => schedules.map((each) => deviceTest(`test/ops/${file}`, each)));
   await all([
+    ...operationTests(operations.filter((file) => file === slowest)),
     ...engine.map((name) => deviceTest(`test/${name}.test.ts`, schedules[0])),
-    ...operations.flatMap((file) =>
-      schedules.map((schedule) => deviceTest(`test/ops/${file}`, schedule)),
-    ),
+    ...operationTests(operations.filter((file) => file !== slowest)),
   ]);
   if (!quick) {
     // Thousands of passes: without sanitizers.
