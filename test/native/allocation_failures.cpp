@@ -105,14 +105,36 @@ const NamedCall calls[] = {
     {"decode",
      [](Engine& engine, const auto& source) {
        const Targets targets = targets_over(engine, source);
-       engine.decode(targets, 3, std::nullopt, never);
+       engine.decode(targets, 3, std::nullopt, {}, never);
        return state_of(targets);
      }},
     {"decode with sampling",
      [](Engine& engine, const auto& source) {
        const Targets targets = targets_over(engine, source);
-       engine.decode(targets, 3, Sampling{7, 3, 1}, never);
+       engine.decode(targets, 3, Sampling{7, 3, 1}, {}, never);
        return state_of(targets);
+     }},
+    {"decode until nothing changes",
+     [](Engine& engine, const auto& source) {
+       const Targets targets = targets_over(engine, source);
+       engine.decode(targets, 3, std::nullopt, {StopRule::Unchanged}, never);
+       return state_of(targets);
+     }},
+    {"advance with a new source",
+     [](Engine& engine, const auto& source) {
+       const Targets targets = targets_over(engine, source);
+       std::vector<TargetWork> works(targets.size());
+       std::vector<TargetWork*> order;
+       for (size_t i = 0; i < works.size(); i++) {
+         works[i].target = targets[i];
+         works[i].iterations = works[i].until = 3;
+         works[i].watched = true;
+         order.push_back(&works[i]);
+       }
+       engine.advance({engine.new_source({0, 9, 4, 2})}, order, {never});
+       Bits bits = state_of(targets);
+       for (const TargetWork& work : works) bits += bits_of(work.tokens) + bits_of(work.scores);
+       return bits;
      }},
     {"logits",
      [](Engine& engine, const auto& source) {
