@@ -161,7 +161,10 @@ async function main() {
   fs.mkdirSync(output, { recursive: true });
   await buildStandIn();
   await run(`build ${flavour}`, process.execPath, ['native/build.cjs', `--${flavour}`]);
-  if (!quick) await nativeTests();
+  if (!quick) {
+    await run('build simt', process.execPath, ['native/build.cjs', '--simt']);
+    await nativeTests();
+  }
   const operations = fs
     .readdirSync(path.join(__dirname, 'ops'))
     .filter((file) => file.endsWith('.test.ts') && !(quick && file === slowest));
@@ -170,14 +173,11 @@ async function main() {
     files.flatMap((file) => schedules.map((each) => deviceTest(`test/ops/${file}`, each)));
   await all([
     ...operationTests(operations.filter((file) => file === slowest)),
+    // Thousands of passes: without sanitizers.
+    ...(quick ? [] : [deviceTest('test/fixtures.test.ts', schedules[0], 'simt')]),
     ...engine.map((name) => deviceTest(`test/${name}.test.ts`, schedules[0])),
     ...operationTests(operations.filter((file) => file !== slowest)),
   ]);
-  if (!quick) {
-    // Thousands of passes: without sanitizers.
-    await run('build simt', process.execPath, ['native/build.cjs', '--simt']);
-    await deviceTest('test/fixtures.test.ts', schedules[0], 'simt')();
-  }
   console.log(
     failed === 0
       ? 'everything passed on the emulated device'

@@ -3,7 +3,8 @@
 // npm run test:native: the test programs of this folder, which need no Node: every allocation failing (on the host under
 // AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer, and on the emulated device), threads under
 // ThreadSanitizer, and the addon's threads under it.
-const { spawnSync } = require('node:child_process');
+const { spawn, spawnSync } = require('node:child_process');
+const os = require('node:os');
 const path = require('node:path');
 const { build, missing } = require('./programs.cjs');
 
@@ -11,19 +12,29 @@ const root = path.join(__dirname, '../..');
 const model = path.join(__dirname, '../fixtures/tiny-base');
 
 const tests = [
-  ['address', 'allocation_failures', ['cpu', model]],
+  ['address', 'allocation_failures', ['cpu', model]], // the longest
   ['simt', 'allocation_failures', ['simt']],
   ['address', 'threads', [model, '3']],
   ['thread', 'threads', [model, '3']],
 ];
 
-/** Without a random layout of addresses: ThreadSanitizer does not know the places newer kernels choose. */
+// ThreadSanitizer does not know the places that newer kernels choose for memory: addresses must not be random.
+const withoutRandomAddresses = ['setarch', '-R'];
+const canFixAddresses =
+  spawnSync(withoutRandomAddresses[0], [...withoutRandomAddresses.slice(1), 'true']).status === 0;
+
 function run(command, args, env = {}) {
-  return spawnSync('setarch', ['-R', command, ...args], {
-    cwd: root,
-    env: { ...process.env, ...env },
-    encoding: 'utf8',
-    maxBuffer: 1 << 28,
+  const words = canFixAddresses
+    ? [...withoutRandomAddresses, command, ...args]
+    : [command, ...args];
+  const child = spawn(words[0], words.slice(1), { cwd: root, env: { ...process.env, ...env } });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (data) => (stdout += data));
+  child.stderr.on('data', (data) => (stderr += data));
+  return new Promise((resolve) => {
+    child.on('error', (error) => resolve({ status: error.message, stdout, stderr }));
+    child.on('close', (status, signal) => resolve({ status, signal, stdout, stderr }));
   });
 }
 
@@ -47,19 +58,38 @@ function isOwn(text) {
   return accesses.every((access) => access.includes('mask_predict'));
 }
 
+/** Why a test cannot run here, if so. */
+function hindrance(flavour) {
+  const tool = missing(flavour);
+  if (tool) return `${tool} is not there`;
+  if (flavour === 'thread' && !canFixAddresses)
+    return `'${withoutRandomAddresses.join(' ')}' is refused here`;
+  return undefined;
+}
+
+async function program(flavour, name, args) {
+  const what = `${name}, ${flavour}`;
+  const reason = hindrance(flavour);
+  if (reason) return console.log(`skipped - ${what}: ${reason}`);
+  const file = path.join(build(flavour, [name]), name);
+  const begun = Date.now();
+  const ended = await run(file, args);
+  report(what, begun, ended.status === 0, ended);
+}
+
 /** The addon with ThreadSanitizer in a Node without it. */
-function addonThreads() {
-  const build = spawnSync(process.execPath, ['native/build.cjs', '--thread-sanitized'], {
-    cwd: root,
-    encoding: 'utf8',
-  });
+async function addonThreads() {
+  const what = 'addon-threads, thread';
+  const reason = hindrance('thread');
+  if (reason) return console.log(`skipped - ${what}: ${reason}`);
+  const built = await run(process.execPath, ['native/build.cjs', '--thread-sanitized']);
   const library = spawnSync('g++', ['-print-file-name=libtsan.so'], {
     encoding: 'utf8',
   }).stdout.trim();
   const begun = Date.now();
-  const ended = build.status
-    ? build
-    : run(process.execPath, ['test/native/addon-threads.mjs'], {
+  const ended = built.status
+    ? built
+    : await run(process.execPath, ['test/native/addon-threads.mjs'], {
         LD_PRELOAD: library,
         MASK_PREDICT_DEVICE: 'cpu',
         MASK_PREDICT_PREBUILD: path.join(root, 'build/thread-sanitized'),
@@ -68,23 +98,17 @@ function addonThreads() {
   const reports = ended.stderr.split('WARNING: ThreadSanitizer').slice(1);
   const own = reports.filter(isOwn);
   const passed = ended.status === 0 && ended.stdout.includes('passed') && own.length === 0;
-  report('addon-threads, thread', begun, passed, {
-    ...ended,
-    stderr: own.join('') || ended.stderr,
-  });
+  report(what, begun, passed, { ...ended, stderr: own.join('') || ended.stderr });
 }
 
-for (const [flavour, program, args] of tests) {
-  const what = `${program}, ${flavour}`;
-  const tool = missing(flavour);
-  if (tool) {
-    console.log(`skipped - ${what}: ${tool} is not there`);
-    continue;
-  }
-  const file = path.join(build(flavour, [program]), program);
-  const begun = Date.now();
-  const ended = run(file, args);
-  report(what, begun, ended.status === 0, ended);
+/** As many at a time as there are processors; what is built, is built while others run. */
+async function main() {
+  const waiting = [...tests.map((test) => () => program(...test)), addonThreads];
+  const work = async () => {
+    for (let task; (task = waiting.shift()) !== undefined;) await task();
+  };
+  await Promise.all(Array.from({ length: os.availableParallelism() }, work));
+  process.exit(failed === 0 ? 0 : 1);
 }
-addonThreads();
-process.exit(failed === 0 ? 0 : 1);
+
+void main();
