@@ -33,7 +33,7 @@ import { Scheduler, type ScheduledOptions } from './scheduling/scheduler.js';
 import { SourceCache } from './scheduling/source-cache.js';
 import type { ModelStatistics } from './scheduling/statistics.js';
 import { TextReader, textOptions, type TextOptions } from './text.js';
-import { Tokenizer } from './tokenizer.js';
+import { Tokenizer, type Encoding } from './tokenizer.js';
 import { allowedIds } from './vocabulary.js';
 import { Choice, LengthPrediction, Scoring } from './weighing.js';
 
@@ -148,7 +148,7 @@ export class MaskPredict {
       this.#texts.prompt(prompt, options, numbered ? index : undefined),
     );
     const tokenized = performance.now();
-    if (numbered) this.#checkMemory(encodings.reduce((count, { ids }) => count + ids.length, 0));
+    if (numbered) this.#checkMemory(encodings);
     const written = await this.#scheduler.run(
       encodings.map(({ ids }) => new Writing(ids, plan)),
       queued,
@@ -310,16 +310,20 @@ export class MaskPredict {
     return result!;
   }
 
-  /** Throws if sources of so many ids would not fit into memory, however little else is there. */
-  #checkMemory(ids: number): void {
+  /**
+   * Throws if one of many prompts would not fit into memory, however little else is there: now, and not when the others
+   * have been answered. Together they need not fit; they take turns.
+   */
+  #checkMemory(encodings: readonly Encoding[]): void {
     const { weights, limit, perSourceId } = this.engine.memory();
-    const bytes = ids * perSourceId;
-    if (bytes <= limit - weights) return;
-    const mebibytes = (value: number) => `${Math.round(value / 2 ** 20)} MiB`;
+    const index = encodings.findIndex(({ ids }) => ids.length * perSourceId > limit - weights);
+    if (index === -1) return;
+    const bytes = encodings[index]!.ids.length * perSourceId;
+    const mebibytes = (value: number) => `${(value / 2 ** 20).toFixed(1)} MiB`;
     throw new MaskPredictError(
       'ERR_OUT_OF_MEMORY',
-      `the prompts of this call take ${mebibytes(bytes)} when encoded, but the memory limit leaves ` +
-        `${mebibytes(limit - weights)} beside the weights: give fewer prompts at once, or raise memoryLimit`,
+      `prompt ${index} takes ${mebibytes(bytes)} when encoded, but the memory limit leaves ` +
+        `${mebibytes(limit - weights)} beside the weights: give a shorter one, or raise memoryLimit`,
     );
   }
 

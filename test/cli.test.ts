@@ -123,7 +123,7 @@ t.test('a text that is too long is cut with a message, or refused by its line', 
   t.match(refused.stderr, /^mask-predict: line 2: .*\(ERR_INVALID_ARGUMENT\)\n$/);
 });
 
-t.test('lines that need too much memory together are answered one by one', async (t) => {
+t.test('lines that need too much memory together are answered all the same', async (t) => {
   const lines = Array.from({ length: 16 }, (_, index) => `${asked(index)} ${'and '.repeat(40)}`);
   const given = ['generate', '--length', '4'];
   const { stdout: expected } = await call(given, lines.join('\n'));

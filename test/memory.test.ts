@@ -71,6 +71,33 @@ t.test('a model that does not fit', async (t) => {
   await model.close();
 });
 
+t.test('many prompts that do not fit together take turns', async (t) => {
+  // 60 sources of 128 ids keep some 35 MiB; the limit leaves 4, for working memory too.
+  const many = Array.from({ length: 60 }, (_, i) => `${i} ${'and '.repeat(130)}`);
+  const free = await MaskPredict.load(embeddedModel);
+  const expected = await free.generate(many, { iterations: 2 });
+  const { weights, perSourceId } = free.engine.memory();
+  await free.close();
+  t.ok(60 * 128 * perSourceId > 30 * MiB);
+
+  const model = await MaskPredict.load(embeddedModel, { memoryLimit: weights + 4 * MiB });
+  const results = await model.generate(many, { iterations: 2 });
+  results.forEach(({ tokenScores }, i) => {
+    t.ok(sameBits(tokenScores, expected[i]!.tokenScores), `prompt ${i}: the same bits`);
+  });
+  await model.close();
+
+  // Less than one source: told before the short prompt is answered.
+  const small = await MaskPredict.load(embeddedModel, { memoryLimit: weights + MiB / 2 });
+  const { passes } = small.stats();
+  await t.rejects(small.generate(['short', many[0]!], { iterations: 2 }), {
+    code: 'ERR_OUT_OF_MEMORY',
+    message: /prompt 1 takes 0\.\d MiB.*leaves 0\.5 MiB.*memoryLimit/,
+  });
+  t.equal(small.stats().passes, passes, 'nothing was begun');
+  await small.close();
+});
+
 t.test('a call that does not fit, then one that does', async (t) => {
   const { weights } = await Engine.load(embeddedModel).then(async (engine) => {
     const memory = engine.memory();
@@ -91,9 +118,6 @@ t.test('a call that does not fit, then one that does', async (t) => {
     message: /source.*(MiB|bytes).*limit/,
   });
   t.equal(engine.memory().working, working, 'what was taken for it is back');
-  await t.rejects(model.generate(Array<string>(200).fill('x '.repeat(130))), {
-    code: 'ERR_OUT_OF_MEMORY',
-  });
   const results = await model.generate(prompts);
   t.ok(sameBits(results[0]!.tokenScores, expected.tokenScores), 'the next call works');
 

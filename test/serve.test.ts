@@ -136,6 +136,22 @@ t.test('a default of the API above a limit is that limit', async (t) => {
   t.match(await response.json(), { iterations: 2 });
 });
 
+t.test('no memory is 503, and a later request may find some', async (t) => {
+  const small = await serving({}, [], { memoryLimit: 2 * 2 ** 20 });
+  t.teardown(small.close);
+  for (const prompt of ['and '.repeat(100), ['and '.repeat(100), 'a']]) {
+    const response = await fetch(`${small.url}/generate`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ prompt }),
+    });
+    t.equal(response.status, 503);
+    t.equal(response.headers.get('retry-after'), '1');
+    t.match(await response.json(), { code: 'ERR_OUT_OF_MEMORY', error: /memoryLimit/ });
+  }
+  t.same(small.log, [], 'no failure of the server');
+});
+
 t.test('what is not JSON and where nothing is', async (t) => {
   for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'nonsense']) {
     t.match(

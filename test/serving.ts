@@ -1,5 +1,5 @@
 /** A server with the embedded model on a free loopback port, for the time of a test. */
-import { embeddedModel, MaskPredict } from '../lib/mask-predict.js';
+import { embeddedModel, MaskPredict, type ModelOptions } from '../lib/mask-predict.js';
 import { defaultLimits, type Limits } from '../lib/serve/limits.js';
 import { Server } from '../lib/serve/server.js';
 
@@ -15,8 +15,9 @@ export interface Serving {
 export async function serving(
   limits: Partial<Limits> = {},
   examples: readonly string[] = [],
+  options: ModelOptions = {},
 ): Promise<Serving> {
-  const model = await MaskPredict.load(embeddedModel, { device: 'cpu', threads: 1 });
+  const model = await MaskPredict.load(embeddedModel, { device: 'cpu', threads: 1, ...options });
   const log: string[] = [];
   const server = await Server.listen(model, {
     name: 'numbers',

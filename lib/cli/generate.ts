@@ -126,7 +126,7 @@ function writer(
     } catch (error) {
       if (!isAboutTexts(error)) throw error;
       if (texts.length === 1) throw at(line, error);
-      // Too much at once, or one of them is wrong: the others have their answers all the same.
+      // One of them is wrong or too large: the others have their answers all the same.
       const half = texts.length >> 1;
       await answer(texts.slice(0, half), line);
       return answer(texts.slice(half), line === undefined ? line : line + half);

@@ -14,10 +14,17 @@
 
 namespace mask_predict {
 
+struct SourceHandle;
+struct Target;
+
 struct Environment {
   Napi::FunctionReference error_class;
   Napi::FunctionReference source_class;
   Napi::FunctionReference target_class;
+  // What the next object of these classes is about; null where JavaScript calls their constructors itself. Not handed over
+  // in an External, of which Node leaves a piece behind for each that an ending worker has not collected.
+  std::shared_ptr<SourceHandle> next_source;
+  std::shared_ptr<Target> next_target;
   // Threads for the synchronous operations, by their number; kept so that a call does not start any.
   std::map<int, std::unique_ptr<cpu::ThreadPool>> pools;
   // And GPUs, by name and precision.

@@ -66,9 +66,8 @@ Napi::Function SourceObject::define(Napi::Env env) {
 }
 
 SourceObject::SourceObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-  if (info.Length() != 1 || !info[0].IsExternal())
-    throw make_error(info.Env(), "ERR_INVALID_ARGUMENT", "sources come from engine.encode()");
-  handle_ = *info[0].As<Napi::External<std::shared_ptr<SourceHandle>>>().Data();
+  handle_ = std::move(Environment::of(info.Env()).next_source);
+  if (!handle_) throw make_error(info.Env(), "ERR_INVALID_ARGUMENT", "sources come from engine.encode()");
   length_ = handle_->source->length();
   external_bytes_ = static_cast<int64_t>(handle_->source->keys_values.bytes() + handle_->source->states.bytes());
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), external_bytes_);
@@ -80,8 +79,9 @@ SourceObject::~SourceObject() {
 }
 
 Napi::Object SourceObject::make(Napi::Env env, std::shared_ptr<SourceHandle> handle) {
-  return Environment::of(env).source_class.Value().New(
-      {Napi::External<std::shared_ptr<SourceHandle>>::New(env, &handle)});
+  Environment& environment = Environment::of(env);
+  environment.next_source = std::move(handle);
+  return environment.source_class.Value().New({});
 }
 
 const Source& SourceObject::source(Napi::Env) const {
@@ -148,8 +148,9 @@ Napi::Value SourceObject::target(const Napi::CallbackInfo& info) {
                            : given_target(read_integers(info[0], "a target, where it is no length,"), config);
     finish(*target, config);
     target->sequence = static_cast<uint32_t>(sequence);
-    const Napi::Object object = Environment::of(info.Env()).target_class.Value().New(
-        {Napi::External<std::shared_ptr<Target>>::New(info.Env(), &target)});
+    Environment& environment = Environment::of(info.Env());
+    environment.next_target = std::move(target);
+    const Napi::Object object = environment.target_class.Value().New({});
     TargetObject& wrapped = *TargetObject::Unwrap(object);
     wrapped.engine_ = owner.engine;
     wrapped.source_ = handle_;
@@ -175,9 +176,8 @@ Napi::Function TargetObject::define(Napi::Env env) {
 }
 
 TargetObject::TargetObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-  if (info.Length() != 1 || !info[0].IsExternal())
-    throw make_error(info.Env(), "ERR_INVALID_ARGUMENT", "targets come from source.target()");
-  target_ = *info[0].As<Napi::External<std::shared_ptr<Target>>>().Data();
+  target_ = std::move(Environment::of(info.Env()).next_target);
+  if (!target_) throw make_error(info.Env(), "ERR_INVALID_ARGUMENT", "targets come from source.target()");
   info.This().As<Napi::Object>().TypeTag(&target_tag);
 }
 

@@ -3,6 +3,7 @@
 const { spawnSync } = require('node:child_process');
 const os = require('node:os');
 const path = require('node:path');
+const { include_dir } = require('node-api-headers');
 
 const root = path.join(__dirname, '../..');
 
@@ -33,6 +34,7 @@ function build(flavour, programs) {
   const options = {
     CMAKE_CXX_COMPILER: compiler,
     SANITIZERS: sanitizers,
+    NODE_API: include_dir,
     SIMT: simt ? 'ON' : 'OFF',
   };
   const defined = Object.entries(options).map(([name, value]) => `-D${name}=${value}`);
