@@ -12,6 +12,7 @@ import { Engine, loadOptions, nativeOf } from './engine.js';
 import type { EngineLoadOptions } from './engine-options.js';
 import { invalidArgument, MaskPredictError, shown } from './errors.js';
 import {
+  predictsLength,
   readGenerateOptions,
   sum,
   Writing,
@@ -54,7 +55,8 @@ export interface ModelOptions extends EngineLoadOptions {
   scheduling?: SchedulingOptions;
   /**
    * Keeps encoded sources that nobody uses, up to so many bytes, so that a prompt that is asked again is not encoded
-   * again; the least recently used go first. Equal prompts at the same time are encoded once too. Default: none are kept.
+   * again; the least recently used go first. Equal prompts at the same time are encoded once too. One that was encoded
+   * for answers of given lengths is encoded again to predict a length. Default: none are kept.
    */
   sourceCache?: { bytes: number };
 }
@@ -148,7 +150,10 @@ export class MaskPredict {
       this.#texts.prompt(prompt, options, numbered ? index : undefined),
     );
     const tokenized = performance.now();
-    if (numbered) this.#checkMemory(encodings.reduce((count, { ids }) => count + ids.length, 0));
+    if (numbered) {
+      const count = encodings.reduce((total, { ids }) => total + ids.length, 0);
+      this.#checkMemory(count, predictsLength(plan));
+    }
     const written = await this.#scheduler.run(
       encodings.map(({ ids }) => new Writing(ids, plan)),
       queued,
@@ -311,9 +316,9 @@ export class MaskPredict {
   }
 
   /** Throws if sources of so many ids would not fit into memory, however little else is there. */
-  #checkMemory(ids: number): void {
-    const { weights, limit, perSourceId } = this.engine.memory();
-    const bytes = ids * perSourceId;
+  #checkMemory(ids: number, states: boolean): void {
+    const { weights, limit, perSourceId, perSourceIdWithoutStates } = this.engine.memory();
+    const bytes = ids * (states ? perSourceId : perSourceIdWithoutStates);
     if (bytes <= limit - weights) return;
     const mebibytes = (value: number) => `${Math.round(value / 2 ** 20)} MiB`;
     throw new MaskPredictError(
