@@ -106,13 +106,13 @@ const NamedCall calls[] = {
     {"decode",
      [](Engine& engine, const auto& source) {
        const Targets targets = targets_over(engine, source);
-       engine.decode(targets, 3, std::nullopt, never);
+       engine.decode(targets, 3, std::nullopt, {}, never);
        return state_of(targets);
      }},
     {"decode with sampling",
      [](Engine& engine, const auto& source) {
        const Targets targets = targets_over(engine, source);
-       engine.decode(targets, 3, Sampling{7, 3, 1}, never);
+       engine.decode(targets, 3, Sampling{7, 3, 1}, {}, never);
        return state_of(targets);
      }},
     {"logits",

@@ -57,7 +57,7 @@ void use(Engine& engine) {
   target->scores.assign(3, 0);
   target->maskable_count = target->masked_count = 1;
   const Targets targets = {{target, sources[0]}};
-  engine.decode(targets, 2, std::nullopt, cancelled);
+  engine.decode(targets, 2, std::nullopt, {}, cancelled);
   const int32_t id = target->tokens[1];
   fuzz::require(id >= 0 && id < engine.mask_token_id());
 }
