@@ -22,7 +22,7 @@ export function maskedIn(pass, iterations, maskable) {
 /** Milliseconds of the job's parts, and the tokens `[batch][length]` that came out. */
 export async function runJob(engine, ids, length, iterations) {
   const begun = performance.now();
-  const sources = await engine.encode(ids);
+  const sources = await engine.encode(ids, { states: false }); // the length is given
   const encoded = performance.now();
   const targets = sources.map((source) => source.target(length));
   await engine.decode(targets, iterations);
@@ -37,19 +37,21 @@ const bytesOf = { fp32: 4, bf16: 2, fp16: 2, int8: 1 };
 /**
  * Milliseconds that no program on this machine can beat for the dense products of a job: operations over the
  * arithmetic peak or weight bytes over the read bandwidth, whichever takes longer, for the body and the head of every
- * pass. Attention, norms and everything else are not in it. `vocabulary`: rows of the head, all by default. NaN where
- * the limits were not measured.
+ * pass; of the source's last layer, of which targets read keys and values, only these. Attention, norms and everything
+ * else are not in it. `vocabulary`: rows of the head, all by default. NaN where the limits were not measured.
  */
 export function floorOf(config, precision, shape, limit) {
   const { batch, source, target, iterations, vocabulary = config.maskTokenId + 1 } = shape;
   if (!limit) return NaN;
   const { layers, hidden, feedForward } = config;
-  const body = layers * (4 * hidden * hidden + 2 * hidden * feedForward);
+  const layer = 4 * hidden * hidden + 2 * hidden * feedForward;
+  const body = layers * layer;
+  const sourceBody = (layers - 1) * layer + 2 * hidden * hidden;
   const head = hidden * hidden + hidden * vocabulary;
   const rate = precision === 'int8' ? limit.gops : limit.gflops;
   const part = (rows, weights) =>
     Math.max((2 * rows * weights) / rate, (weights * bytesOf[precision]) / limit.gbs) / 1e6;
-  let sum = part(batch * source, body);
+  let sum = part(batch * source, sourceBody);
   for (let pass = 1; pass <= iterations; pass++) {
     const masked = maskedIn(pass, iterations, target - 2);
     sum += part(batch * target, body) + part(batch * masked, head);

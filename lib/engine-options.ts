@@ -68,6 +68,15 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
+export interface SourceOptions extends CallOptions {
+  /**
+   * Whether the final states of the sources are made and kept. Default `true`. Targets do not need them: `false` saves
+   * most of the last layer's work and the memory of the states, and changes no bit of any target; but `source.states()`,
+   * `source.lengthLogits` and `source.predictLengths()` are `ERR_INVALID_ARGUMENT` then. For targets of a given length.
+   */
+  states?: boolean;
+}
+
 export interface SamplingOptions {
   /** The same seed gives the same text, in any batch. */
   seed: number | bigint;

@@ -28,10 +28,12 @@ import type {
   PredictOptions,
   SamplingOptions,
   SaveOptions,
+  SourceOptions,
 } from './engine-options.js';
 import { invalidArgument } from './errors.js';
 import { native } from './native.js';
 import {
+  booleanOption,
   checkFunction,
   checkOptions,
   checkSignal,
@@ -115,12 +117,11 @@ export class Engine {
     options: EngineOptions,
     maskTokenId: number,
   ): Promise<Engine> {
-    const { onProgress, logger, signal, deterministic = true } = options;
+    const { onProgress, logger, signal } = options;
     checkSignal(signal);
     checkFunction('onProgress', onProgress);
     checkFunction('logger', logger);
-    if (typeof deterministic !== 'boolean')
-      throw invalidArgument('deterministic must be true or false');
+    const deterministic = booleanOption('deterministic', options.deterministic, true);
     signal?.throwIfAborted();
     const load: LoadOptions = {
       device: options.device ?? 'auto',
@@ -196,21 +197,30 @@ export class Engine {
   }
 
   /**
-   * Bytes in use by the weights, by caches and working memory, allowed in all, and what an id of a source takes. On a
-   * GPU up to 1 GiB of the caches of disposed sources counts as working memory: it is kept for the next ones, until it
+   * Bytes in use by the weights, by caches and working memory, allowed in all, and what an id of a source takes, with
+   * and without its final states. On a GPU up to 1 GiB of the caches of disposed sources counts as working memory: it is kept for the next ones, until it
    * is needed.
    */
-  memory(): { weights: number; working: number; limit: number; perSourceId: number } {
+  memory(): {
+    weights: number;
+    working: number;
+    limit: number;
+    perSourceId: number;
+    perSourceIdWithoutStates: number;
+  } {
     return this.#native.memory();
   }
 
-  /** Encodes sources, each from its ids (2 … `maxPositions - 2`). */
-  async encode(sources: Int32Array[], options: CallOptions = {}): Promise<Source[]> {
+  /**
+   * Encodes sources, each from its ids (2 … `maxPositions - 2`). With `states: false` for targets alone, which saves most
+   * of the last layer.
+   */
+  async encode(sources: Int32Array[], options: SourceOptions = {}): Promise<Source[]> {
     const encoded = await this.#run(
       'encode()',
       options,
-      [],
-      () => this.#native.encode(sources),
+      ['states'],
+      () => this.#native.encode(sources, booleanOption('states', options.states, true)),
       (unwanted) => unwanted.forEach((source) => source.dispose()),
     );
     return encoded.map((source) => new Source(source));

@@ -116,6 +116,10 @@ export class Writing implements Sequence<Written> {
     readonly plan: GenerationPlan,
   ) {}
 
+  get states(): boolean {
+    return predictsLength(this.plan);
+  }
+
   targets(source: Source): TargetPlan[] {
     const { length, iterations, seed, stop } = this.plan;
     this.#targets = targetsOf(source, length);
@@ -130,6 +134,11 @@ export class Writing implements Sequence<Written> {
     });
     return written.reduce((a, b) => (b.score > a.score ? b : a));
   }
+}
+
+/** Whether it needs a source's final states. */
+export function predictsLength({ length }: GenerationPlan): boolean {
+  return typeof length !== 'number';
 }
 
 /** The targets of one source: one, or one per length candidate, numbered apart for sampling. */

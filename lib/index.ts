@@ -29,6 +29,7 @@ export type {
   PredictOptions,
   SamplingOptions,
   SaveOptions,
+  SourceOptions,
   StopRule,
 } from './engine-options.js';
 export { Tokenizer } from './tokenizer.js';

@@ -12,6 +12,7 @@ import { Engine, loadOptions, nativeOf } from './engine.js';
 import type { EngineLoadOptions } from './engine-options.js';
 import { invalidArgument, MaskPredictError, shown } from './errors.js';
 import {
+  predictsLength,
   readGenerateOptions,
   sum,
   Writing,
@@ -54,7 +55,8 @@ export interface ModelOptions extends EngineLoadOptions {
   scheduling?: SchedulingOptions;
   /**
    * Keeps encoded sources that nobody uses, up to so many bytes, so that a prompt that is asked again is not encoded
-   * again; the least recently used go first. Equal prompts at the same time are encoded once too. Default: none are kept.
+   * again; the least recently used go first. Equal prompts at the same time are encoded once too. One that was encoded
+   * for answers of given lengths is encoded again to predict a length. Default: none are kept.
    */
   sourceCache?: { bytes: number };
 }
@@ -148,7 +150,7 @@ export class MaskPredict {
       this.#texts.prompt(prompt, options, numbered ? index : undefined),
     );
     const tokenized = performance.now();
-    if (numbered) this.#checkMemory(encodings);
+    if (numbered) this.#checkMemory(encodings, predictsLength(plan));
     const written = await this.#scheduler.run(
       encodings.map(({ ids }) => new Writing(ids, plan)),
       queued,
@@ -314,11 +316,12 @@ export class MaskPredict {
    * Throws if one of many prompts would not fit into memory, however little else is there: now, and not when the others
    * have been answered. Together they need not fit; they take turns.
    */
-  #checkMemory(encodings: readonly Encoding[]): void {
-    const { weights, limit, perSourceId } = this.engine.memory();
-    const index = encodings.findIndex(({ ids }) => ids.length * perSourceId > limit - weights);
+  #checkMemory(encodings: readonly Encoding[], states: boolean): void {
+    const { weights, limit, perSourceId, perSourceIdWithoutStates } = this.engine.memory();
+    const perId = states ? perSourceId : perSourceIdWithoutStates;
+    const index = encodings.findIndex(({ ids }) => ids.length * perId > limit - weights);
     if (index === -1) return;
-    const bytes = encodings[index]!.ids.length * perSourceId;
+    const bytes = encodings[index]!.ids.length * perId;
     const mebibytes = (value: number) => `${(value / 2 ** 20).toFixed(1)} MiB`;
     throw new MaskPredictError(
       'ERR_OUT_OF_MEMORY',

@@ -31,6 +31,14 @@ export function integerOption(
   return value;
 }
 
+/** `value` or, if it is undefined, `otherwise`; throws unless it is a boolean. */
+export function booleanOption(name: string, value: unknown, otherwise: boolean): boolean {
+  if (value === undefined) return otherwise;
+  if (typeof value !== 'boolean')
+    throw invalidArgument(`${name} must be true or false, not ${shown(value)}`);
+  return value;
+}
+
 /** A seed as the 64-bit value the generator takes. */
 export function seedOption(name: string, value: unknown): bigint {
   if (typeof value === 'bigint') return BigInt.asUintN(64, value);

@@ -22,19 +22,22 @@ export class Source {
     return this.#source.bytes;
   }
 
-  /** Raw logits of the length classes, or null for a model without a length predictor. */
+  /**
+   * Raw logits of the length classes, or null for a model without a length predictor. `ERR_INVALID_ARGUMENT` if it was
+   * encoded without states.
+   */
   get lengthLogits(): Float32Array<ArrayBuffer> | null {
     return this.#source.lengthLogits;
   }
 
-  /** Final states after the last norm, `[length, hidden]`. */
+  /** Final states after the last norm, `[length, hidden]`. `ERR_INVALID_ARGUMENT` if it was encoded without them. */
   states(): Float32Array<ArrayBuffer> {
     return this.#source.states();
   }
 
   /**
    * The `count` most probable target lengths in ids, best first; log-probabilities over all classes.
-   * `ERR_INVALID_ARGUMENT` for a model without a length predictor.
+   * `ERR_INVALID_ARGUMENT` for a model without a length predictor, or if it was encoded without states.
    */
   predictLengths(count = 1): { length: number; logProb: number }[] {
     return this.#source.predictLengths(count);

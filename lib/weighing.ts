@@ -5,6 +5,8 @@ import type { Source } from './sequences.js';
 
 /** Log-probabilities of answers of one length, each token given none of the others: one all-masked target. */
 export class Choice implements Sequence<Float32Array[]> {
+  readonly states = false;
+
   constructor(
     readonly ids: Int32Array,
     readonly answers: Int32Array[],
@@ -22,6 +24,8 @@ export class Choice implements Sequence<Float32Array[]> {
 
 /** The log-probability of each token of an answer, given all the others: a target for each. */
 export class Scoring implements Sequence<Float32Array> {
+  readonly states = false;
+
   constructor(
     readonly ids: Int32Array,
     readonly answer: Int32Array,
@@ -43,6 +47,7 @@ export class Scoring implements Sequence<Float32Array> {
 
 /** The most probable lengths, in ids: the source alone. */
 export class LengthPrediction implements Sequence<{ length: number; logProb: number }[]> {
+  readonly states = true;
   #lengths: { length: number; logProb: number }[] = [];
 
   constructor(

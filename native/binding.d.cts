@@ -37,8 +37,9 @@ interface NativeMemory {
   /** Caches of sources and working memory. */
   working: number;
   limit: number;
-  /** What an encoded source takes for each of its ids. */
+  /** What an encoded source takes for each of its ids, with and without its final states. */
   perSourceId: number;
+  perSourceIdWithoutStates: number;
 }
 
 interface NativeTarget {
@@ -128,7 +129,8 @@ declare class NativeEngine {
   /** What came of `deterministic: false`; empty without it. */
   readonly note: string;
   memory(): NativeMemory;
-  encode(ids: Int32Array[]): Call<NativeSource[]>;
+  /** `states`: whether final states and lengths will be asked for. */
+  encode(ids: Int32Array[], states: boolean): Call<NativeSource[]>;
   predict(targets: NativeTarget[], sampling: SamplingParameters | null): Call<void>;
   remask(targets: NativeTarget[], counts: number[]): Call<void>;
   /** Resolves to the number of passes each target took. */
@@ -145,13 +147,14 @@ declare class NativeEngine {
     candidates: Int32Array[][],
   ): Call<Float32Array<ArrayBuffer>[][]>;
   /**
-   * Sources and targets that go through one pass together; targets alone go on until the first has to leave. `plans`
-   * has four numbers for each target: T, passes done, the pass to stop after at the latest, and 1 if it is to be
+   * Sources and targets that go through one pass together; targets alone go on until the first has to leave. `states`
+   * says of each source whether final states and lengths will be asked for. `plans` has four numbers for each target: T, passes done, the pass to stop after at the latest, and 1 if it is to be
    * viewed. `seeds` of those that are sampled. `candidates` of those that are weighed, not written: one pass, and the
    * log-probabilities of these. What only others have is null, as is a list of nothing but that.
    */
   advance(
     sources: Int32Array[],
+    states: boolean[],
     targets: NativeTarget[],
     plans: Int32Array,
     seeds: (bigint | null)[] | null,

@@ -5,7 +5,13 @@
 import { MaskPredictError } from '../lib/index.js';
 import type { Source, Target } from '../lib/index.js';
 import type { Sequence, TargetOutcome } from '../lib/scheduling/call.js';
-import type { PassResult, PassRunner, PassView, TargetPass } from '../lib/scheduling/passes.js';
+import type {
+  PassResult,
+  PassRunner,
+  PassView,
+  SourcePlan,
+  TargetPass,
+} from '../lib/scheduling/passes.js';
 
 /** What went through a pass: names of sources that were encoded, and of targets. */
 export interface Ran {
@@ -19,6 +25,7 @@ export class ImitatedSource {
   constructor(
     readonly name: string,
     readonly bytes: number,
+    readonly states: boolean,
   ) {}
   dispose(): void {
     this.disposed = true;
@@ -26,7 +33,7 @@ export class ImitatedSource {
 }
 
 interface Started {
-  sources: Int32Array[];
+  sources: SourcePlan[];
   targets: TargetPass[];
   resolve: (result: PassResult) => void;
   reject: (error: unknown) => void;
@@ -43,7 +50,7 @@ export class ImitatedPasses implements PassRunner {
   #started: Started | undefined;
   #cancelled = false;
 
-  start(sources: Int32Array[], targets: TargetPass[]) {
+  start(sources: SourcePlan[], targets: TargetPass[]) {
     if (this.#started) throw new Error('two passes at once');
     const promise = new Promise<PassResult>((resolve, reject) => {
       this.#started = { sources, targets, resolve, reject };
@@ -69,10 +76,10 @@ export class ImitatedPasses implements PassRunner {
     if (!this.#started) return undefined;
     const { sources, targets, resolve, reject } = this.#started;
     this.#started = undefined;
-    const rows = [...sources, ...targets.map(({ plan }) => plan.target)].reduce(
-      (sum, { length }) => sum + length,
-      0,
-    );
+    const rows = [
+      ...sources.map(({ ids }) => ids),
+      ...targets.map(({ plan }) => plan.target),
+    ].reduce((sum, { length }) => sum + length, 0);
     if (this.#cancelled || rows > this.mostRows) {
       const code = this.#cancelled ? 'ERR_CANCELLED' : 'ERR_OUT_OF_MEMORY';
       this.#cancelled = false;
@@ -81,14 +88,14 @@ export class ImitatedPasses implements PassRunner {
       return { sources: [], targets: [], rows: 0 };
     }
     const ran: Ran = {
-      sources: sources.map(nameOf),
+      sources: sources.map(({ ids }) => nameOf(ids)),
       targets: targets.map(({ plan }) => String((plan.target as unknown as Named).name)),
       rows,
     };
     this.ran.push(ran);
     resolve({
       passes: 1,
-      sources: sources.map((ids) => this.#encode(ids)),
+      sources: sources.map((source) => this.#encode(source)),
       passed: targets.map(({ passed }) => passed + 1),
       done: targets.map(({ plan, passed }) => passed + 1 === plan.iterations),
       views: targets.map(({ watched }) =>
@@ -110,11 +117,11 @@ export class ImitatedPasses implements PassRunner {
     return this.sources.reduce((sum, { disposed, bytes }) => sum + (disposed ? 0 : bytes), 0);
   }
 
-  #encode(ids: Int32Array): ImitatedSource | Error {
+  #encode({ ids, states }: SourcePlan): ImitatedSource | Error {
     if (this.bytes + ids.length > this.memory) {
       return new MaskPredictError('ERR_OUT_OF_MEMORY', `no room for ${nameOf(ids)}`);
     }
-    this.sources.push(new ImitatedSource(nameOf(ids), ids.length));
+    this.sources.push(new ImitatedSource(nameOf(ids), ids.length, states));
     return this.sources.at(-1)!;
   }
 }
@@ -137,7 +144,7 @@ async function settled(): Promise<void> {
 /** A sequence of `rows` source ids and targets of given lengths, all with T passes; its result is its name. */
 export function sequence(
   name: string,
-  { rows = 10, targets = [10], iterations = 2 } = {},
+  { rows = 10, targets = [10], iterations = 2, states = true } = {},
 ): Sequence<string> & { encoded: Source[]; outcomes: TargetOutcome[] } {
   let number = names.indexOf(name);
   if (number < 0) number = names.push(name) - 1;
@@ -145,6 +152,7 @@ export function sequence(
   ids[1] = number;
   return {
     ids,
+    states,
     encoded: [],
     outcomes: [],
     targets(source) {

@@ -332,6 +332,27 @@ t.test('sources that are kept', async (t) => {
   t.equal(passes.bytes, 0, 'closing frees them');
 });
 
+t.test('sources that are kept without states', async (t) => {
+  const { passes, run, cache } = made({}, 100);
+  const ran = async (name: string, states: boolean) =>
+    Promise.all([run(name, { states }), passes.passes()]);
+  const encoded = () => passes.sources.map(({ name, states }) => `${name} ${states}`);
+  await ran('a', false);
+  await ran('a', false);
+  t.same(encoded(), ['a false'], 'one serves who needs none');
+  await ran('a', true);
+  t.same(encoded(), ['a false', 'a true'], 'not who does');
+  await ran('a', false);
+  await ran('a', true);
+  t.equal(passes.sources.length, 2, 'one with states serves both');
+  t.match(cache.statistics, { hits: 3, misses: 2, kept: 20 });
+
+  const both = [run('b', { states: true }), run('b', { states: false })];
+  await passes.passes();
+  await Promise.all(both);
+  t.same(encoded().slice(2), ['b true'], 'also while it is on its way');
+});
+
 t.test('aborting one of two calls over a source', async (t) => {
   const { passes, run, scheduler } = made({}, 100);
   const stop = new AbortController();

@@ -58,6 +58,7 @@ t.test('shared passes', { skip: !device && 'no device is named' }, async (t) => 
     () => model.generate(prompts[0]!, { iterations: 6, length: 5 }),
     () => model.generate(prompts[1]!, { iterations: 3, length: 4, sampling: { seed: 3 } }),
     () => model.generate(prompts[2]!, { iterations: 9, length: 6, stop: 'unchanged' }),
+    () => model.generate(prompts[0]!, { iterations: 2 }),
     () => model.choose(prompts[1]!, ['19', '20']),
     () => model.score(prompts[2]!, 'No'),
   ];
@@ -69,7 +70,7 @@ t.test('shared passes', { skip: !device && 'no device is named' }, async (t) => 
   t.same(
     together.map((answer) => results(answer)),
     alone,
-    'sources, drawn, best and weighed rows in one: the same bits',
+    'sources with states and without, drawn, best and weighed rows in one: the same bits',
   );
   t.ok(model.stats().passes - passes < passes / 2, 'in fewer passes');
 });

@@ -20,6 +20,8 @@ export interface Moments {
 /** One source, and the targets over it. */
 export interface Sequence<R> {
   readonly ids: Int32Array;
+  /** Whether `targets` asks the source for its lengths, which need its final states. */
+  readonly states: boolean;
   /** Asked once, when the source is encoded. What it throws, the call is rejected with. */
   targets(source: Source): TargetPlan[];
   /** Asked once, when all targets are done. */

@@ -7,6 +7,12 @@ import type {
 } from '../../native/binding.cjs';
 import { Source, type Target } from '../sequences.js';
 
+/** A source that is to be encoded, with or without its final states. */
+export interface SourcePlan {
+  readonly ids: Int32Array;
+  readonly states: boolean;
+}
+
 /** What a target is to go through, from beginning to end. */
 export interface TargetPlan {
   readonly target: Target;
@@ -48,7 +54,7 @@ export interface PassRunner {
    * Encodes sources and moves targets. With sources or candidates one pass; else passes until the first target is
    * done or at its `until`.
    */
-  start(sources: Int32Array[], targets: TargetPass[]): { promise: Promise<PassResult>; id: number };
+  start(sources: SourcePlan[], targets: TargetPass[]): { promise: Promise<PassResult>; id: number };
   /** The running call ends well after the pass it is in. */
   interrupt(): void;
   /** The call rejects, between two layers. */
@@ -68,7 +74,8 @@ export function nativeRunner(engine: NativeEngine): PassRunner {
           ? targets.map(({ plan }) => value(plan) ?? null)
           : null;
       const { promise, id } = engine.advance(
-        sources,
+        sources.map(({ ids }) => ids),
+        sources.map(({ states }) => states),
         targets.map(({ plan }) => plan.target.native),
         plans,
         each((plan) => plan.seed),

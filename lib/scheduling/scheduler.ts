@@ -128,7 +128,7 @@ export class Scheduler {
       throw error;
     }
     sequences.forEach((sequence, index) => {
-      const job = new Job(call, sequence, index, this.#sources.lease(sequence.ids));
+      const job = new Job(call, sequence, index, this.#sources.lease(sequence));
       call.jobs.add(job);
       call.pending.push(job);
     });
@@ -186,7 +186,7 @@ export class Scheduler {
     this.#running = [...this.#running.filter((target) => !moved.has(target)), ...flight.targets];
     try {
       const { id, promise } = this.#runner.start(
-        [...flight.entries.keys()].map(({ ids }) => ids),
+        [...flight.entries.keys()],
         flight.targets.map(({ job, plan, passed }) => ({
           plan,
           passed,

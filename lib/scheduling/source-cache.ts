@@ -1,13 +1,16 @@
 /**
  * The encoded sources of a model, each with the number of its users: one that nobody uses any more is kept for who
- * asks the same again, as far as the limit goes (least recently used go first), else freed at once.
+ * asks the same again, as far as the limit goes (least recently used go first), else freed at once. One without states
+ * serves only calls that need none; one with states serves all.
  */
-import type { PassResult } from './passes.js';
+import type { PassResult, SourcePlan } from './passes.js';
 
 export type EncodedSource = Exclude<PassResult['sources'][number], Error>;
 
 /** A source in use: not encoded yet, on its way, or encoded. */
-export class SourceEntry {
+export class SourceEntry implements SourcePlan {
+  readonly ids: Int32Array;
+  readonly states: boolean;
   users = 0;
   /** Whether a pass that encodes it is running. */
   encoding = false;
@@ -15,9 +18,12 @@ export class SourceEntry {
 
   /** `key` is undefined where nothing is shared. */
   constructor(
-    readonly ids: Int32Array,
+    { ids, states }: SourcePlan,
     readonly key: string | undefined,
-  ) {}
+  ) {
+    this.ids = ids;
+    this.states = states;
+  }
 }
 
 export class SourceCache {
@@ -49,18 +55,19 @@ export class SourceCache {
     };
   }
 
-  /** The entry for a source's ids, with one more user. */
-  lease(ids: Int32Array): SourceEntry {
+  /** The entry for a source, with one more user. */
+  lease(plan: SourcePlan): SourceEntry {
     if (this.#limit === 0) {
-      const entry = new SourceEntry(ids, undefined);
+      const entry = new SourceEntry(plan, undefined);
       entry.users = 1;
       return entry;
     }
-    const key = Buffer.from(ids.buffer, ids.byteOffset, ids.byteLength).toString('latin1');
+    const stated = keyOf(plan.ids, true);
+    const key = plan.states || this.#shared.has(stated) ? stated : keyOf(plan.ids, false);
     let entry = this.#shared.get(key);
     if (entry) this.#hits++;
     else this.#misses++;
-    entry ??= new SourceEntry(ids, key);
+    entry ??= new SourceEntry(plan, key);
     this.#shared.delete(key);
     this.#shared.set(key, entry);
     if (entry.users++ === 0 && entry.source) this.#idleBytes -= entry.source.bytes;
@@ -117,4 +124,9 @@ export class SourceCache {
     entry.source.dispose();
     entry.source = undefined;
   }
+}
+
+function keyOf(ids: Int32Array, states: boolean): string {
+  const bytes = Buffer.from(ids.buffer, ids.byteOffset, ids.byteLength).toString('latin1');
+  return (states ? 's' : '-') + bytes;
 }

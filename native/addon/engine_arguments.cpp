@@ -73,6 +73,15 @@ std::vector<int32_t> read_source_ids(const Napi::Value& value, const ModelConfig
   return copy(ids);
 }
 
+std::vector<NewSource> read_new_sources(const Napi::CallbackInfo& info, size_t next, const ModelConfig& config) {
+  const Napi::Array list = read_array(info[next], "sources"), states = read_array(info[next + 1], "states");
+  if (states.Length() != list.Length()) invalid("states must have one entry for each source");
+  std::vector<NewSource> sources;
+  for (uint32_t i = 0; i < list.Length(); i++)
+    sources.push_back({read_source_ids(list.Get(i), config, i), read_boolean(states.Get(i), "states of source " + std::to_string(i))});
+  return sources;
+}
+
 StopRule read_stop(const Napi::Value& value) {
   if (value.IsNull() || value.IsUndefined()) return {};
   if (value.IsString() && value.As<Napi::String>().Utf8Value() == "unchanged") return {StopRule::Unchanged, 0};

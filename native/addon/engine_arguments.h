@@ -19,6 +19,12 @@ LoadOptions read_options(const Napi::Value& value);
 std::optional<Sampling> read_sampling(const Napi::Value& value);
 Napi::Array read_array(const Napi::Value& value, const std::string& name);
 std::vector<int32_t> read_source_ids(const Napi::Value& value, const ModelConfig& config, uint32_t index);
+// What the arguments of advance() from the `next`-th on say of its sources: ids, and whether states are wanted.
+struct NewSource {
+  std::vector<int32_t> ids;
+  bool with_states;
+};
+std::vector<NewSource> read_new_sources(const Napi::CallbackInfo& info, size_t next, const ModelConfig& config);
 // null, 'unchanged', or the log-probability all tokens must reach.
 StopRule read_stop(const Napi::Value& value);
 std::vector<std::vector<int32_t>> read_candidates(const Napi::Value& value, const Target& target, uint32_t index,

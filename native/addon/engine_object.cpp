@@ -145,7 +145,11 @@ Napi::Value EngineObject::memory(const Napi::CallbackInfo& info) {
     object.Set("weights", Napi::Number::New(info.Env(), static_cast<double>(s.engine().weights().budget->used())));
     object.Set("working", Napi::Number::New(info.Env(), static_cast<double>(s.engine().budget().used())));
     object.Set("limit", Napi::Number::New(info.Env(), static_cast<double>(s.model.memory_limit)));
-    object.Set("perSourceId", Napi::Number::New(info.Env(), static_cast<double>(s.engine().bytes_per_source_id())));
+    const auto per_id = [&](bool with_states) {
+      return Napi::Number::New(info.Env(), static_cast<double>(s.engine().bytes_per_source_id(with_states)));
+    };
+    object.Set("perSourceId", per_id(true));
+    object.Set("perSourceIdWithoutStates", per_id(false));
     return object;
   });
 }
@@ -183,8 +187,9 @@ Napi::Value EngineObject::encode(const Napi::CallbackInfo& info) {
     const Napi::Array array = read_array(info[0], "sources");
     std::vector<std::vector<int32_t>> ids;
     for (uint32_t i = 0; i < array.Length(); i++) ids.push_back(read_source_ids(array.Get(i), *config_, i));
-    return started(info.Env(), [this, s = state_, ids = std::move(ids)](const std::atomic<bool>& cancelled) -> Executor::Answer {
-      auto sources = s->engine().encode(ids, cancelled);
+    const bool with_states = read_boolean(info[1], "states");
+    return started(info.Env(), [this, s = state_, ids = std::move(ids), with_states](const std::atomic<bool>& cancelled) -> Executor::Answer {
+      auto sources = s->engine().encode(ids, with_states, cancelled);
       return [this, sources = std::move(sources)](Napi::Env env) -> Napi::Value {
         if (closed_) throw Error(ErrorCode::Disposed, "the engine was closed during this call");
         Napi::Array result = Napi::Array::New(env, sources.size());
@@ -283,20 +288,18 @@ Napi::Value EngineObject::log_probs(const Napi::CallbackInfo& info) {
 Napi::Value EngineObject::advance(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     state();
-    const Napi::Array array = read_array(info[0], "sources");
-    std::vector<std::vector<int32_t>> ids;
-    for (uint32_t i = 0; i < array.Length(); i++) ids.push_back(read_source_ids(array.Get(i), *config_, i));
-    const Targets targets = read_targets(info[1]);
-    std::vector<TargetWork> works = read_works(targets, info, 2, *config_);
+    std::vector<NewSource> new_sources = read_new_sources(info, 0, *config_);
+    const Targets targets = read_targets(info[2]);
+    std::vector<TargetWork> works = read_works(targets, info, 3, *config_);
     interrupted_ = std::make_shared<std::atomic<bool>>(false);
-    return started(info.Env(), [this, s = state_, ids = std::move(ids), works = std::move(works), interrupted = interrupted_](
+    return started(info.Env(), [this, s = state_, new_sources = std::move(new_sources), works = std::move(works), interrupted = interrupted_](
                                    const std::atomic<bool>& cancelled) mutable -> Executor::Answer {
       // A source there is no room for does not hold up the others.
       Sources made;
       std::vector<std::pair<std::shared_ptr<Source>, std::string>> outcomes;
-      for (const std::vector<int32_t>& source_ids : ids) {
+      for (const NewSource& source : new_sources) {
         try {
-          made.push_back(s->engine().new_source(source_ids));
+          made.push_back(s->engine().new_source(source.ids, source.with_states));
           outcomes.emplace_back(made.back(), "");
         } catch (const Error& error) {
           if (error.code != ErrorCode::OutOfMemory) throw;

@@ -53,6 +53,16 @@ void finish(Target& target, const ModelConfig& config) {
   target.maskable_count = target.masked_count;
 }
 
+const Source& with_states(const Source& source) {
+  if (!source.has_states()) invalid("this source was encoded without states; encode it with states: true");
+  return source;
+}
+
+// Empty if the model has no length predictor.
+const std::vector<float>& lengths_of(const Source& source, const ModelConfig& config) {
+  return config.lengths == 0 ? source.length_logits : with_states(source).length_logits;
+}
+
 }  // namespace
 
 Napi::Function SourceObject::define(Napi::Env env) {
@@ -96,7 +106,7 @@ Napi::Value SourceObject::bytes(const Napi::CallbackInfo& info) { return Napi::N
 
 Napi::Value SourceObject::length_logits(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    const std::vector<float>& logits = source(info.Env()).length_logits;
+    const std::vector<float>& logits = lengths_of(source(info.Env()), *handle_->config);
     if (logits.empty()) return info.Env().Null();
     return new_floats(info.Env(), logits.data(), logits.size());
   });
@@ -104,14 +114,14 @@ Napi::Value SourceObject::length_logits(const Napi::CallbackInfo& info) {
 
 Napi::Value SourceObject::states(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    const Buffer& states = source(info.Env()).states;
+    const Buffer& states = with_states(source(info.Env())).states;
     return new_floats(info.Env(), states.as<float>(), states.bytes() / sizeof(float));
   });
 }
 
 Napi::Value SourceObject::predict_lengths(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    const std::vector<float>& logits = source(info.Env()).length_logits;
+    const std::vector<float>& logits = lengths_of(source(info.Env()), *handle_->config);
     if (logits.empty())
       throw Error(ErrorCode::InvalidArgument, "this model has no length predictor (tensor embed_length.weight); give the length");
     check_numbers(logits, "length logits");

@@ -162,8 +162,10 @@ bool Engine::look(TargetBatch& batch, const std::vector<TargetWork*>& works) {
   return any;
 }
 
-// What is kept of sources beside their keys and values, from their final states, which lie behind `first` other rows.
-void Engine::finish_sources(const Sources& sources, int64_t first) {
+// What is kept of sources with states beside keys and values, from these states, which lie behind `first` other rows.
+void Engine::finish_sources(Sources sources, int64_t first) {
+  sources.erase(std::remove_if(sources.begin(), sources.end(), [](const auto& source) { return !source->has_states(); }),
+                sources.end());
   const ModelConfig& c = config();
   const float* const states = workspace_.states + first * c.hidden;
   std::vector<int32_t> offsets = {0};
@@ -221,11 +223,11 @@ void Engine::weigh(const TargetBatch::Iteration& iteration, const Head& head, co
   }
 }
 
-Sources Engine::encode(const std::vector<std::vector<int32_t>>& ids, const std::atomic<bool>& cancelled) {
+Sources Engine::encode(const std::vector<std::vector<int32_t>>& ids, bool with_states, const std::atomic<bool>& cancelled) {
   Sources sources;
   std::vector<int64_t> lengths;
   for (const std::vector<int32_t>& source_ids : ids) {
-    sources.push_back(new_source(source_ids));
+    sources.push_back(new_source(source_ids, with_states));
     lengths.push_back(sources.back()->length());
   }
   in_passes(sources, lengths, [&](const Sources& part) { advance(part, {}, {cancelled}); });

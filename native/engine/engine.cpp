@@ -44,7 +44,7 @@ Engine::Engine(std::shared_ptr<const Weights> weights, const Context& context, s
   });
 }
 
-std::shared_ptr<Source> Engine::new_source(const std::vector<int32_t>& ids) {
+std::shared_ptr<Source> Engine::new_source(const std::vector<int32_t>& ids, bool with_states) {
   const ModelConfig& c = config();
   const auto put_aside = [spares = std::weak_ptr(spares_)](Source* source) {
     if (const auto there = spares.lock(); there && source->keys_values) there->put(std::move(source->keys_values));
@@ -58,7 +58,7 @@ std::shared_ptr<Source> Engine::new_source(const std::vector<int32_t>& ids) {
   if (spares_) source->keys_values = spares_->take(bytes);
   if (!source->keys_values)
     source->keys_values = Buffer(bytes, budget_, "a source's cache", *context_.operations->memory);
-  source->states = Buffer(static_cast<uint64_t>(values) * sizeof(float), budget_, "a source's states");
+  if (with_states) source->states = Buffer(static_cast<uint64_t>(values) * sizeof(float), budget_, "a source's states");
   return source;
 }
 
@@ -132,7 +132,7 @@ void Engine::draw(const TargetBatch& batch, const TargetBatch::Iteration& iterat
 }
 
 Engine::Head Engine::run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration) {
-  run_stack(context_, *weights_, iteration.pass, !batch.sources().empty(), workspace_);
+  run_stack(context_, *weights_, iteration.pass, batch.wants_states(), workspace_);
   const int64_t rows = iteration.masked_room;
   if (rows == 0) return {};
   transform_states(rows);

@@ -37,21 +37,23 @@ class Engine {
   // What caches and working memory take of their share of the limit. May be asked from any thread.
   const MemoryBudget& budget() const { return *budget_; }
   uint64_t number() const { return number_; }
-  // What an encoded source keeps for each of its ids: keys and values of every layer, and its final state.
-  int64_t bytes_per_source_id() const {
-    return config().hidden * (2 * config().layers * bytes_of(context_.activations) + static_cast<int64_t>(sizeof(float)));
+  // What an encoded source keeps for each of its ids: keys and values of every layer, and, if wanted, its final state.
+  int64_t bytes_per_source_id(bool with_states) const {
+    return config().hidden * (2 * config().layers * bytes_of(context_.activations) +
+                              (with_states ? static_cast<int64_t>(sizeof(float)) : 0));
   }
 
-  // Room for a source: 2 ... max_ids() ids, each a real one, checked by the caller. Error(OutOfMemory). Its cache is put
-  // aside, where that is a GPU's, when it goes.
-  std::shared_ptr<Source> new_source(const std::vector<int32_t>& ids);
+  // Room for a source: 2 ... max_ids() ids, each a real one, checked by the caller. Without states the last layer makes
+  // nothing but its keys and values, and lengths cannot be predicted. Error(OutOfMemory). Its cache is put aside, where
+  // that is a GPU's, when it goes.
+  std::shared_ptr<Source> new_source(const std::vector<int32_t>& ids, bool with_states);
 
   // What everything below is made of: passes that encode new sources beside running targets, so that weights are read
   // once for all. One pass if there are sources or candidates, which one is enough for; else passes until the first
   // target is done or has passed its `until`, or until interrupted. Returns their number.
   int64_t advance(const Sources& sources, const std::vector<TargetWork*>& works, const Signals& signals);
 
-  Sources encode(const std::vector<std::vector<int32_t>>& ids, const std::atomic<bool>& cancelled);
+  Sources encode(const std::vector<std::vector<int32_t>>& ids, bool with_states, const std::atomic<bool>& cancelled);
 
   // Fills every masked position with its best allowed token, or a drawn one.
   void predict(const Targets& targets, const std::optional<Sampling>& sampling, const std::atomic<bool>& cancelled);
@@ -101,7 +103,7 @@ class Engine {
   int64_t masked_room(const TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead) const;
   TargetBatch::Iteration plan(TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead, bool looking);
   bool look(TargetBatch& batch, const std::vector<TargetWork*>& works);
-  void finish_sources(const Sources& sources, int64_t first);
+  void finish_sources(Sources sources, int64_t first);
   void weigh(const TargetBatch::Iteration& iteration, const Head& head, const std::vector<TargetWork*>& works);
   // Advances each until it is done. Error(ModelFormat) where logits are not numbers.
   void run_to_end(std::vector<TargetWork>& works, const std::atomic<bool>& cancelled);

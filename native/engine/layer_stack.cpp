@@ -117,6 +117,10 @@ void run_stack(const Context& context, const Weights& weights, const StackPass& 
     if (context.is_cancelled()) throw Cancelled();
     const LayerWeights& layer = layers[i];
     const NormWeights& next = i + 1 < layers.size() ? layers[i + 1].attention_norm : weights.outer_norm;
+    if (i + 1 == layers.size() && pass.wants_none()) {
+      stack.project_keys_values(layer.key_value, static_cast<int64_t>(i));
+      break;
+    }
     stack.attend(layer, static_cast<int64_t>(i));
     stack.end_block(layer.attention_output, pre ? layer.feed_forward_norm : layer.attention_norm, workspace.attention);
     stack.linear(layer.feed_forward_in, workspace.normed, workspace.feed_forward, true);

@@ -28,6 +28,8 @@ struct StackPass {
   int64_t wanted_rows = 0;
   const AttentionSequence* last_sequences = nullptr;
   int64_t last_most_queries = 0;
+  // Then the stack ends with the last layer's keys and values.
+  bool wants_none() const { return wanted != nullptr && wanted_rows == 0; }
   // Where to keep rows' keys and values of every layer: the caches of sources.
   struct Keep {
     int64_t first_row, rows;

@@ -15,10 +15,11 @@ struct Source {
   uint64_t engine = 0;                // number of the engine whose it is
   std::vector<int32_t> ids;           // <s> ... </s>
   Buffer keys_values;                 // [layers][length][2 * hidden], what targets attend to
-  Buffer states;                      // [length][hidden], after the last norm
-  std::vector<float> length_logits;   // [lengths]; empty without a length predictor
+  Buffer states;                      // [length][hidden], after the last norm; empty if they were not wanted
+  std::vector<float> length_logits;   // [lengths]; empty without a length predictor or without states
 
   int64_t length() const { return static_cast<int64_t>(ids.size()); }
+  bool has_states() const { return static_cast<bool>(states); }
 };
 using Sources = std::vector<std::shared_ptr<Source>>;
 

@@ -69,16 +69,19 @@ TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Use use, Sources s
     sequences_.push_back({row, length, row, length, nullptr, 0});
     tokens.insert(tokens.end(), source->ids.begin(), source->ids.end());
     append_positions(positions, length);
-    for (int64_t i = 0; i < length; i++) masked.push_back(static_cast<int32_t>(row + i));  // wanted in the last layer too
     source_rows_ += length;
     most_queries_ = std::max(most_queries_, length);
     most_keys_ = std::max(most_keys_, length);
+    if (!source->has_states()) continue;
+    for (int64_t i = 0; i < length; i++) masked.push_back(static_cast<int32_t>(row + i));  // wanted in the last layer too
+    wanted_source_rows_ += length;
   }
   tokens_ = arena.put(tokens);
   positions_ = arena.put(positions);
   scores_ = arena.put(scores);
   maskable_ = arena.put(maskable);
-  masked.resize(static_cast<size_t>(row_room_ + source_rows_));  // room for any later set of masks; behind them any row
+  // Room for any later set of masks; behind them any row.
+  masked.resize(static_cast<size_t>(row_room_ + wanted_source_rows_));
   masked_rows_ = arena.put(masked);
   device_offsets_ = put_offsets(offsets_);
   device_sequences_ = arena.put(sequences_);
@@ -107,19 +110,23 @@ StackPass TargetBatch::pass() const {
 
 StackPass TargetBatch::pass_of_masked(int64_t masked_room) const {
   StackPass pass = this->pass();
-  if (targets_.empty()) return pass;
+  if (targets_.empty() && wanted_source_rows_ == source_rows_) return pass;
   std::vector<AttentionSequence> last = sequences_;
   for (size_t i = 0; i < targets_.size(); i++) {
     last[i].first_query = masked_offsets_[i];
     last[i].queries = masked_offsets_[i + 1] - masked_offsets_[i];
   }
   pass.last_most_queries = std::min(most_rows_, masked_room);
-  for (size_t i = targets_.size(); i < targets_.size() + sources_.size(); i++) {
-    last[i].first_query += masked_count() - rows_;
-    pass.last_most_queries = std::max(pass.last_most_queries, last[i].queries);
+  int64_t next = masked_count();
+  for (size_t i = 0; i < sources_.size(); i++) {
+    AttentionSequence& source = last[targets_.size() + i];
+    source.first_query = next;
+    if (!sources_[i]->has_states()) source.queries = 0;
+    next += source.queries;
+    pass.last_most_queries = std::max(pass.last_most_queries, source.queries);
   }
   pass.wanted = masked_rows_;
-  pass.wanted_rows = masked_room + source_rows_;
+  pass.wanted_rows = masked_room + wanted_source_rows_;
   pass.last_sequences = arena_.put(last);
   return pass;
 }

@@ -28,14 +28,15 @@ class TargetBatch {
 
   Use use() const { return use_; }
   int64_t rows() const { return rows_; }  // of the targets
-  const Sources& sources() const { return sources_; }
+  // Whether a source's final states are wanted.
+  bool wants_states() const { return wanted_source_rows_ > 0; }
   // Positions that are masked now, of all targets.
   int64_t masked_count() const { return masked_offsets_.back(); }
   // Positions that were masked at the start, of all targets.
   int64_t maskable_count() const { return maskable_count_; }
 
   // What run_stack needs, for all rows; for the last layer with only the masked rows, of which at most `masked_room`
-  // (at least masked_count()) are computed, and behind them the sources'.
+  // (at least masked_count()) are computed, and behind them those of sources with states.
   StackPass pass() const;
   StackPass pass_of_masked(int64_t masked_room) const;
 
@@ -102,6 +103,7 @@ class TargetBatch {
   int64_t rows_ = 0;
   int64_t row_room_ = 0;                 // at least rows_
   int64_t source_rows_ = 0;
+  int64_t wanted_source_rows_ = 0;       // of them, those of sources with states
   int64_t maskable_count_ = 0;
   int64_t target_room_ = 0;              // at least the targets
   std::vector<int32_t> offsets_;         // [targets + 1]

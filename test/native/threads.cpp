@@ -66,7 +66,7 @@ void try_engine(const std::string& directory, unsigned seed, int rounds) {
     options.threads = 1 + static_cast<int>(random() % 3);
     const LoadedModel model = load_model({directory, std::nullopt}, options, [](double) {}, never);
     Engine& engine = *model.engine;
-    const auto source = engine.encode({{0, 7, 12, 9, 2}}, never)[0];
+    const auto source = engine.encode({{0, 7, 12, 9, 2}}, true, never)[0];
     std::vector<int32_t> expected;
     for (int call = 0; call < 6; call++) {
       const ActiveTarget target = masked_target(engine, source, 20);

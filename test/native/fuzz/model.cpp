@@ -50,7 +50,7 @@ size_t join(const std::vector<File>& files, uint8_t* data) {
 
 void use(Engine& engine) {
   const std::atomic<bool> cancelled{false};
-  const auto sources = engine.encode({{0, 3, 2}}, cancelled);
+  const auto sources = engine.encode({{0, 3, 2}}, true, cancelled);
   auto target = std::make_shared<Target>();
   target->tokens = {0, engine.mask_token_id(), 2};
   target->maskable = target->masked = {0, 1, 0};
