@@ -19,15 +19,16 @@ struct Stack {
   float epsilon() const { return static_cast<float>(config().layer_norm_epsilon); }
   int64_t activation_bytes() const { return bytes_of(context.activations); }
 
-  void linear(const LinearWeights& w, const void* input, void* output, bool gelu = false) const {
+  // `next` is what multiplies after `w`.
+  void linear(const LinearWeights& w, const void* input, void* output, const LinearWeights& next, bool gelu = false) const {
     context.operations->linear(context, {input, rows, &w.matrix, w.bias_values(), gelu, nullptr, output,
-                                         context.activations});
+                                         context.activations, &next.matrix});
   }
   // Adds the product to the residual stream and takes the norm that follows.
-  void end_block(const LinearWeights& w, const NormWeights& norm, const void* input) const {
+  void end_block(const LinearWeights& w, const NormWeights& norm, const void* input, const LinearWeights& next) const {
     context.operations->linear_norm(context, {input, rows, &w.matrix, w.bias_values(), config().norm,
                                               norm.gain.as<float>(), norm.shift.as<float>(), epsilon(),
-                                              workspace.states, workspace.normed});
+                                              workspace.states, workspace.normed, &next.matrix});
   }
   void norm_states(const NormWeights& w, float* output, void* normed) const {
     context.operations->layer_norm(context, {workspace.states, rows, config().hidden, w.gain.as<float>(),
@@ -36,12 +37,12 @@ struct Stack {
 
   // The keys and values of this layer's rows. Those of sources are kept for the targets that will attend to them; a
   // source that is alone in its pass writes them where they stay.
-  void* project_keys_values(const LinearWeights& w, int64_t layer) const {
+  void* project_keys_values(const LayerWeights& weights, int64_t layer) const {
     const int64_t row_bytes = 2 * config().hidden * activation_bytes();
     const auto kept = [&](const StackPass::Keep& keep) { return keep.keys_values + layer * keep.rows * row_bytes; };
     const bool alone = pass.keep.size() == 1 && pass.keep.front().rows == rows;
     void* const keys_values = alone ? kept(pass.keep.front()) : workspace.keys_values;
-    linear(w, workspace.normed, keys_values);
+    linear(weights.key_value, workspace.normed, keys_values, weights.query);
     for (const StackPass::Keep& keep : pass.keep)
       if (!alone)
         context.operations->copy(context, kept(keep), static_cast<char*>(keys_values) + keep.first_row * row_bytes,
@@ -63,10 +64,10 @@ struct Stack {
 
   // Eq. (7): this layer's rows attend to what they themselves and their source were on entering the layer.
   void attend(const LayerWeights& layer, int64_t index) {
-    void* const keys_values = project_keys_values(layer.key_value, index);
+    void* const keys_values = project_keys_values(layer, index);
     const bool last = pass.wanted != nullptr && index + 1 == config().layers;
     if (last) keep_wanted_rows();
-    linear(layer.query, workspace.normed, workspace.query);
+    linear(layer.query, workspace.normed, workspace.query, layer.attention_output);
     context.operations->mixed_attention(
         context, {workspace.query, keys_values, last ? pass.last_sequences : pass.sequences,
                   pass.sequence_count, index, last ? pass.last_most_queries : pass.most_queries, pass.most_keys,
@@ -116,15 +117,18 @@ void run_stack(const Context& context, const Weights& weights, const StackPass& 
   for (size_t i = 0; i < layers.size(); i++) {
     if (context.is_cancelled()) throw Cancelled();
     const LayerWeights& layer = layers[i];
-    const NormWeights& next = i + 1 < layers.size() ? layers[i + 1].attention_norm : weights.outer_norm;
-    if (i + 1 == layers.size() && pass.wants_none()) {
-      stack.project_keys_values(layer.key_value, static_cast<int64_t>(i));
+    const bool last = i + 1 == layers.size();
+    const NormWeights& next_norm = last ? weights.outer_norm : layers[i + 1].attention_norm;
+    const LinearWeights& next = last ? weights.head_dense : layers[i + 1].key_value;
+    if (last && pass.wants_none()) {
+      stack.project_keys_values(layer, static_cast<int64_t>(i));
       break;
     }
     stack.attend(layer, static_cast<int64_t>(i));
-    stack.end_block(layer.attention_output, pre ? layer.feed_forward_norm : layer.attention_norm, workspace.attention);
-    stack.linear(layer.feed_forward_in, workspace.normed, workspace.feed_forward, true);
-    stack.end_block(layer.feed_forward_out, pre ? next : layer.feed_forward_norm, workspace.feed_forward);
+    stack.end_block(layer.attention_output, pre ? layer.feed_forward_norm : layer.attention_norm, workspace.attention,
+                    layer.feed_forward_in);
+    stack.linear(layer.feed_forward_in, workspace.normed, workspace.feed_forward, layer.feed_forward_out, true);
+    stack.end_block(layer.feed_forward_out, pre ? next_norm : layer.feed_forward_norm, workspace.feed_forward, next);
   }
   if (pre && float_states) stack.norm_states(weights.outer_norm, workspace.states, nullptr);
   if (context.is_cancelled()) throw Cancelled();  // the last layer may have stopped early

@@ -20,6 +20,8 @@ struct LinearArguments {
   const float* residual = nullptr;  // [rows, weight.outputs], or none; may be the output
   void* output;                  // [rows, weight.outputs]
   ValueType output_type = ValueType::F32;  // or the context's activations
+  // The weight of the product that comes next, if that is known: on the CPU its first bytes are fetched as this one ends.
+  const PackedMatrix* next_weight = nullptr;
 };
 
 enum class NormPlacement { Pre, Post };  // LayerNorm before (XL, XXL) or after (base, large) each block
@@ -37,6 +39,7 @@ struct LinearNormArguments {
   float epsilon;
   float* states;                 // [rows, weight.outputs], the residual stream
   void* normed;                  // [rows, weight.outputs]; may be `states` where both are float32 and Post
+  const PackedMatrix* next_weight = nullptr;  // as above
 };
 
 namespace cpu {

@@ -1,5 +1,6 @@
 // Each thread takes groups of 48 outputs; of one group a block of the inner dimension small enough to stay in the
-// second-level cache meets all rows before the next block is read, and the next block is fetched meanwhile.
+// second-level cache meets all rows before the next block is read, and the next block is fetched meanwhile; at the end of a
+// thread's share that is the one with which its share of the next product begins.
 #include <algorithm>
 
 #include "cpu/grain.h"
@@ -26,6 +27,12 @@ void linear(const Context& context, const LinearArguments& a) {
   context.pool->reserve_scratch(row_chunk * group_columns * sizeof(float));
   const int64_t work = std::min(a.rows, row_chunk) * w.inputs * group_columns / (w.type == WeightType::I8 ? 4 : 1);
 
+  const int threads = context.pool->size();
+  const auto fetch = [](const PackedMatrix& weight, int64_t group, MultiplyTask& task) {
+    const int64_t inner = weight.type == WeightType::I8 ? weight.inputs : std::min(inner_block, weight.inputs);
+    task.prefetch = weight.at(group, 0);
+    task.prefetch_bytes = inner * weight.columns(group) * bytes_of(weight.type);
+  };
   const auto body = [&](int64_t begin, int64_t end, int thread) {
     float* scratch = context.pool->scratch<float>(thread);
     for (int64_t item = begin; item < end && !context.is_cancelled(); item++) {
@@ -45,10 +52,10 @@ void linear(const Context& context, const LinearArguments& a) {
           task.prefetch_bytes = std::min(block, w.inputs - k - inner) * task.columns * bytes_of(w.type);
         } else {
           task.epilogue = &epilogue;
-          if (last_chunk && group + 1 < w.groups()) {
-            task.prefetch = w.at(group + 1, 0);
-            task.prefetch_bytes = std::min(block, w.inputs) * w.columns(group + 1) * bytes_of(w.type);
-          }
+          if (a.next_weight != nullptr && item + 1 == items * (thread + 1) / threads)
+            fetch(*a.next_weight, a.next_weight->groups() * thread / threads, task);
+          else if (last_chunk && group + 1 < w.groups())
+            fetch(w, group + 1, task);
         }
         context.kernels->multiply(task);
       }
@@ -58,7 +65,7 @@ void linear(const Context& context, const LinearArguments& a) {
 }
 
 void linear_norm(const Context& context, const LinearNormArguments& a) {
-  linear(context, {a.input, a.rows, a.weight, a.bias, false, a.states, a.states, ValueType::F32});
+  linear(context, {a.input, a.rows, a.weight, a.bias, false, a.states, a.states, ValueType::F32, a.next_weight});
   const bool post = a.placement == NormPlacement::Post;
   layer_norm(context, {a.states, a.rows, a.weight->outputs, a.gain, a.shift, a.epsilon, post ? a.states : nullptr,
                        a.normed});
