@@ -56,7 +56,7 @@ async function open(name) {
   const scheduler = new Scheduler(
     nativeRunner(nativeOf(engine)),
     new SourceCache(0),
-    readSchedulingOptions({ rowBudget })(engine.device),
+    readSchedulingOptions({ rowBudget })(engine),
   );
   const queued = { priority: 0, deadline: undefined, signal: undefined };
   const ask = (i) => {

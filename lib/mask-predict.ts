@@ -116,7 +116,7 @@ export class MaskPredict {
       );
     }
     const runner = nativeRunner(nativeOf(engine));
-    const scheduler = new Scheduler(runner, new SourceCache(kept), sharing(engine.device));
+    const scheduler = new Scheduler(runner, new SourceCache(kept), sharing(engine));
     return new MaskPredict(engine, tokenizer, scheduler);
   }
 

@@ -9,10 +9,13 @@ import { Scheduler, type ScheduledOptions } from '../lib/scheduling/scheduler.js
 import { SourceCache } from '../lib/scheduling/source-cache.js';
 import { ImitatedPasses, sequence } from './imitated-passes.js';
 
+/** An engine with the layers of XLM-R base. */
+const base = { device: 'cpu', config: { layers: 12, hidden: 768, feedForward: 3072 } };
+
 function made(options: SchedulingOptions = {}, kept = 0) {
   const passes = new ImitatedPasses();
   const cache = new SourceCache(kept);
-  const scheduler = new Scheduler(passes, cache, readSchedulingOptions(options)('cpu'));
+  const scheduler = new Scheduler(passes, cache, readSchedulingOptions(options)(base));
   const ended: string[] = [];
   /** Runs one sequence, keeping the order in which calls end; never rejects. */
   const run = (name: string, shape: object = {}, call: Partial<ScheduledOptions> = {}) =>
@@ -29,6 +32,18 @@ function made(options: SchedulingOptions = {}, kept = 0) {
       );
   return { passes, scheduler, run, ended, cache };
 }
+
+t.test('the row budget by default', async (t) => {
+  const rows = (device: string, layers: number, hidden: number) =>
+    readSchedulingOptions()({ device, config: { layers, hidden, feedForward: 4 * hidden } })
+      .rowBudget;
+  t.equal(readSchedulingOptions()(base).rowBudget, 128);
+  t.equal(rows('cpu', 24, 1024), 128, 'larger layers: no fewer');
+  t.equal(rows('cpu', 6, 768), 256, 'half of the layers: twice as many');
+  t.equal(rows('cpu', 4, 128), 512, 'tiny ones: not ever more');
+  t.equal(rows('cuda', 48, 2560), 512, 'a GPU');
+  t.equal(readSchedulingOptions({ rowBudget: 7 })(base).rowBudget, 7, 'as asked');
+});
 
 t.test('calls made together begin together; one that arrives joins the next pass', async (t) => {
   const { passes, run, ended } = made();

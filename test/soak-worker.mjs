@@ -16,7 +16,7 @@ async function work() {
   const plan = readGenerateOptions('generate()', { iterations: 2 }, 30);
   for (;;) {
     const engine = await Engine.load(embeddedModel);
-    const scheduling = readSchedulingOptions()(engine.device);
+    const scheduling = readSchedulingOptions()(engine);
     const scheduler = new Scheduler(nativeRunner(nativeOf(engine)), new SourceCache(0), scheduling);
     for (let call = 0; call < 5; call++) {
       await scheduler.run([new Writing(ids, plan)], { priority: 0 });

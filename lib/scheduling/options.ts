@@ -4,9 +4,10 @@ import { checkOptions, integerOption } from '../options.js';
 export interface SchedulingOptions {
   /**
    * Rows of one pass, a row being an id of a source that is encoded or of a target that is written: 1 …
-   * 1 048 576, default 128 on a CPU, 512 on a GPU. Every call at work waits for the whole pass, so fewer rows mean
-   * shorter passes; more rows read the weights less often, which pays until arithmetic is what a pass takes (soon on
-   * a CPU, late on a GPU). A single sequence that is longer goes through alone.
+   * 1 048 576. Default: 512 on a GPU; on a CPU 128 for layers as large as XLM-R base's and larger, more for smaller
+   * ones, up to 512. Every call at work waits for the whole pass, so fewer rows mean shorter passes; more rows read the
+   * weights less often, which pays until arithmetic is what a pass takes (soon on a CPU, late on a GPU). A single
+   * sequence that is longer goes through alone.
    */
   rowBudget?: number;
   /**
@@ -43,9 +44,26 @@ const day = 86_400_000;
 
 export const queueOptions = ['priority', 'deadline'];
 
+/** Weights of XLM-R base's layers, of which 128 rows are a good pass on a CPU. */
+const baseWeights = 12 * 12 * 768 ** 2;
+
+function defaultRowBudget(device: string, { layers, hidden, feedForward }: LayerSizes): number {
+  const [least, many] = [128, 512];
+  if (device !== 'cpu') return many;
+  const weights = layers * (4 * hidden ** 2 + 2 * hidden * feedForward);
+  return Math.round(Math.min(Math.max((least * baseWeights) / weights, least), many));
+}
+
+interface LayerSizes {
+  layers: number;
+  hidden: number;
+  feedForward: number;
+}
+
+/** The options for an engine, or the error that names the wrong one. */
 export function readSchedulingOptions(
   options: SchedulingOptions = {},
-): (device: string) => Required<SchedulingOptions> {
+): (engine: { device: string; config: LayerSizes }) => Required<SchedulingOptions> {
   checkOptions('scheduling', options, ['rowBudget', 'queueLimit', 'patience', 'expectedWait']);
   const rowBudget = integerOption('scheduling.rowBudget', options.rowBudget, 0, 1, most);
   const read = {
@@ -53,7 +71,10 @@ export function readSchedulingOptions(
     patience: integerOption('scheduling.patience', options.patience, 8, 0, most),
     expectedWait: integerOption('scheduling.expectedWait', options.expectedWait, 1000, 1, day),
   };
-  return (device) => ({ ...read, rowBudget: rowBudget || (device === 'cpu' ? 128 : 512) });
+  return ({ device, config }) => ({
+    ...read,
+    rowBudget: rowBudget || defaultRowBudget(device, config),
+  });
 }
 
 export function readQueueOptions(options: QueueOptions): {
