@@ -33,7 +33,7 @@ export function floorsOf({ shape, precision, source, limits }) {
     maskPredict:
       (iterations) =>
       ({ length, batch }) => {
-        let sum = pass([[batch * source, layers * layer]]);
+        let sum = pass([[batch * source, (layers - 1) * layer + keysValues]]);
         for (let t = 1; t <= iterations; t++) {
           const masked = Math.floor((length * (iterations - t + 1)) / iterations);
           if (masked === 0) break;
