@@ -85,8 +85,11 @@ function rename(random: Random, name: string): string {
 }
 
 function changeEntry(random: Random, description: Fields): void {
-  const shape = [...((description.shape as unknown[] | undefined) ?? [])];
-  const offsets = [...((description.data_offsets as unknown[] | undefined) ?? [])];
+  // Neither needs to be a list any more: an earlier change may have made anything of it.
+  const shape: unknown[] = Array.isArray(description.shape) ? [...description.shape] : [];
+  const offsets: unknown[] = Array.isArray(description.data_offsets)
+    ? [...description.data_offsets]
+    : [];
   const at = random.integer(0, Math.max(shape.length - 1, 0));
   const shift = random.choice([-4, -2, -1, 1, 2, 4, 64, 512]);
   random.choice<() => void>([
