@@ -198,8 +198,8 @@ export class Engine {
 
   /**
    * Bytes in use by the weights, by caches and working memory, allowed in all, and what an id of a source takes, with
-   * and without its final states. On a GPU up to 1 GiB of the caches of disposed sources counts as working memory: it is kept for the next ones, until it
-   * is needed.
+   * and without its final states. On a GPU up to 1 GiB of the caches of disposed sources counts as working memory: it is
+   * kept for the next ones, until it is needed.
    */
   memory(): {
     weights: number;

@@ -148,9 +148,10 @@ declare class NativeEngine {
   ): Call<Float32Array<ArrayBuffer>[][]>;
   /**
    * Sources and targets that go through one pass together; targets alone go on until the first has to leave. `states`
-   * says of each source whether final states and lengths will be asked for. `plans` has four numbers for each target: T, passes done, the pass to stop after at the latest, and 1 if it is to be
-   * viewed. `seeds` of those that are sampled. `candidates` of those that are weighed, not written: one pass, and the
-   * log-probabilities of these. What only others have is null, as is a list of nothing but that.
+   * says of each source whether final states and lengths will be asked for. `plans` has four numbers for each target:
+   * T, passes done, the pass to stop after at the latest, and 1 if it is to be viewed. `seeds` of those that are sampled.
+   * `candidates` of those that are weighed, not written: one pass, and the log-probabilities of these. What only others
+   * have is null, as is a list of nothing but that.
    */
   advance(
     sources: Int32Array[],

@@ -12,6 +12,7 @@
 #include "allocations.h"
 #include "engine/error.h"
 #include "engine/model_loader.h"
+#include "masked_target.h"
 
 using namespace mask_predict;
 using allocations::alive;
@@ -58,21 +59,8 @@ std::shared_ptr<Source> encode(Engine& engine, bool with_states = true) {
   return engine.encode({ids, {0, 7, 2}}, with_states, never)[0];
 }
 
-// All inner positions masked.
 Targets targets_over(const Engine& engine, const std::shared_ptr<Source>& source) {
-  Targets targets;
-  for (const size_t length : {size_t{5}, size_t{8}}) {
-    auto target = std::make_shared<Target>();
-    target->tokens.assign(length, engine.mask_token_id());
-    target->maskable.assign(length, 1);
-    target->tokens.front() = target->maskable.front() = target->maskable.back() = 0;
-    target->tokens.back() = 2;
-    target->masked = target->maskable;
-    target->scores.assign(length, 0);
-    target->maskable_count = target->masked_count = static_cast<int64_t>(length) - 2;
-    targets.push_back({target, source});
-  }
-  return targets;
+  return {masked_target(engine, source, 5), masked_target(engine, source, 8)};
 }
 
 Bits state_of(const Targets& targets) {

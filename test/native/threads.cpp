@@ -11,6 +11,7 @@
 #include "cpu/thread_pool.h"
 #include "engine/error.h"
 #include "engine/model_loader.h"
+#include "masked_target.h"
 
 using namespace mask_predict;
 
@@ -43,18 +44,6 @@ void try_pools(unsigned seed, int rounds) {
       expect(once, "a loop left out a number or took it twice");
     }
   }
-}
-
-ActiveTarget masked_target(const Engine& engine, const std::shared_ptr<Source>& source, size_t length) {
-  auto target = std::make_shared<Target>();
-  target->tokens.assign(length, engine.mask_token_id());
-  target->maskable.assign(length, 1);
-  target->tokens.front() = target->maskable.front() = target->maskable.back() = 0;
-  target->tokens.back() = 2;
-  target->masked = target->maskable;
-  target->scores.assign(length, 0);
-  target->maskable_count = target->masked_count = static_cast<int64_t>(length) - 2;
-  return {target, source};
 }
 
 // Loads, decodes and closes; some of the calls are cancelled by a thread that looks at the target meanwhile.

@@ -9,6 +9,7 @@
 #include "engine/model_loader.h"
 #include "safetensors_mutation.h"
 #include "target.h"
+#include "../masked_target.h"
 
 using namespace mask_predict;
 
@@ -51,14 +52,9 @@ size_t join(const std::vector<File>& files, uint8_t* data) {
 void use(Engine& engine) {
   const std::atomic<bool> cancelled{false};
   const auto sources = engine.encode({{0, 3, 2}}, true, cancelled);
-  auto target = std::make_shared<Target>();
-  target->tokens = {0, engine.mask_token_id(), 2};
-  target->maskable = target->masked = {0, 1, 0};
-  target->scores.assign(3, 0);
-  target->maskable_count = target->masked_count = 1;
-  const Targets targets = {{target, sources[0]}};
+  const Targets targets = {masked_target(engine, sources[0], 3)};
   engine.decode(targets, 2, std::nullopt, {}, cancelled);
-  const int32_t id = target->tokens[1];
+  const int32_t id = targets[0]->tokens[1];
   fuzz::require(id >= 0 && id < engine.mask_token_id());
 }
 
