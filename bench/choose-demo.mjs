@@ -6,7 +6,7 @@
  *
  * Prints the best of each task with their texts pass by pass, then how rare such changes are; with a seed,
  * tokens are drawn (sampling) and change often. Less than a minute on two cores. The instructions of
- * lib/demo.ts come from this list.
+ * lib/cli/demo.ts come from this list.
  */
 import { parseArgs } from 'node:util';
 import { MaskPredict } from '../dist/index.js';

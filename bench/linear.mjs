@@ -5,7 +5,7 @@
 // and quartiles over all calls, the fraction of the machine's arithmetic peak (int8: of dot products of bytes) and of
 // its bandwidth, and the ratio to the bare kernel (above 1: ours is faster). One JSON line per shape with --json.
 import { parseArgs } from 'node:util';
-import { linear, packWeight } from '../dist/kernels.js';
+import { linear, packWeight } from '../dist/token/operations.js';
 import { compiled, describeMachine, measured, spread } from './machine.mjs';
 
 const { values: options } = parseArgs({

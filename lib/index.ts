@@ -1,4 +1,4 @@
-export { MaskPredict, embeddedModel } from './mask-predict.js';
+export { MaskPredict, embeddedModel } from './text/mask-predict.js';
 export type {
   Generation,
   GenerateOptions,
@@ -7,16 +7,16 @@ export type {
   RefinedToken,
   RefinementStep,
   TextOptions,
-} from './mask-predict.js';
+} from './text/mask-predict.js';
 export type { QueueOptions, SchedulingOptions } from './scheduling/options.js';
 export type { LatencyStatistics, ModelStatistics } from './scheduling/statistics.js';
 export type { IterationEvent, RequestEvent } from './scheduling/diagnostics.js';
-export { Engine } from './engine.js';
-export type { EngineConfig } from './engine.js';
-export { quantize } from './quantize.js';
-export type { QuantizeOptions } from './quantize.js';
-export { Source, Target } from './sequences.js';
-export type { Architecture, ArchitectureName } from './architectures.js';
+export { Engine } from './token/engine.js';
+export type { EngineConfig } from './token/engine.js';
+export { quantize } from './token/quantize.js';
+export type { QuantizeOptions } from './token/quantize.js';
+export { Source, Target } from './token/sequences.js';
+export type { Architecture, ArchitectureName } from './token/architectures.js';
 export type {
   CallOptions,
   DecodeOptions,
@@ -31,9 +31,9 @@ export type {
   SaveOptions,
   SourceOptions,
   StopRule,
-} from './engine-options.js';
-export { Tokenizer } from './tokenizer.js';
-export type { EncodeOptions, Encoding } from './tokenizer.js';
+} from './token/engine-options.js';
+export { Tokenizer } from './text/tokenizer.js';
+export type { EncodeOptions, Encoding } from './text/tokenizer.js';
 export { MaskPredictError } from './errors.js';
 export type { ErrorCode } from './errors.js';
-export type { Vocabulary } from './vocabulary.js';
+export type { Vocabulary } from './text/vocabulary.js';

@@ -188,7 +188,7 @@ declare namespace binding {
   export function initialize(errorClass: new (code: never, message: string) => Error): void;
   /** Instruction sets this machine can run, best first. */
   export function instructionSets(): string[];
-  /** The single operations of native/ops, synchronous; arguments are checked by lib/kernels.ts and again natively. */
+  /** The single operations of native/ops, synchronous; arguments are checked by lib/token/operations.ts and again natively. */
   export const kernels: {
     packWeight(
       values: Float32Array | Uint16Array,

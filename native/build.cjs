@@ -26,7 +26,7 @@ function cmake(folder, options) {
   const all = { PORTABLE: !!process.env.MASK_PREDICT_PORTABLE, ...options };
   return run(process.execPath, [
     require.resolve('cmake-js/bin/cmake-js'),
-    'rebuild',
+    flags.has('--clean') ? 'rebuild' : 'compile',
     '--out',
     path.join(root, 'build', folder),
     '--parallel',

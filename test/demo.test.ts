@@ -1,9 +1,9 @@
 /** The demo, and how passes are shown. */
 import { Writable } from 'node:stream';
 import t from 'tap';
-import { demo, parts } from '../lib/demo.js';
-import type { RefinementStep } from '../lib/mask-predict.js';
-import { legend, renderStep, wantsColours } from '../lib/refinement-view.js';
+import { demo, parts } from '../lib/cli/demo.js';
+import type { RefinementStep } from '../lib/text/mask-predict.js';
+import { legend, renderStep, wantsColours } from '../lib/text/refinement-view.js';
 
 /** Runs the demo with these variables, and returns what it wrote. */
 async function shown(environment: NodeJS.ProcessEnv): Promise<string> {

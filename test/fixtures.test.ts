@@ -3,7 +3,7 @@
  * every iteration exactly, and the same bits in any batch, on any number of threads, by loop or by one call.
  */
 import t from 'tap';
-import { Engine } from '../lib/engine.js';
+import { Engine } from '../lib/token/engine.js';
 import { relativeBound } from './reference/bounds.js';
 import { closeness, rootMeanSquare, sameBits } from './reference/closeness.js';
 import {

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
-import { Engine } from '../lib/engine.js';
+import { Engine } from '../lib/token/engine.js';
 import {
   headerText,
   layOut,

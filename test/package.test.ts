@@ -66,8 +66,8 @@ t.test('what is in the tarball', async (t) => {
     'CMakeLists.txt',
     'dist/index.js',
     'dist/index.d.ts',
-    'dist/kernels.js',
-    'dist/kernels.d.ts',
+    'dist/token/operations.js',
+    'dist/token/operations.d.ts',
     'page/index.html',
     'page/style.css',
     'page/script.js',
@@ -161,7 +161,7 @@ t.test('installed', async (t) => {
     node(
       'module.mjs',
       `import { MaskPredict } from 'mask-predict';
-      import * as kernels from 'mask-predict/kernels';
+      import * as kernels from 'mask-predict/operations';
       import manifest from 'mask-predict/package.json' with { type: 'json' };
       process.removeAllListeners('warning'); // JSON modules are experimental in Node 20
       ${answer}`,
@@ -173,7 +173,7 @@ t.test('installed', async (t) => {
     node(
       'common.cjs',
       `const { MaskPredict } = require('mask-predict');
-      const kernels = require('mask-predict/kernels');
+      const kernels = require('mask-predict/operations');
       const manifest = require('mask-predict/package.json');
       (async () => {${answer}})();`,
     ),
@@ -182,7 +182,7 @@ t.test('installed', async (t) => {
   );
   const inner = node(
     'inner.mjs',
-    `const error = await import('mask-predict/dist/engine.js').catch(({ code }) => code);
+    `const error = await import('mask-predict/dist/token/engine.js').catch(({ code }) => code);
     console.log(error);`,
   );
   t.match(inner, { status: 0, stdout: 'ERR_PACKAGE_PATH_NOT_EXPORTED\n' }, 'nothing else');
@@ -223,7 +223,7 @@ import {
   Engine, MaskPredict, MaskPredictError, Tokenizer, embeddedModel,
   type EngineConfig, type ErrorCode, type Generation, type RefinementStep, type Source, type Target,
 } from 'mask-predict';
-import { lmHeadArgmax, packWeight, type PackedWeight } from 'mask-predict/kernels';
+import { lmHeadArgmax, packWeight, type PackedWeight } from 'mask-predict/operations';
 
 export async function main(): Promise<void> {
   await using model: MaskPredict = await MaskPredict.load(embeddedModel, {

@@ -4,7 +4,7 @@ import { createServer, request as httpRequest, type IncomingMessage } from 'node
 import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import t from 'tap';
-import type { Generation, RefinementStep } from '../lib/mask-predict.js';
+import type { Generation, RefinementStep } from '../lib/text/mask-predict.js';
 import { sendEvents } from '../lib/serve/event-stream.js';
 import { serving } from './serving.js';
 

@@ -5,8 +5,8 @@ import { workerData } from 'node:worker_threads';
 
 async function work() {
   const { embeddedModel, Engine } = await import('../dist/index.js');
-  const { nativeOf } = await import('../dist/engine.js');
-  const { readGenerateOptions, Writing } = await import('../dist/generation.js');
+  const { nativeOf } = await import('../dist/token/engine.js');
+  const { readGenerateOptions, Writing } = await import('../dist/text/generation.js');
   const { readSchedulingOptions } = await import('../dist/scheduling/options.js');
   const { nativeRunner } = await import('../dist/scheduling/passes.js');
   const { Scheduler } = await import('../dist/scheduling/scheduler.js');
@@ -32,7 +32,7 @@ async function work() {
 }
 
 if (workerData.idle) {
-  await import('../dist/tokenizer.js');
+  await import('../dist/text/tokenizer.js');
   setInterval(() => {}, 1000);
 } else {
   await work();

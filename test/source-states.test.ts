@@ -6,7 +6,7 @@
  * On the device that MASK_PREDICT_DEVICE names, by default the CPU; in float32.
  */
 import t from 'tap';
-import { Engine, nativeOf } from '../lib/engine.js';
+import { Engine, nativeOf } from '../lib/token/engine.js';
 import { MaskPredict, type Source, type Target } from '../lib/index.js';
 import { nativeRunner } from '../lib/scheduling/passes.js';
 import { sameBits } from './reference/closeness.js';

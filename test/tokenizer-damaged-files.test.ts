@@ -5,7 +5,7 @@ import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { Tokenizer } from '../lib/tokenizer.js';
+import { Tokenizer } from '../lib/text/tokenizer.js';
 import { composed, ordinaryPieces, piece, specialPieces, varint } from './sentencepiece-writer.js';
 
 const numbersFile = fileURLToPath(

@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t from 'tap';
-import { loadSentencePiece } from '../lib/sentencepiece.js';
-import { Tokenizer } from '../lib/tokenizer.js';
+import { loadSentencePiece } from '../lib/text/sentencepiece.js';
+import { Tokenizer } from '../lib/text/tokenizer.js';
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 const file = path('fixtures/tokenizer/sentencepiece.bpe.model');

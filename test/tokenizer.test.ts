@@ -5,8 +5,8 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { LONGEST_SEGMENT } from '../lib/sentencepiece-segments.js';
-import { Tokenizer } from '../lib/tokenizer.js';
+import { LONGEST_SEGMENT } from '../lib/text/sentencepiece-segments.js';
+import { Tokenizer } from '../lib/text/tokenizer.js';
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 const file = path('fixtures/tokenizer/sentencepiece.bpe.model');

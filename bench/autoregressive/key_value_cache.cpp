@@ -15,7 +15,7 @@ using mask_predict::Context;
 using mask_predict::cpu::grain_for;
 using mask_predict::cpu::group_columns;
 using mask_predict::cpu::panel_columns;
-using mask_predict::cpu::WeightType;
+using mask_predict::WeightType;
 
 // Queries that share a product. What a causal one does not see is computed for it and dropped: few, then.
 constexpr int64_t query_block = 16;

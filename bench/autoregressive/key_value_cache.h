@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/buffer.h"
+#include "base/buffer.h"
 #include "ops/context.h"
 
 namespace autoregressive {

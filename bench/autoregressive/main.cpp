@@ -13,8 +13,8 @@
 #include <string>
 
 #include "engine/device.h"
-#include "engine/error.h"
-#include "engine/json.h"
+#include "base/error.h"
+#include "base/json.h"
 #include "generator.h"
 
 namespace {

@@ -1,7 +1,7 @@
 #include "models.h"
 
-#include "engine/error.h"
-#include "engine/tensor_source.h"
+#include "base/error.h"
+#include "model/tensor_source.h"
 
 namespace autoregressive {
 

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/weights.h"
+#include "model/weights.h"
 
 namespace autoregressive {
 

@@ -3,8 +3,8 @@
  * with them is a {@link UsageError} that names the option and what it takes.
  */
 import { parseArgs } from 'node:util';
-import type { Device, EngineLoadOptions, Precision } from '../engine-options.js';
-import type { TextOptions } from '../text.js';
+import type { Device, EngineLoadOptions, Precision } from '../token/engine-options.js';
+import type { TextOptions } from '../text/text.js';
 
 /** The command line is wrong; the message says where. */
 export class UsageError extends Error {}

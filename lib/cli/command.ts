@@ -1,6 +1,6 @@
 /** What the commands have in common: their shape, the model they load, and the help on its options. */
-import type { EngineLoadOptions } from '../engine-options.js';
-import { MaskPredict } from '../mask-predict.js';
+import type { EngineLoadOptions } from '../token/engine-options.js';
+import { MaskPredict } from '../text/mask-predict.js';
 import type { Arguments } from './arguments.js';
 import { Progress, type Surroundings } from './output.js';
 

@@ -6,9 +6,9 @@
  * answer. A line that cannot be answered ends the run; those before it are written, and the message names it.
  */
 import { MaskPredictError } from '../errors.js';
-import type { Generation, GenerateOptions, LengthOption } from '../generation.js';
-import type { MaskPredict } from '../mask-predict.js';
-import { legend, showRefinement, wantsColours } from '../refinement-view.js';
+import type { Generation, GenerateOptions, LengthOption } from '../text/generation.js';
+import type { MaskPredict } from '../text/mask-predict.js';
+import { legend, showRefinement, wantsColours } from '../text/refinement-view.js';
 import { Arguments, modelOptions, textOptions, type OptionTable } from './arguments.js';
 import { modelHelp, textHelp, withModel, type Command } from './command.js';
 import { readLines } from './lines.js';

@@ -1,5 +1,5 @@
 /** A call of the text level on its way through the scheduler: its sequences, and how it ends. */
-import type { Source } from '../sequences.js';
+import type { Source } from '../token/sequences.js';
 import type { PassView, TargetPlan } from './passes.js';
 import type { SourceEntry } from './source-cache.js';
 

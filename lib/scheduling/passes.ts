@@ -5,7 +5,7 @@ import type {
   NativeSource,
   NativeStopRule,
 } from '../../native/binding.cjs';
-import { Source, type Target } from '../sequences.js';
+import { Source, type Target } from '../token/sequences.js';
 
 /** A source that is to be encoded, with or without its final states. */
 export interface SourcePlan {

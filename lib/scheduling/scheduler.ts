@@ -5,7 +5,7 @@
  */
 import { onAbort } from '../abort.js';
 import { MaskPredictError } from '../errors.js';
-import type { Source } from '../sequences.js';
+import type { Source } from '../token/sequences.js';
 import { Job, Pace, RunningTarget, ScheduledCall, type PacedView, type Sequence } from './call.js';
 import { publishIteration } from './diagnostics.js';
 import type { SchedulingOptions } from './options.js';

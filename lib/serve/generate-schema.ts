@@ -1,5 +1,5 @@
 /** The options of a generation as JSON, and as the API takes them. */
-import type { GenerateOptions, LengthOption } from '../mask-predict.js';
+import type { GenerateOptions, LengthOption } from '../text/mask-predict.js';
 import { limitError } from './errors.js';
 import type { Limits } from './limits.js';
 

@@ -6,7 +6,7 @@
  * `iteration` with a step of `model.refine` after every pass, then `done` with the answer, or `error`.
  */
 import type { FastifyInstance, FastifyReply } from 'fastify';
-import type { Generation, RefinementStep } from '../mask-predict.js';
+import type { Generation, RefinementStep } from '../text/mask-predict.js';
 import { RequestError, requestError, type ErrorBody } from './errors.js';
 import { sendEvents, type ServerEvent } from './event-stream.js';
 import {

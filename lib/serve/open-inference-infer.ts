@@ -3,7 +3,7 @@
  * every part of the answers out. Options of `model.generate` are parameters of the request.
  */
 import type { FastifyInstance } from 'fastify';
-import type { GenerateOptions } from '../mask-predict.js';
+import type { GenerateOptions } from '../text/mask-predict.js';
 import { limitError, RequestError } from './errors.js';
 import {
   checkTexts,

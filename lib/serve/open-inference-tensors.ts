@@ -1,5 +1,5 @@
 /** The tensors of a model in the Open Inference Protocol: prompts in, answers and what is known of them out. */
-import type { Generation } from '../mask-predict.js';
+import type { Generation } from '../text/mask-predict.js';
 import { RequestError } from './errors.js';
 
 export interface Tensor {

@@ -1,5 +1,5 @@
 /** What every route works with. */
-import type { MaskPredict } from '../mask-predict.js';
+import type { MaskPredict } from '../text/mask-predict.js';
 import { RequestError } from './errors.js';
 import type { Limits } from './limits.js';
 import type { Requests } from './requests.js';

@@ -4,7 +4,7 @@
  */
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
-import type { MaskPredict } from '../mask-predict.js';
+import type { MaskPredict } from '../text/mask-predict.js';
 import { chooseRoute, scoreRoute } from './choose-and-score.js';
 import { answerErrors } from './errors.js';
 import { generateRoute } from './generate.js';

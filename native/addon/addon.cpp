@@ -5,7 +5,7 @@
 
 #include "addon/engine_object.h"
 #include "addon/environment.h"
-#include "addon/kernels.h"
+#include "addon/operations.h"
 #include "addon/sequence_objects.h"
 #include "cpu/instruction_set.h"
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/advance.h"
-#include "engine/config.h"
+#include "engine/mask_predict.h"
+#include "model/config.h"
 #include "engine/model_loader.h"
 
 namespace mask_predict {

@@ -8,7 +8,7 @@
 #include "addon/engine_arguments.h"
 #include "addon/environment.h"
 #include "engine/model_loader.h"
-#include "engine/saved_weights.h"
+#include "model/saved_weights.h"
 #include "engine/target_batch.h"
 
 namespace mask_predict {

@@ -10,7 +10,7 @@
 
 #include "cpu/thread_pool.h"
 #include "engine/device.h"
-#include "engine/error.h"
+#include "base/error.h"
 
 namespace mask_predict {
 

@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "engine/config.h"
+#include "model/config.h"
 #include "engine/sequence.h"
 
 namespace mask_predict {

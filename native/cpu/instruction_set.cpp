@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "engine/error.h"
+#include "base/error.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>

@@ -9,9 +9,9 @@
 
 #include <cstdint>
 
-namespace mask_predict::cpu {
+#include "base/numbers.h"
 
-enum class WeightType : uint8_t { F32, F16, BF16, I8, F8 };
+namespace mask_predict::cpu {
 
 inline constexpr int panel_columns = 16;                 // columns of B that belong together in memory
 inline constexpr int group_columns = 3 * panel_columns;  // columns of B that one pass over A computes

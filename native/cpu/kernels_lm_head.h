@@ -3,15 +3,13 @@
 // is done. Included after kernels_math.h.
 #pragma once
 
+#include "base/special_ids.h"
 #include "kernels.h"
 
 namespace {
 
 using mask_predict::cpu::HeadState;
 using mask_predict::cpu::HeadTask;
-
-// <s>, <pad>, </s> and <mask> are never predicted.
-inline bool banned(int32_t id, int32_t mask_token_id) { return id <= 2 || id == mask_token_id; }
 
 inline void rescale(HeadState& state, float largest) {
   const Vector factor = exponential(Vector::all(state.largest - largest));
@@ -26,9 +24,9 @@ void raise(HeadState& state, const HeadTask& t, const float* logits) {
   for (int c = Vector::lanes; c < t.columns; c += Vector::lanes) most = larger(most, Vector::load(logits + c));
   const float largest = most.largest();
   if (largest > state.largest) rescale(state, largest);
-  if (t.first_id > 2 && t.mask_token_id >= t.first_id + t.columns && !(largest > state.best_logit)) return;
+  if (t.first_id > mask_predict::end_id && t.mask_token_id >= t.first_id + t.columns && !(largest > state.best_logit)) return;
   for (int c = 0; c < t.columns; c++) {
-    if (logits[c] > state.best_logit && !banned(t.first_id + c, t.mask_token_id)) {
+    if (logits[c] > state.best_logit && mask_predict::may_be_answered(t.first_id + c, t.mask_token_id)) {
       state.best_logit = logits[c];
       state.best_id = t.first_id + c;
     }

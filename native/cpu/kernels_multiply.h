@@ -9,7 +9,7 @@ namespace {
 
 using mask_predict::cpu::Epilogue;
 using mask_predict::cpu::group_columns;
-using mask_predict::cpu::WeightType;
+using mask_predict::WeightType;
 
 template <int Rows, int Panels, class Weight>
 void tile_of(const MultiplyTask& t, int64_t row, int rows, int panel, Prefetch& prefetch) {

@@ -4,7 +4,7 @@
 #include <string>
 #include <system_error>
 
-#include "engine/error.h"
+#include "base/error.h"
 
 #if defined(__linux__)
 #include <sched.h>

@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "engine/buffer.h"
+#include "base/buffer.h"
 
 namespace mask_predict::cpu {
 

@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-#include "engine/error.h"
+#include "base/error.h"
 
 namespace mask_predict::cuda {
 

@@ -4,7 +4,7 @@
 
 #include "cpu/instruction_set.h"
 #include "cpu/thread_pool.h"
-#include "engine/error.h"
+#include "base/error.h"
 
 #if MASK_PREDICT_CUDA
 #include "cuda/device.h"

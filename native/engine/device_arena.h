@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "engine/buffer.h"
+#include "base/buffer.h"
 #include "ops/operations.h"
 
 namespace mask_predict {

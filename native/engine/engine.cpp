@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "engine/error.h"
+#include "base/error.h"
 
 namespace mask_predict {
 namespace {
@@ -36,7 +36,7 @@ Engine::Engine(std::shared_ptr<const Weights> weights, const Context& context, s
       arena_(context_, budget_),
       recordings_(context_),
       number_(next_number.fetch_add(1)) {
-  if (context_.operations->memory == &host_memory) return;
+  if (context_.operations->host_memory) return;
   spares_ = std::make_shared<SpareBuffers>();
   budget_->set_reclaim([spares = std::weak_ptr(spares_)] {
     const auto there = spares.lock();

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/advance.h"
+#include "engine/mask_predict.h"
 #include "engine/device_arena.h"
 #include "engine/layer_stack.h"
 #include "engine/recordings.h"
@@ -19,8 +19,8 @@
 #include "engine/spare_buffers.h"
 #include "engine/target_batch.h"
 #include "engine/vocabulary_head.h"
-#include "engine/weights.h"
-#include "ops/lm_head.h"
+#include "model/weights.h"
+#include "ops/lm_head/lm_head.h"
 
 namespace mask_predict {
 

@@ -6,9 +6,9 @@
 #include <memory>
 #include <vector>
 
-#include "engine/buffer.h"
-#include "engine/weights.h"
-#include "ops/mixed_attention.h"
+#include "base/buffer.h"
+#include "model/weights.h"
+#include "ops/mixed_attention/mixed_attention.h"
 
 namespace mask_predict {
 

@@ -7,8 +7,8 @@
 #include <system_error>
 #include <thread>
 
-#include "engine/error.h"
-#include "engine/mapped_file.h"
+#include "base/error.h"
+#include "base/mapped_file.h"
 
 namespace mask_predict {
 namespace {
@@ -64,12 +64,11 @@ const char* name_of(WeightType type) {
   return "";
 }
 
-// The CPU computes on any type as it is stored (none); a GPU on the type of its activations, if no narrower is asked for.
+// None: as the weights are stored.
 std::optional<WeightType> weight_type(const std::string& precision, const Context& device) {
   for (const WeightType type : {WeightType::F16, WeightType::BF16, WeightType::I8, WeightType::F8})
     if (precision == name_of(type)) return type;
-  if (device.operations == &cpu_operations) return std::nullopt;
-  return device.activations == ValueType::BF16 ? WeightType::BF16 : WeightType::F32;
+  return device.operations->default_type(device);
 }
 
 }  // namespace

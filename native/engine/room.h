@@ -6,17 +6,17 @@
 
 #include <cstdint>
 
-namespace mask_predict {
+#include "base/numbers.h"
 
-inline int64_t rounded_up_to(int64_t multiple, int64_t size) { return (size + multiple - 1) / multiple * multiple; }
+namespace mask_predict {
 
 // For rows that are multiplied by weights, which come in tiles of 8, 16, 32 and 64.
 inline int64_t room_for_rows(int64_t rows) {
-  return rows <= 8 ? 8 : rows <= 256 ? rounded_up_to(16, rows) : rounded_up_to(64, rows);
+  return rows <= 8 ? 8 : rows <= 256 ? round_up(rows, 16) : round_up(rows, 64);
 }
 
 // For the rows of one sequence, whose number only says how many blocks look whether there is work for them.
-inline int64_t room_for_length(int64_t length) { return rounded_up_to(64, length); }
+inline int64_t room_for_length(int64_t length) { return round_up(length, 64); }
 
 // For sequences: the next power of two.
 inline int64_t room_for_sequences(int64_t count) {

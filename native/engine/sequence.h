@@ -6,7 +6,7 @@
 #include <mutex>
 #include <vector>
 
-#include "engine/buffer.h"
+#include "base/buffer.h"
 
 namespace mask_predict {
 

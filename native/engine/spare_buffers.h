@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/buffer.h"
+#include "base/buffer.h"
 
 namespace mask_predict {
 

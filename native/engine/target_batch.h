@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/device_arena.h"
-#include "engine/error.h"
+#include "base/error.h"
 #include "engine/layer_stack.h"
 #include "engine/sequence.h"
 

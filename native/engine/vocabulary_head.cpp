@@ -1,6 +1,6 @@
 #include "engine/vocabulary_head.h"
 
-#include "engine/error.h"
+#include "base/error.h"
 
 namespace mask_predict {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/device_arena.h"
-#include "engine/weights.h"
+#include "model/weights.h"
 
 namespace mask_predict {
 

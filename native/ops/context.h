@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "ops/values.h"
+#include "base/numbers.h"
 
 namespace mask_predict {
 

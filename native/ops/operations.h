@@ -2,21 +2,56 @@
 // an operation are the device's memory; operations of one context happen in the order they were called.
 #pragma once
 
-#include "ops/embed.h"
-#include "ops/layer_norm.h"
-#include "ops/linear.h"
-#include "ops/lm_head.h"
-#include "ops/mixed_attention.h"
-#include "ops/packed_matrix.h"
-#include "ops/remask.h"
-#include "ops/rows.h"
-#include "ops/sample.h"
+#include <optional>
+
+#include "ops/embed/embed.h"
+#include "ops/layer_norm/layer_norm.h"
+#include "ops/linear/linear.h"
+#include "ops/lm_head/lm_head.h"
+#include "ops/mixed_attention/mixed_attention.h"
+#include "ops/weights/packed_matrix.h"
+#include "ops/remask/remask.h"
+#include "ops/rows/rows.h"
+#include "ops/sample/sample.h"
 
 namespace mask_predict {
 
+// The functions that every device has, in a namespace of its own (cpu, cuda): result, name, parameters.
+//
+// packed_bytes: bytes of a packed matrix [outputs, inputs].
+// pack: fills outputs first ... first + count - 1, narrowing or widening as the types say. An output of an I8 or F8
+//   matrix with a value that is no finite number has the scale NaN.
+// select_outputs: output i of `subset` becomes output outputs[i] of `matrix`; both have the same type and inputs. Every
+//   element keeps its bits.
+// All others: see the header of the operation.
+#define MASK_PREDICT_OPERATIONS(OPERATION)                                                              \
+  OPERATION(int64_t, packed_bytes, (WeightType type, int64_t outputs, int64_t inputs))                  \
+  OPERATION(void, pack, (const Context&, const PackSource&, int64_t first, int64_t count, PackedMatrix&)) \
+  OPERATION(void, select_outputs,                                                                       \
+            (const Context&, const PackedMatrix&, const int32_t* outputs, PackedMatrix& subset))        \
+  OPERATION(void, embed, (const Context&, const EmbedArguments&))                                       \
+  OPERATION(void, layer_norm, (const Context&, const LayerNormArguments&))                              \
+  OPERATION(void, linear, (const Context&, const LinearArguments&))                                     \
+  OPERATION(void, linear_norm, (const Context&, const LinearNormArguments&))                            \
+  OPERATION(void, mixed_attention, (const Context&, const MixedAttentionArguments&))                    \
+  OPERATION(void, gather_rows, (const Context&, const GatherRowsArguments&))                            \
+  OPERATION(void, mean_rows, (const Context&, const MeanRowsArguments&))                                \
+  OPERATION(void, lm_head_argmax, (const Context&, const LmHeadArguments&))                             \
+  OPERATION(void, logits_at, (const Context&, const LogitsAtArguments&))                                \
+  OPERATION(void, fill_masks, (const Context&, const FillMasksArguments&))                              \
+  OPERATION(void, remask, (const Context&, const RemaskArguments&))                                     \
+  OPERATION(void, sample, (const Context&, const SampleArguments&))
+
 struct Operations {
   const char* device;  // "cpu", "cuda", "simt"
+
+  // What the device can do.
   const Memory* memory;
+  bool host_memory;         // its memory is the host's: arguments may point to JavaScript's arrays
+  bool reads_saved_layout;  // computes on a saved int8 file where it is mapped
+  bool (*supports)(WeightType type);
+  // The type of the weights if none is asked for; none: as they are stored.
+  std::optional<WeightType> (*default_type)(const Context&);
 
   // Host to device; the host's bytes may be changed when it returns.
   void (*upload)(const Context&, void* to, const void* from, uint64_t bytes);
@@ -32,27 +67,24 @@ struct Operations {
   void (*replay)(const Context&, void* recording);
   void (*discard)(void* recording);
 
-  int64_t (*packed_bytes)(WeightType type, int64_t outputs, int64_t inputs);
-  void (*pack)(const Context&, const PackSource&, int64_t first, int64_t count, PackedMatrix&);
-  void (*select_outputs)(const Context&, const PackedMatrix&, const int32_t* outputs, PackedMatrix& subset);
   // Where a matrix of bytes (I8, F8) has its outputs' scales, [outputs].
   const float* (*scales)(const PackedMatrix&);
   // Fills matrix.plain. Null on a device where nobody reads it.
   void (*copy_plainly)(const Context&, const PackedMatrix&);
 
-  void (*embed)(const Context&, const EmbedArguments&);
-  void (*layer_norm)(const Context&, const LayerNormArguments&);
-  void (*linear)(const Context&, const LinearArguments&);
-  void (*linear_norm)(const Context&, const LinearNormArguments&);
-  void (*mixed_attention)(const Context&, const MixedAttentionArguments&);
-  void (*gather_rows)(const Context&, const GatherRowsArguments&);
-  void (*mean_rows)(const Context&, const MeanRowsArguments&);
-  void (*lm_head_argmax)(const Context&, const LmHeadArguments&);
-  void (*logits_at)(const Context&, const LogitsAtArguments&);
-  void (*fill_masks)(const Context&, const FillMasksArguments&);
-  void (*remask)(const Context&, const RemaskArguments&);
-  void (*sample)(const Context&, const SampleArguments&);
+#define MASK_PREDICT_MEMBER(result, name, parameters) result(*name) parameters;
+  MASK_PREDICT_OPERATIONS(MASK_PREDICT_MEMBER)
+#undef MASK_PREDICT_MEMBER
 };
+
+#define MASK_PREDICT_FUNCTION(result, name, parameters) result name parameters;
+namespace cpu {
+MASK_PREDICT_OPERATIONS(MASK_PREDICT_FUNCTION)
+}
+namespace cuda {
+MASK_PREDICT_OPERATIONS(MASK_PREDICT_FUNCTION)
+}
+#undef MASK_PREDICT_FUNCTION
 
 extern const Operations cpu_operations;
 #if MASK_PREDICT_CUDA

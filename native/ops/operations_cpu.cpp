@@ -10,16 +10,21 @@ void copy(const Context&, void* to, const void* from, uint64_t bytes) {
   if (bytes > 0) std::memcpy(to, from, bytes);
 }
 
+bool supports(WeightType type) { return type != WeightType::F8; }
+
+std::optional<WeightType> default_type(const Context&) { return std::nullopt; }
+
 const float* scales(const PackedMatrix& matrix) { return matrix.scales(); }
 
 }  // namespace
 
+#define MASK_PREDICT_NAME(result, name, parameters) cpu::name,
 const Operations cpu_operations = {
-    "cpu", &host_memory,
+    "cpu", &host_memory, true, true, supports, default_type,
     copy, copy, copy,
     nullptr, nullptr, nullptr, nullptr,
-    cpu::packed_bytes, cpu::pack, cpu::select_outputs, scales, nullptr,
-    cpu::embed, cpu::layer_norm, cpu::linear, cpu::linear_norm, cpu::mixed_attention, cpu::gather_rows, cpu::mean_rows,
-    cpu::lm_head_argmax, cpu::logits_at, cpu::fill_masks, cpu::remask, cpu::sample};
+    scales, nullptr,
+    MASK_PREDICT_OPERATIONS(MASK_PREDICT_NAME)};
+#undef MASK_PREDICT_NAME
 
 }  // namespace mask_predict

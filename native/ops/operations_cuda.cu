@@ -1,7 +1,7 @@
 #include "ops/operations.h"
 
 #include "cuda/device.h"
-#include "cuda/packed_layout.h"
+#include "ops/weights/packed_layout.h"
 #include "cuda/platform.h"
 #include "cuda/stream.h"
 
@@ -65,14 +65,21 @@ void replay(const Context& context, void* recording) {
 
 void discard(void* recording) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(recording)); }
 
+bool supports(WeightType type) { return type != WeightType::F16; }
+
+std::optional<WeightType> default_type(const Context& context) {
+  return context.activations == ValueType::BF16 ? WeightType::BF16 : WeightType::F32;
+}
+
 }  // namespace
 
+#define MASK_PREDICT_NAME(result, name, parameters) cuda::name,
 const Operations cuda_operations = {
-    cuda::device_kind, &device_memory,
+    cuda::device_kind, &device_memory, false, false, supports, default_type,
     upload, download, copy,
     begin_recording, end_recording, replay, discard,
-    cuda::packed_bytes, cuda::pack, cuda::select_outputs, cuda::scales_of, cuda::copy_plainly,
-    cuda::embed, cuda::layer_norm, cuda::linear, cuda::linear_norm, cuda::mixed_attention, cuda::gather_rows,
-    cuda::mean_rows, cuda::lm_head_argmax, cuda::logits_at, cuda::fill_masks, cuda::remask, cuda::sample};
+    cuda::scales_of, cuda::copy_plainly,
+    MASK_PREDICT_OPERATIONS(MASK_PREDICT_NAME)};
+#undef MASK_PREDICT_NAME
 
 }  // namespace mask_predict

@@ -7,7 +7,7 @@
 #include <map>
 #include <mutex>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "simt/simt.h"
 
 #ifdef __SANITIZE_ADDRESS__

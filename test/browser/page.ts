@@ -11,7 +11,7 @@ import { serving } from '../serving.js';
 
 const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
 if (!existsSync(executablePath)) throw new Error(`there is no ${executablePath}; set CHROMIUM`);
-const pictures = fileURLToPath(new URL('../../build/browser/', import.meta.url));
+const pictures = fileURLToPath(new URL('../../build/browser', import.meta.url));
 mkdirSync(pictures, { recursive: true });
 
 const instruction = 'Translate the following text from French to German: six mille soixante';

@@ -6,8 +6,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { MaskPredictError } from '../../lib/errors.js';
-import { readSentencePieceModel } from '../../lib/sentencepiece-model.js';
-import { Tokenizer } from '../../lib/tokenizer.js';
+import { readSentencePieceModel } from '../../lib/text/sentencepiece-model.js';
+import { Tokenizer } from '../../lib/text/tokenizer.js';
 import type { Random } from '../reference/random.js';
 import {
   composed,

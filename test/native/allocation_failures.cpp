@@ -10,7 +10,7 @@
 #include <optional>
 
 #include "allocations.h"
-#include "engine/error.h"
+#include "base/error.h"
 #include "engine/model_loader.h"
 #include "masked_target.h"
 

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "cpu/thread_pool.h"
-#include "engine/error.h"
+#include "base/error.h"
 #include "engine/model_loader.h"
 #include "masked_target.h"
 

@@ -2,7 +2,7 @@
  * embed: a sum of two stored numbers, so exact up to the one rounding of fp32, in every weight type.
  */
 import t from 'tap';
-import { embed, packWeight } from '../../lib/kernels.js';
+import { embed, packWeight } from '../../lib/token/operations.js';
 import { sameBits } from '../reference/closeness.js';
 import { embed as reference } from '../reference/ops.js';
 import { quantizeRows } from '../reference/quantized.js';

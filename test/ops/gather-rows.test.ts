@@ -2,7 +2,7 @@
  * gatherRows: the named rows, bit for bit as they are kept, in any order and as often as they are named.
  */
 import t from 'tap';
-import { gatherRows } from '../../lib/kernels.js';
+import { gatherRows } from '../../lib/token/operations.js';
 import { sameBits } from '../reference/closeness.js';
 import { Random } from '../reference/random.js';
 import { badOptions, refuses } from './refusals.js';

@@ -3,7 +3,7 @@
  * not depend on the others or on the threads.
  */
 import t from 'tap';
-import { layerNorm } from '../../lib/kernels.js';
+import { layerNorm } from '../../lib/token/operations.js';
 import { keptBound, layerNormBound } from '../reference/bounds.js';
 import { closeness, sameBits } from '../reference/closeness.js';
 import { layerNorm as reference } from '../reference/ops.js';

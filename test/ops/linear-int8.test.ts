@@ -4,7 +4,7 @@
  * can be; sums up to the largest that 32 bits hold; what is no finite number stays one.
  */
 import t from 'tap';
-import { linear, packWeight, type LinearArguments } from '../../lib/kernels.js';
+import { linear, packWeight, type LinearArguments } from '../../lib/token/operations.js';
 import { closeness, sameBits } from '../reference/closeness.js';
 import { linear as reference } from '../reference/ops.js';
 import {

@@ -4,7 +4,7 @@
  * on the threads.
  */
 import t from 'tap';
-import { linear, packWeight, type LinearArguments } from '../../lib/kernels.js';
+import { linear, packWeight, type LinearArguments } from '../../lib/token/operations.js';
 import { linearBound } from '../reference/bounds.js';
 import { closeness, sameBits } from '../reference/closeness.js';
 import { linear as reference } from '../reference/ops.js';

@@ -3,7 +3,7 @@
  * double-precision reference. An id may differ only where the reference has a tie within the fp32 bound.
  */
 import t from 'tap';
-import { lmHeadArgmax, logitsAt } from '../../lib/kernels.js';
+import { lmHeadArgmax, logitsAt } from '../../lib/token/operations.js';
 import { linearBound, logSumExpBound } from '../reference/bounds.js';
 import { closeness, sameBits } from '../reference/closeness.js';
 import { linear } from '../reference/ops.js';

@@ -2,7 +2,7 @@
  * meanRows: against the double-precision reference; a sequence does not depend on the others or on the threads.
  */
 import t from 'tap';
-import { meanRows } from '../../lib/kernels.js';
+import { meanRows } from '../../lib/token/operations.js';
 import { keptBound, meanRowsBound } from '../reference/bounds.js';
 import { closeness, sameBits } from '../reference/closeness.js';
 import { meanRows as reference } from '../reference/ops.js';

@@ -3,7 +3,7 @@
  * double-precision reference; a sequence does not depend on the others or on the threads.
  */
 import t from 'tap';
-import { mixedAttention, type MixedAttentionArguments } from '../../lib/kernels.js';
+import { mixedAttention, type MixedAttentionArguments } from '../../lib/token/operations.js';
 import { keptBound, mixedAttentionBound } from '../reference/bounds.js';
 import { closeness, sameBits } from '../reference/closeness.js';
 import { mixedAttention as reference } from '../reference/ops.js';

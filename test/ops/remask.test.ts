@@ -2,7 +2,7 @@
  * remask: exactly the lowest scores, ties to the lower position; nothing else changes.
  */
 import t from 'tap';
-import { remask } from '../../lib/kernels.js';
+import { remask } from '../../lib/token/operations.js';
 import { lowestScores } from '../reference/prediction.js';
 import { offsetsOf, Random } from '../reference/random.js';
 import { badOffsets, badOptions, refuses } from './refusals.js';

@@ -3,7 +3,7 @@
  * change the choice; never an id outside the nucleus; log-probabilities without temperature over all real ids.
  */
 import t from 'tap';
-import { sample, type SampleArguments } from '../../lib/kernels.js';
+import { sample, type SampleArguments } from '../../lib/token/operations.js';
 import { logSumExpBound } from '../reference/bounds.js';
 import { sameBits } from '../reference/closeness.js';
 import { logSumExp } from '../reference/prediction.js';

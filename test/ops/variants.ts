@@ -3,8 +3,8 @@
  * the environment variable MASK_PREDICT_DEVICE names a GPU (`simt`, the emulated one, in a test build), that one, with
  * activations in float32 and in bfloat16.
  */
-import { packWeight, type KernelOptions, type PackedWeight } from '../../lib/kernels.js';
-import { native } from '../../lib/native.js';
+import { packWeight, type KernelOptions, type PackedWeight } from '../../lib/token/operations.js';
+import { native } from '../../lib/token/native.js';
 import {
   roundedToBf16,
   weightTypes as storedTypes,

@@ -1,5 +1,5 @@
 /**
- * The operations of lib/kernels.ts in double precision: plain loops, one after the other, no blocking.
+ * The operations of lib/token/operations.ts in double precision: plain loops, one after the other, no blocking.
  * Inputs are fp32 arrays or doubles; nothing is rounded below double precision.
  */
 import { gelu } from './erf.js';

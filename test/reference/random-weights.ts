@@ -1,5 +1,5 @@
 /**
- * Weights drawn from a seed, as native/engine/random_weights.cpp says: every value is SplitMix64 of (seed, name,
+ * Weights drawn from a seed, as native/model/random_weights.cpp says: every value is SplitMix64 of (seed, name,
  * index); matrices uniform with variance 1 / inputs, biases uniform in ±0.02.
  */
 import { fromBf16, toBf16 } from './stored.js';

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "bench.h"
-#include "ops/mixed_attention.h"
+#include "ops/mixed_attention/mixed_attention.h"
 
 namespace mask_predict::bench {
 namespace {

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <cstdio>
 
-#include "cuda/packed_layout.h"
+#include "ops/weights/packed_layout.h"
 #include "ops/operations.h"
-#include "ops/quantize.h"
+#include "ops/weights/quantize.h"
 
 namespace mask_predict::bench {
 namespace {

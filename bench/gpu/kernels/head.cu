@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "bench.h"
-#include "ops/lm_head.h"
+#include "ops/lm_head/lm_head.h"
 
 namespace mask_predict::bench {
 namespace {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "bench.h"
-#include "ops/linear.h"
+#include "ops/linear/linear.h"
 #include "ops/operations.h"
 
 namespace mask_predict::bench {

@@ -2,7 +2,7 @@
 #include <vector>
 
 #include "bench.h"
-#include "ops/remask.h"
+#include "ops/remask/remask.h"
 
 namespace mask_predict::bench {
 namespace {

@@ -1,4 +1,4 @@
-"""The random weights of Engine.random (native/engine/random_weights.cpp) for a Hugging Face model: every value is a
+"""The random weights of Engine.random (native/model/random_weights.cpp) for a Hugging Face model: every value is a
 hash of (seed, the tensor's name, index), so both programs have the same model without a file between them.
 """
 import math

@@ -1,5 +1,5 @@
 // The reader of config.json: the numbers of a model within their ranges, or Error(ModelFormat).
-#include "engine/config.h"
+#include "model/config.h"
 
 #include "target.h"
 

@@ -1,6 +1,6 @@
 // The reader of model.safetensors.index.json, beside two shards that are right: a.safetensors has the tensors x and
 // roberta.y, b.safetensors has z.
-#include "engine/checkpoint.h"
+#include "model/checkpoint.h"
 
 #include "target.h"
 

@@ -1,5 +1,5 @@
 // The JSON reader: a value, or a JsonError whose offset lies in the text.
-#include "engine/json.h"
+#include "base/json.h"
 
 #include "target.h"
 

@@ -1,5 +1,5 @@
 // The reader of a safetensors header: tensors that lie in the file one behind the other, or Error(ModelFormat).
-#include "engine/safetensors.h"
+#include "model/safetensors.h"
 
 #include "safetensors_mutation.h"
 #include "target.h"

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "engine/error.h"
+#include "base/error.h"
 
 namespace mask_predict::fuzz {
 

@@ -1,9 +1,0 @@
-/** The part of sentencepiece-js that lib/sentencepiece.ts uses; the package brings no types. */
-declare module 'sentencepiece-js' {
-  export class SentencePieceProcessor {
-    load(path: string): Promise<void>;
-    encodeIds(text: string): number[];
-    encodePieces(text: string): string[];
-    decodeIds(ids: number[]): string;
-  }
-}

@@ -1,0 +1,374 @@
+/**
+ * The text level: an instruction in, a text out. Thin: tokens, lengths and the choice among candidates;
+ * everything else is the engine's. All calls of a model go through its scheduler, which lets those that run at the
+ * same time share passes.
+ *
+ * Here `tokens`, `tokenScores` and lengths do not count `<s>` and `</s>`.
+ */
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Engine, loadOptions, nativeOf } from '../token/engine.js';
+import type { EngineLoadOptions } from '../token/engine-options.js';
+import { invalidArgument, MaskPredictError, shown } from '../errors.js';
+import {
+  predictsLength,
+  readGenerateOptions,
+  sum,
+  Writing,
+  type GenerateOptions,
+  type Generation,
+  type RefinementStep,
+  type Written,
+} from './generation.js';
+import { checkOptions, checkSignal, integerOption } from '../options.js';
+import type { PacedView, Sequence } from '../scheduling/call.js';
+import { traced, tracedReading, type RequestEvent } from '../scheduling/diagnostics.js';
+import {
+  readQueueOptions,
+  readSchedulingOptions,
+  type SchedulingOptions,
+} from '../scheduling/options.js';
+import { nativeRunner } from '../scheduling/passes.js';
+import { Scheduler, type ScheduledOptions } from '../scheduling/scheduler.js';
+import { SourceCache } from '../scheduling/source-cache.js';
+import type { ModelStatistics } from '../scheduling/statistics.js';
+import { TextReader, textOptions, type TextOptions } from './text.js';
+import { Tokenizer, type Encoding } from './tokenizer.js';
+import { allowedIds } from './vocabulary.js';
+import { Choice, LengthPrediction, Scoring } from './scoring.js';
+
+export type {
+  Generation,
+  GenerateOptions,
+  LengthOption,
+  RefinedToken,
+  RefinementStep,
+} from './generation.js';
+export type { TextOptions } from './text.js';
+
+/** The directory of the small model that comes with the package. */
+export const embeddedModel = fileURLToPath(new URL('../../models/numbers', import.meta.url));
+
+export interface ModelOptions extends EngineLoadOptions {
+  /** How concurrent calls share the model. The defaults suit one service. */
+  scheduling?: SchedulingOptions;
+  /**
+   * Keeps encoded sources that nobody uses, up to so many bytes, so that a prompt that is asked again is not encoded
+   * again; the least recently used go first. Equal prompts at the same time are encoded once too. One that was encoded
+   * for answers of given lengths is encoded again to predict a length. Default: none are kept.
+   */
+  sourceCache?: { bytes: number };
+}
+
+export class MaskPredict {
+  /** The token level of this model. Closed with it. */
+  readonly engine: Engine;
+  readonly tokenizer: Tokenizer;
+  readonly #texts: TextReader;
+  readonly #scheduler: Scheduler;
+  /** Tokens of the longest answer. */
+  readonly #longest: number;
+
+  private constructor(engine: Engine, tokenizer: Tokenizer, scheduler: Scheduler) {
+    this.engine = engine;
+    this.tokenizer = tokenizer;
+    const { config } = engine;
+    this.#texts = new TextReader(tokenizer, config);
+    this.#longest = config.maxPositions - 4;
+    this.#scheduler = scheduler;
+  }
+
+  /**
+   * Loads a model directory ({@link Engine.load}) with its `sentencepiece.bpe.model`; without one, the
+   * small model that comes with the package.
+   */
+  static async load(
+    directory: string = embeddedModel,
+    options: ModelOptions = {},
+  ): Promise<MaskPredict> {
+    checkOptions('MaskPredict.load()', options, [...loadOptions, 'scheduling', 'sourceCache']);
+    if (typeof directory !== 'string')
+      throw invalidArgument('the model directory must be a string');
+    if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
+      throw new MaskPredictError('ERR_MODEL_FORMAT', `there is no model directory ${directory}`);
+    }
+    const { scheduling, sourceCache, ...engineOptions } = options;
+    const sharing = readSchedulingOptions(scheduling);
+    if (sourceCache !== undefined) checkOptions('sourceCache', sourceCache, ['bytes']);
+    const largest = Number.MAX_SAFE_INTEGER;
+    const kept = integerOption('sourceCache.bytes', sourceCache?.bytes, 0, 0, largest);
+    const tokenizer = await Tokenizer.load(join(directory, 'sentencepiece.bpe.model'), {
+      ...(options.maskTokenId !== undefined && { maskTokenId: options.maskTokenId }),
+    });
+    const { vocabulary } = options;
+    const engine = await Engine.load(directory, {
+      ...engineOptions,
+      maskTokenId: tokenizer.maskTokenId,
+      ...(vocabulary && { vocabulary: { allowedIds: allowedIds(vocabulary, tokenizer) } }),
+    });
+    if (engine.config.vocabulary <= tokenizer.maskTokenId) {
+      await engine.close();
+      throw new MaskPredictError(
+        'ERR_MODEL_FORMAT',
+        `${directory}: the tokenizer has ids up to ${tokenizer.maskTokenId}, the model only ` +
+          `${engine.config.vocabulary}`,
+      );
+    }
+    const runner = nativeRunner(nativeOf(engine));
+    const scheduler = new Scheduler(runner, new SourceCache(kept), sharing(engine));
+    return new MaskPredict(engine, tokenizer, scheduler);
+  }
+
+  /**
+   * Answers one instruction, or many at once (order kept). A prompt that is not valid rejects the call
+   * before any work, naming its index.
+   */
+  generate(prompt: string, options?: GenerateOptions): Promise<Generation>;
+  generate(prompts: readonly string[], options?: GenerateOptions): Promise<Generation[]>;
+  generate(
+    prompts: string | readonly string[],
+    options: GenerateOptions = {},
+  ): Promise<Generation | Generation[]> {
+    const count = Array.isArray(prompts) ? prompts.length : 1;
+    return traced(event('generate', count, options), () => this.#generate(prompts, options));
+  }
+
+  async #generate(
+    prompts: string | readonly string[],
+    options: GenerateOptions,
+  ): Promise<Generation | Generation[]> {
+    const begun = performance.now();
+    const plan = readGenerateOptions('generate()', options, this.#longest);
+    const queued = readQueueing(options);
+    const list = typeof prompts === 'string' ? [prompts] : prompts;
+    if (!Array.isArray(list))
+      throw invalidArgument('the prompt must be a string or an array of them');
+    const numbered = typeof prompts !== 'string';
+    // Array.from, not map: a hole is no prompt either.
+    const encodings = Array.from(list, (prompt, index) =>
+      this.#texts.prompt(prompt, options, numbered ? index : undefined),
+    );
+    const tokenized = performance.now();
+    if (numbered) this.#checkMemory(encodings, predictsLength(plan));
+    const written = await this.#scheduler.run(
+      encodings.map(({ ids }) => new Writing(ids, plan)),
+      queued,
+    );
+    const done = performance.now();
+    const joined = written.reduce((least, { moments }) => Math.min(least, moments.joined), done);
+    const encoded = written.reduce((most, { moments }) => Math.max(most, moments.encoded), joined);
+    const timings = {
+      tokenize: tokenized - begun,
+      queue: joined - tokenized,
+      encode: encoded - joined,
+      decode: done - encoded,
+      total: done - begun,
+    };
+    const results = written.map((result, index) =>
+      this.#result(result, encodings[index]!.truncated, timings),
+    );
+    return numbered ? results : results[0]!;
+  }
+
+  /**
+   * The same as {@link generate} for one prompt and one length, yielding the text after every pass. The
+   * generator's return value is what `generate` would give. A pass is run when its step is asked for: a reader that
+   * pauses holds its encoded source, and nothing else.
+   */
+  refine(
+    prompt: string,
+    options: GenerateOptions = {},
+  ): AsyncGenerator<RefinementStep, Generation, void> {
+    return tracedReading(event('refine', 1, options), this.#refine(prompt, options));
+  }
+
+  async *#refine(
+    prompt: string,
+    options: GenerateOptions,
+  ): AsyncGenerator<RefinementStep, Generation, void> {
+    const begun = performance.now();
+    const plan = readGenerateOptions('refine()', options, this.#longest);
+    if (typeof plan.length === 'object') {
+      throw invalidArgument('refine() follows one target: length must be a number or "predict"');
+    }
+    const queued = readQueueing(options);
+    const encoding = this.#texts.prompt(prompt, options);
+    const tokenized = performance.now();
+    const call = this.#scheduler.paced(new Writing(encoding.ids, plan), queued);
+    let asked = tokenized;
+    let waited = 0;
+    try {
+      for (;;) {
+        const view = await call.next();
+        waited += performance.now() - asked;
+        if (!view) break;
+        yield this.#step(view);
+        asked = performance.now();
+      }
+      const written = await call.result;
+      const { joined, encoded } = written.moments;
+      const tokenize = tokenized - begun;
+      const queue = joined - tokenized;
+      const encode = encoded - joined;
+      const decode = waited - queue - encode;
+      const timings = { tokenize, queue, encode, decode, total: tokenize + waited };
+      return this.#result(written, encoding.truncated, timings);
+    } finally {
+      call.end();
+    }
+  }
+
+  /**
+   * Which of several labels answers the prompt (section 5.1): one all-masked target, each label scored by
+   * the sum of its tokens' log-probabilities. Labels of different token lengths are an error, because the
+   * length alone would decide.
+   */
+  choose(
+    prompt: string,
+    labels: readonly string[],
+    options: TextOptions = {},
+  ): Promise<{ label: string; index: number; logProbs: number[] }> {
+    return traced(event('choose', 1, options), async () => {
+      checkOptions('choose()', options, textOptions);
+      if (!Array.isArray(labels) || labels.length === 0) {
+        throw invalidArgument('choose() needs an array with at least one label');
+      }
+      const { ids } = this.#texts.prompt(prompt, options);
+      const encoded = labels.map((label, index) =>
+        this.#texts.answer(label as string, options, `label ${index}`),
+      );
+      const lengths = encoded.map((label) => label.length - 2);
+      if (lengths.some((length) => length !== lengths[0])) {
+        const list = labels
+          .map((label, index) => `${shown(label)} has ${lengths[index]}`)
+          .join(', ');
+        throw invalidArgument(
+          `labels must have the same number of tokens, or their length alone decides: ${list}`,
+        );
+      }
+      const logProbs = (await this.#run(new Choice(ids, encoded), options)).map(sum);
+      const index = logProbs.reduce((best, value, i) => (value > logProbs[best]! ? i : best), 0);
+      if (logProbs[index] === -Infinity) {
+        throw invalidArgument(
+          'no label can be written with the allowed ids of this vocabulary; allow the ids of a label',
+        );
+      }
+      return { label: labels[index] as string, index, logProbs };
+    });
+  }
+
+  /**
+   * Pseudo-log-likelihood of a given answer (eq. 2-4): each token's log-probability with that one masked
+   * and the others given.
+   */
+  score(
+    prompt: string,
+    text: string,
+    options: TextOptions = {},
+  ): Promise<{ mean: number; sum: number; tokenScores: Float32Array }> {
+    return traced(event('score', 1, options), async () => {
+      checkOptions('score()', options, textOptions);
+      const { ids } = this.#texts.prompt(prompt, options);
+      const given = this.#texts.answer(text, options, 'the text to score');
+      const scoring = new Scoring(ids, given, this.engine.maskTokenId);
+      const tokenScores = await this.#run(scoring, options);
+      const total = sum(tokenScores);
+      return { mean: total / tokenScores.length, sum: total, tokenScores };
+    });
+  }
+
+  /** The `count` most probable answer lengths in tokens, best first. */
+  predictLength(
+    prompt: string,
+    count = 1,
+    options: TextOptions = {},
+  ): Promise<{ length: number; logProb: number }[]> {
+    return traced(event('predictLength', 1, options), async () => {
+      checkOptions('predictLength()', options, textOptions);
+      const { ids } = this.#texts.prompt(prompt, options);
+      const lengths = await this.#run(new LengthPrediction(ids, count), options);
+      return lengths.map(({ length, logProb }) => ({ length: length - 2, logProb }));
+    });
+  }
+
+  /** How busy the model is, and what it has done since it was loaded. */
+  stats(): ModelStatistics {
+    return this.#scheduler.statistics();
+  }
+
+  /** Frees everything at once; calls in flight reject with `ERR_DISPOSED`. May be called again. */
+  close(): Promise<void> {
+    this.#scheduler.close();
+    return this.engine.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #run<R>(sequence: Sequence<R>, options: TextOptions): Promise<R> {
+    const [result] = await this.#scheduler.run([sequence], readQueueing(options));
+    return result!;
+  }
+
+  /**
+   * Throws if one of many prompts would not fit into memory, however little else is there: now, and not when the others
+   * have been answered. Together they need not fit; they take turns.
+   */
+  #checkMemory(encodings: readonly Encoding[], states: boolean): void {
+    const { weights, limit, perSourceId, perSourceIdWithoutStates } = this.engine.memory();
+    const perId = states ? perSourceId : perSourceIdWithoutStates;
+    const index = encodings.findIndex(({ ids }) => ids.length * perId > limit - weights);
+    if (index === -1) return;
+    const bytes = encodings[index]!.ids.length * perId;
+    const mebibytes = (value: number) => `${(value / 2 ** 20).toFixed(1)} MiB`;
+    throw new MaskPredictError(
+      'ERR_OUT_OF_MEMORY',
+      `prompt ${index} takes ${mebibytes(bytes)} when encoded, but the memory limit leaves ` +
+        `${mebibytes(limit - weights)} beside the weights: give a shorter one, or raise memoryLimit`,
+    );
+  }
+
+  #step({ iteration, tokens: ids, scores, masked }: PacedView): RefinementStep {
+    const inner = ids.subarray(1, -1);
+    const tokens = Array.from(inner, (id, index) => ({
+      piece: this.tokenizer.piece(id),
+      id,
+      score: scores[index + 1]!,
+      masked: masked[index + 1] === 1,
+    }));
+    return { iteration, text: this.tokenizer.decode(inner), tokens };
+  }
+
+  #result(
+    { target, scores, score, iterations }: Written,
+    truncated: boolean,
+    timings: Generation['timings'],
+  ): Generation {
+    const tokens = target.tokens.slice(1, -1);
+    return {
+      text: this.tokenizer.decode(tokens),
+      tokens,
+      tokenScores: scores.slice(1, -1),
+      score,
+      length: tokens.length,
+      iterations,
+      truncated,
+      timings,
+    };
+  }
+}
+
+function readQueueing(options: TextOptions): ScheduledOptions {
+  checkSignal(options.signal);
+  return { ...readQueueOptions(options), signal: options.signal };
+}
+
+function event(
+  call: RequestEvent['call'],
+  prompts: number,
+  options: TextOptions | null,
+): () => RequestEvent {
+  return () => ({ call, prompts, priority: options?.priority, deadline: options?.deadline });
+}

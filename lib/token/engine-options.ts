@@ -1,0 +1,101 @@
+/** The options of an engine and of its calls. */
+import type { Vocabulary } from '../text/vocabulary.js';
+
+export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+export type Precision = 'auto' | 'fp32' | 'bf16' | 'fp16' | 'int8' | 'fp8';
+export type Logger = (level: 'info' | 'warn', message: string) => void;
+
+export interface EngineOptions {
+  /**
+   * Default `'auto'`: what the environment variable MASK_PREDICT_DEVICE names, else the best there is. A
+   * device that is named and not there is `ERR_DEVICE`.
+   */
+  device?: Device;
+  /**
+   * How weight matrices are kept. On the CPU `'auto'` (default) and `'fp32'` keep what the checkpoint has, `'bf16'`
+   * and `'fp16'` narrow it; arithmetic is float32. `'int8'` rounds each output of a matrix to 255 steps, and in the
+   * products each row of activations too; what is between the products stays float32, as does the length
+   * predictor. A directory of {@link quantize} is int8 and takes `'auto'` or `'int8'` only. On a GPU `'auto'` is
+   * `'bf16'`, for activations too, and `'fp32'` is for verification; `'int8'` and `'fp8'` (e4m3) narrow the matrices
+   * to half of that, with a scale for each output, and leave activations bfloat16. One the device does not have is
+   * `ERR_DEVICE`.
+   */
+  precision?: Precision;
+  /** 1 … 256. Default: as many processors as the process may use. */
+  threads?: number;
+  /**
+   * Bytes for weights, caches and working memory together; what does not fit is `ERR_OUT_OF_MEMORY` before
+   * it is tried. Default: what the machine has available at load.
+   */
+  memoryLimit?: number;
+  /**
+   * Answers only these ids, with a head of as many rows: faster, because the head is most of a small model's work.
+   * Exact within the subset; what it changes in scores is said at {@link Vocabulary}. Default: all ids.
+   */
+  vocabulary?: Vocabulary;
+  /**
+   * Default `true`: a text comes out the same to the bit whatever else is in a call. `false` lets a GPU take
+   * cuBLASLt for products of many rows, if the system has it and the precision is `'bf16'`: faster for large
+   * batches, but the last bits then depend on the batch, and the layers' matrices take twice the memory. It makes
+   * no difference on the CPU. The logger is told what came of it.
+   */
+  deterministic?: boolean;
+  /** Called with 0 … 1 while the model loads. */
+  onProgress?: (fraction: number) => void;
+  /** Default: silent, but for one process warning where `'auto'` could not take a GPU. */
+  logger?: Logger;
+  /** Aborts loading. */
+  signal?: AbortSignal;
+}
+
+export interface EngineLoadOptions extends EngineOptions {
+  /** The id of `<mask>`, for a config.json that does not have `mask_token_id`. */
+  maskTokenId?: number;
+}
+
+export interface EngineRandomOptions extends EngineOptions {
+  /** Seed of the weights. Default 0. */
+  seed?: number | bigint;
+}
+
+export interface SaveOptions extends CallOptions {
+  /** Writes into a directory that has files already. Default false. */
+  overwrite?: boolean;
+}
+
+export interface CallOptions {
+  /** Rejects the call with the signal's reason; a running one stops between two layers. */
+  signal?: AbortSignal;
+}
+
+export interface SourceOptions extends CallOptions {
+  /**
+   * Whether the final states of the sources are made and kept. Default `true`. Targets do not need them: `false` saves
+   * most of the last layer's work and the memory of the states, and changes no bit of any target; but `source.states()`,
+   * `source.lengthLogits` and `source.predictLengths()` are `ERR_INVALID_ARGUMENT` then. For targets of a given length.
+   */
+  states?: boolean;
+}
+
+export interface SamplingOptions {
+  /** The same seed gives the same text, in any batch. */
+  seed: number | bigint;
+}
+
+export interface PredictOptions extends CallOptions {
+  /** Draws tokens instead of taking the best; `iteration` (1 … `iterations`) sets the temperature. */
+  sampling?: SamplingOptions & { iterations: number; iteration: number };
+}
+
+/**
+ * When a text is good enough before its last pass: when a pass gives the tokens that the one before gave
+ * (`'unchanged'`), or when all predicted tokens have at least a probability (above 0, up to 1).
+ */
+export type StopRule = 'unchanged' | { confidence: number };
+
+export interface DecodeOptions extends CallOptions {
+  /** Draws tokens instead of taking the best. */
+  sampling?: SamplingOptions;
+  /** Default: all passes that could change something. */
+  stop?: StopRule;
+}

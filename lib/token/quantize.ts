@@ -1,0 +1,53 @@
+/** A checkpoint becomes a directory of int8 weights that loading maps instead of reading. */
+import { existsSync, realpathSync } from 'node:fs';
+import { copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Engine } from './engine.js';
+import type { EngineLoadOptions, SaveOptions } from './engine-options.js';
+import { invalidArgument } from '../errors.js';
+import { checkOptions } from '../options.js';
+import { checkFree, written } from './saved-model.js';
+import { Tokenizer } from '../text/tokenizer.js';
+
+export type QuantizeOptions = SaveOptions &
+  Pick<EngineLoadOptions, 'maskTokenId' | 'threads' | 'memoryLimit' | 'onProgress'>;
+
+const tokenizerFile = 'sentencepiece.bpe.model';
+const optionNames = ['overwrite', 'maskTokenId', 'threads', 'memoryLimit', 'onProgress', 'signal'];
+
+/**
+ * Rounds the weights of a model directory to int8, as `precision: 'int8'` does at load, and writes them with
+ * `config.json` and the tokenizer to the directory `out`, which {@link Engine.load} and `MaskPredict.load` read
+ * at once and with the same bits. `out` must be empty or not there, unless `overwrite` is set.
+ */
+export async function quantize(
+  directory: string,
+  out: string,
+  options: QuantizeOptions = {},
+): Promise<void> {
+  checkOptions('quantize()', options, optionNames);
+  const { overwrite, ...loading } = options;
+  await checkFree(out, overwrite);
+  if (existsSync(out) && existsSync(directory) && realpathSync(out) === realpathSync(directory)) {
+    throw invalidArgument(
+      `${out} is the model itself; name another directory for the int8 weights`,
+    );
+  }
+  const file = join(directory, tokenizerFile);
+  if (existsSync(file)) {
+    const { maskTokenId } = loading;
+    const tokenizer = await Tokenizer.load(file, maskTokenId === undefined ? {} : { maskTokenId });
+    loading.maskTokenId = tokenizer.maskTokenId;
+  }
+  const engine = await Engine.load(directory, { ...loading, device: 'cpu', precision: 'int8' });
+  try {
+    await engine.save(out, {
+      overwrite: overwrite ?? false,
+      ...(options.signal && { signal: options.signal }),
+    });
+    const copy = join(out, tokenizerFile);
+    if (existsSync(file)) await written(copy, () => copyFile(file, copy));
+  } finally {
+    await engine.close();
+  }
+}

@@ -1,0 +1,117 @@
+/** What an engine works on: sources, encoded once, and targets, the texts being written over them. */
+import type { NativeSource, NativeTarget } from '../../native/binding.cjs';
+import { invalidArgument } from '../errors.js';
+import { checkOptions } from '../options.js';
+
+/** An encoded source: made by {@link Engine.encode}, read by any number of targets. */
+export class Source {
+  readonly #source: NativeSource;
+
+  /** @internal */
+  constructor(source: NativeSource) {
+    this.#source = source;
+  }
+
+  /** Ids, `<s>` and `</s>` included. */
+  get length(): number {
+    return this.#source.length;
+  }
+
+  /** Bytes of memory it takes; 0 when it was disposed of. */
+  get bytes(): number {
+    return this.#source.bytes;
+  }
+
+  /**
+   * Raw logits of the length classes, or null for a model without a length predictor. `ERR_INVALID_ARGUMENT` if it was
+   * encoded without states.
+   */
+  get lengthLogits(): Float32Array<ArrayBuffer> | null {
+    return this.#source.lengthLogits;
+  }
+
+  /** Final states after the last norm, `[length, hidden]`. `ERR_INVALID_ARGUMENT` if it was encoded without them. */
+  states(): Float32Array<ArrayBuffer> {
+    return this.#source.states();
+  }
+
+  /**
+   * The `count` most probable target lengths in ids, best first; log-probabilities over all classes.
+   * `ERR_INVALID_ARGUMENT` for a model without a length predictor, or if it was encoded without states.
+   */
+  predictLengths(count = 1): { length: number; logProb: number }[] {
+    return this.#source.predictLengths(count);
+  }
+
+  /**
+   * A new target: with a length (3 ids or more), all inner positions masked; with ids, those that are
+   * `<mask>` are to be predicted and the others stay (infilling). `sequence` is its number for sampling,
+   * default 0: two targets of the same source and number draw the same text.
+   */
+  target(specification: number | Int32Array, options: { sequence?: number } = {}): Target {
+    checkOptions('source.target()', options, ['sequence']);
+    return new Target(this.#source.target(specification, options.sequence ?? 0));
+  }
+
+  /** Frees the cache. Its targets cannot be used any more. */
+  dispose(): void {
+    this.#source.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** A text over a source, some of its positions `<mask>`: made by {@link Source.target}. */
+export class Target {
+  /** @internal */
+  readonly native: NativeTarget;
+
+  /** @internal */
+  constructor(target: NativeTarget) {
+    this.native = target;
+  }
+
+  /** Ids, `<s>` and `</s>` included. */
+  get length(): number {
+    return this.native.length;
+  }
+
+  /** The ids as they are now (a copy). */
+  get tokens(): Int32Array<ArrayBuffer> {
+    return this.native.tokens;
+  }
+
+  /** Log-probability of each token when it was predicted; 0 at the ends, given and masked positions. */
+  get scores(): Float32Array<ArrayBuffer> {
+    return this.native.scores;
+  }
+
+  /** 1 at the positions that are masked now. */
+  get masked(): Uint8Array<ArrayBuffer> {
+    return this.native.masked;
+  }
+
+  /** N: how many positions were masked at the start, and may be again. */
+  get maskable(): number {
+    return this.native.maskable;
+  }
+
+  dispose(): void {
+    this.native.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** The addon's targets behind an array of them. */
+export function nativeTargets(targets: Target[]): NativeTarget[] {
+  if (!Array.isArray(targets)) throw invalidArgument('targets must be an array');
+  return targets.map((target, index) => {
+    if (!(target instanceof Target)) throw invalidArgument(`target ${index} is not a target`);
+    return target.native;
+  });
+}

@@ -1,0 +1,10 @@
+// The operations one by one, synchronous, on typed arrays: the native side of lib/token/operations.ts.
+#pragma once
+
+#include <napi.h>
+
+namespace mask_predict {
+
+Napi::Object define_kernels(Napi::Env env);
+
+}  // namespace mask_predict

@@ -1,0 +1,293 @@
+// One call for everything that goes through the stack: advance, and what is made of it.
+#include "engine/mask_predict.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "engine/engine.h"
+#include "engine/room.h"
+
+namespace mask_predict {
+namespace {
+
+// Iterations that are planned and, on a device that can, recorded together: where nobody may interrupt, and where
+// somebody may.
+constexpr int64_t planned_iterations = 32;
+constexpr int64_t interruptible_iterations = 4;
+
+bool stops(const TargetWork& work, const TargetBatch::Values& now) {
+  switch (work.stop.kind) {
+    case StopRule::Never: return false;
+    case StopRule::Unchanged: return work.passed > 0 && now.tokens == work.target->predicted;
+    case StopRule::Confident:
+      for (size_t p = 0; p < now.scores.size(); p++)
+        if (work.target->maskable[p] && !(now.scores[p] >= work.stop.log_prob)) return false;
+      return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+int64_t TargetWork::last_pass() const {
+  const int64_t n = target->maskable_count;
+  return n == 0 ? 1 : iterations - (iterations + n - 1) / n + 1;
+}
+
+int64_t TargetWork::count_after(int64_t t) const { return target->maskable_count * (iterations - t) / iterations; }
+
+int64_t Engine::advance(const Sources& sources, const std::vector<TargetWork*>& works, const Signals& signals) {
+  context_.cancelled = &signals.cancelled;
+  begin_pass();
+  std::vector<TargetWork*> order;
+  for (TargetWork* work : works) {
+    if (work->target->masked_count > 0) {
+      order.push_back(work);
+      continue;
+    }
+    work->state = TargetWork::Done;
+    if (work->candidates) work->log_probs.assign(work->candidates->size(), std::vector<float>(work->target->masked.size()));
+  }
+  if (order.empty() && sources.empty()) return 0;
+  // What is drawn comes last: the head takes the best ids of all rows before in one go.
+  std::stable_partition(order.begin(), order.end(), [](const TargetWork* work) { return !work->sampling; });
+
+  Targets targets;
+  bool weighing = false, looking = false;
+  int64_t end = std::numeric_limits<int64_t>::max();  // passes until the first target has to leave
+  for (const TargetWork* work : order) {
+    targets.push_back(work->target);
+    weighing = weighing || work->candidates;
+    looking = looking || work->watched || work->stop.kind != StopRule::Never;
+    end = std::min(end, std::max<int64_t>(std::min(work->until, work->last_pass()) - work->passed, 1));
+  }
+  if (weighing || !sources.empty()) end = 1;
+  int64_t together = signals.interrupted != nullptr ? interruptible_iterations : planned_iterations;
+  const bool can_record = context_.operations->begin_recording != nullptr;
+  if (looking || !can_record) together = 1;
+  // Sources, which come once, are not worth recording; drawing and weighing ask the device for numbers in between.
+  const bool drawing = !order.empty() && order.back()->sampling;
+  const bool recorded = can_record && sources.empty() && !drawing && !weighing;
+
+  TargetBatch batch(std::move(targets), arena_, recorded ? TargetBatch::Use::Recorded : TargetBatch::Use::Once, sources);
+  const DeviceArena::Mark mark = arena_.mark();
+  int64_t done = 0;
+  for (bool leave = false; !leave;) {
+    arena_.rewind(mark);
+    std::vector<TargetBatch::Iteration> planned;
+    const int64_t count = std::min(together, end - done);
+    for (int64_t ahead = 1; ahead <= count; ahead++) planned.push_back(plan(batch, order, ahead, looking));
+    if (weighing || !sources.empty()) {
+      const Head head = run_iteration(batch, planned.front());
+      finish_sources(sources, planned.front().masked);
+      if (weighing) weigh(planned.front(), head, order);
+    } else {
+      run_iterations(batch, planned);
+    }
+    if (looking) leave = look(batch, order);
+    for (TargetWork* work : order) {
+      work->passed += count;
+      if (work->sampling) work->sampling->iteration += count;
+    }
+    done += count;
+    leave = leave || done >= end;
+    if (signals.interrupted != nullptr && !leave) {
+      batch.wait();  // or the device would be told of all passes before the first has ended
+      leave = signals.interrupted->load();
+    }
+  }
+  throw_if_cancelled();
+
+  const TargetBatch::Values now = batch.values();
+  for (size_t i = 0; i < order.size(); i++) {
+    TargetWork& work = *order[i];
+    if (work.candidates) continue;
+    if (work.passed >= work.last_pass()) work.state = TargetWork::Done;
+    if (!batch.publish(i, now, mask_token_id())) work.state = TargetWork::NotNumbers;
+  }
+  return done;
+}
+
+// Room for the masked rows of the iteration `ahead` of what has been done. Where all targets are in the same pass t of
+// the same T, it depends on these and on the room of all their N positions, of which at most N (T - t + 1) / T are
+// masked then: so one recording fits texts of other lengths. The first pass has what its caller has masked.
+int64_t Engine::masked_room(const TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead) const {
+  const int64_t masked = batch.masked_count();
+  if (batch.use() == TargetBatch::Use::Once) return masked;
+  const int64_t iterations = works.front()->iterations, pass = works.front()->passed + ahead;
+  const bool together = std::all_of(works.begin(), works.end(), [&](const TargetWork* work) {
+    return work->iterations == iterations && work->passed + ahead == pass;
+  });
+  const int64_t room = room_for_rows(masked);
+  if (!together || pass == 1) return room;
+  const int64_t most = (room_for_rows(batch.maskable_count()) * (iterations - pass + 1) + iterations - 1) / iterations;
+  return std::max(room, room_for_rows(most));
+}
+
+// The iteration `ahead` of what has been done. Where each pass is looked at, what to mask again is known after it.
+TargetBatch::Iteration Engine::plan(TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead, bool looking) {
+  std::vector<int32_t> counts;
+  for (const TargetWork* work : works)
+    counts.push_back(looking || work->candidates ? 0 : static_cast<int32_t>(work->count_after(work->passed + ahead)));
+  TargetBatch::Iteration iteration = batch.plan(counts, mask_token_id(), masked_room(batch, works, ahead));
+  for (size_t i = 0; i < works.size(); i++) {
+    if (!works[i]->sampling) continue;
+    Sampling sampling = *works[i]->sampling;
+    sampling.iteration += ahead - 1;
+    iteration.draws.push_back({iteration.masked_offsets[i], iteration.masked_offsets[i + 1], sampling});
+  }
+  return iteration;
+}
+
+// What those who watch see of a pass, which targets stop, and masking again. Whether a target stops.
+bool Engine::look(TargetBatch& batch, const std::vector<TargetWork*>& works) {
+  const TargetBatch::Values all = batch.values();
+  std::vector<int32_t> counts;
+  bool any = false;
+  for (size_t i = 0; i < works.size(); i++) {
+    TargetWork& work = *works[i];
+    TargetBatch::Values now = batch.of_target(i, all);
+    const bool stop = !work.candidates && stops(work, now);
+    any = any || stop;
+    if (stop) work.state = TargetWork::Done;
+    counts.push_back(stop || work.candidates ? 0 : static_cast<int32_t>(work.count_after(work.passed + 1)));
+    if (work.stop.kind == StopRule::Unchanged) work.target->predicted = now.tokens;
+    if (!work.watched) continue;
+    work.tokens = std::move(now.tokens);
+    work.scores = std::move(now.scores);
+  }
+  batch.remask(context_, counts, mask_token_id());
+  return any;
+}
+
+// What is kept of sources with states beside keys and values, from these states, which lie behind `first` other rows.
+void Engine::finish_sources(Sources sources, int64_t first) {
+  sources.erase(std::remove_if(sources.begin(), sources.end(), [](const auto& source) { return !source->has_states(); }),
+                sources.end());
+  const ModelConfig& c = config();
+  const float* const states = workspace_.states + first * c.hidden;
+  std::vector<int32_t> offsets = {0};
+  for (const std::shared_ptr<Source>& source : sources) {
+    context_.operations->download(context_, source->states.as<void>(), states + offsets.back() * c.hidden, source->states.bytes());
+    offsets.push_back(static_cast<int32_t>(offsets.back() + source->length()));
+  }
+  if (sources.empty() || !weights_->lengths) return;
+  const int64_t count = static_cast<int64_t>(sources.size());
+  context_.operations->mean_rows(context_, {states, arena_.put(offsets), count, c.hidden, workspace_.attention});
+  float* logits = arena_.take<float>(count * c.lengths);
+  context_.operations->linear(context_, {workspace_.attention, count, &weights_->lengths, nullptr, false, nullptr, logits,
+                                         ValueType::F32});
+  for (const std::shared_ptr<Source>& source : sources)
+    source->length_logits = arena_.get(std::exchange(logits, logits + c.lengths), c.lengths);
+}
+
+// Log-probabilities of candidates, from the iteration's rows as the head has transformed them.
+void Engine::weigh(const TargetBatch::Iteration& iteration, const Head& head, const std::vector<TargetWork*>& works) {
+  const std::vector<float> log_sums = arena_.get(head.log_sums, iteration.best());
+  std::vector<int32_t> rows, ids;
+  const auto of_masked = [&](size_t i, const auto& use) {
+    int32_t row = iteration.masked_offsets[i];
+    for (size_t p = 0; p < works[i]->target->masked.size(); p++)
+      if (works[i]->target->masked[p]) use(p, row++);
+  };
+  for (size_t i = 0; i < works.size(); i++)
+    if (works[i]->candidates)
+      for (const std::vector<int32_t>& candidate : *works[i]->candidates)
+        of_masked(i, [&](size_t p, int32_t row) {
+          rows.push_back(row);
+          ids.push_back(std::max(head_.row_of(candidate[p]), 0));
+        });
+  const int64_t count = static_cast<int64_t>(rows.size());
+  float* device_logits = arena_.take<float>(count);
+  context_.operations->logits_at(context_, {workspace_.normed, &head_.matrix(), head_.bias(), arena_.put(rows),
+                                            arena_.put(ids), count, device_logits});
+  const std::vector<float> logits = arena_.get(device_logits, count);
+  size_t next = 0;
+  for (size_t i = 0; i < works.size(); i++) {
+    TargetWork& work = *works[i];
+    if (!work.candidates) continue;
+    work.state = TargetWork::Done;
+    of_masked(i, [&](size_t, int32_t row) {
+      if (std::isnan(log_sums[static_cast<size_t>(row)])) work.state = TargetWork::NotNumbers;
+    });
+    for (const std::vector<int32_t>& candidate : *work.candidates) {
+      std::vector<float> result(work.target->masked.size(), 0.0f);
+      of_masked(i, [&](size_t p, int32_t row) {
+        const float log_prob = logits[next++] - log_sums[static_cast<size_t>(row)];
+        result[p] = head_.row_of(candidate[p]) < 0 ? -std::numeric_limits<float>::infinity() : log_prob;
+      });
+      work.log_probs.push_back(std::move(result));
+    }
+  }
+}
+
+Sources Engine::encode(const std::vector<std::vector<int32_t>>& ids, bool with_states, const std::atomic<bool>& cancelled) {
+  Sources sources;
+  std::vector<int64_t> lengths;
+  for (const std::vector<int32_t>& source_ids : ids) {
+    sources.push_back(new_source(source_ids, with_states));
+    lengths.push_back(sources.back()->length());
+  }
+  in_passes(sources, lengths, [&](const Sources& part) { advance(part, {}, {cancelled}); });
+  return sources;
+}
+
+void Engine::run_to_end(std::vector<TargetWork>& works, const std::atomic<bool>& cancelled) {
+  std::vector<TargetWork*> order;
+  std::vector<int64_t> lengths;
+  for (TargetWork& work : works) order.push_back(&work);
+  // Targets that end together go together, so that a batch keeps its rows until its end.
+  std::stable_sort(order.begin(), order.end(),
+                   [](const TargetWork* a, const TargetWork* b) { return a->last_pass() > b->last_pass(); });
+  for (const TargetWork* work : order) lengths.push_back(work->target->length());
+  in_passes(order, lengths, [&](std::vector<TargetWork*> part) {
+    while (!part.empty()) {
+      advance({}, part, {cancelled});
+      for (const TargetWork* work : part)
+        if (work->state == TargetWork::NotNumbers) throw not_numbers("logits");
+      part.erase(std::remove_if(part.begin(), part.end(), [](const TargetWork* work) { return work->state == TargetWork::Done; }),
+                 part.end());
+    }
+  });
+}
+
+void Engine::predict(const Targets& targets, const std::optional<Sampling>& sampling, const std::atomic<bool>& cancelled) {
+  std::vector<TargetWork> works(targets.size());
+  for (size_t i = 0; i < works.size(); i++) {
+    works[i].target = targets[i];
+    works[i].sampling = sampling;
+  }
+  run_to_end(works, cancelled);
+}
+
+std::vector<int32_t> Engine::decode(const Targets& targets, int64_t iterations, const std::optional<Sampling>& sampling,
+                                    const StopRule& stop, const std::atomic<bool>& cancelled) {
+  std::vector<TargetWork> works(targets.size());
+  for (size_t i = 0; i < works.size(); i++) {
+    works[i].target = targets[i];
+    works[i].iterations = works[i].until = iterations;
+    works[i].sampling = sampling;
+    works[i].stop = stop;
+  }
+  run_to_end(works, cancelled);
+  std::vector<int32_t> passes;
+  for (const TargetWork& work : works) passes.push_back(static_cast<int32_t>(work.passed));
+  return passes;
+}
+
+std::vector<std::vector<std::vector<float>>> Engine::log_probs(
+    const Targets& targets, std::vector<std::vector<std::vector<int32_t>>> candidates, const std::atomic<bool>& cancelled) {
+  std::vector<TargetWork> works(targets.size());
+  for (size_t i = 0; i < works.size(); i++) {
+    works[i].target = targets[i];
+    works[i].candidates = std::move(candidates[i]);
+  }
+  run_to_end(works, cancelled);
+  std::vector<std::vector<std::vector<float>>> all;
+  for (TargetWork& work : works) all.push_back(std::move(work.log_probs));
+  return all;
+}
+
+}  // namespace mask_predict

@@ -1,0 +1,179 @@
+// Weights from a checkpoint: every tensor's shape and type is checked against the config before it is read, and
+// its pages are given back once packed.
+#include <algorithm>
+
+#include "model/checkpoint.h"
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "model/saved_weights.h"
+#include "model/tensor_source.h"
+#include "model/weights.h"
+
+namespace mask_predict {
+namespace {
+
+constexpr int64_t part_bytes = 32 << 20;
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); i++) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+class CheckpointSource : public TensorSource {
+ public:
+  CheckpointSource(const Checkpoint& checkpoint, const Context& context, std::optional<WeightType> type)
+      : checkpoint_(checkpoint), context_(context), type_(type), saved_(is_saved(checkpoint)) {}
+
+  // Whether these are matrices that were packed before they were saved.
+  bool saved() const { return saved_; }
+
+  bool has(const std::string& name) const override { return checkpoint_.find(name) != nullptr; }
+
+  bool same(const std::string& name, const std::string& other) const override {
+    return find(name).data == find(other).data;
+  }
+
+  WeightType stored_type(const std::string& name) const override { return type_of(find(name)); }
+  WeightType type(const std::string& name) const override { return type_ ? *type_ : stored_type(name); }
+
+  std::optional<PackedMatrix> packed(const std::string& name, int64_t outputs, int64_t inputs,
+                                     std::shared_ptr<MemoryBudget> budget) const override {
+    const Tensor* tensor = saved_ ? checkpoint_.find(name) : nullptr;
+    if (tensor == nullptr || tensor->type != TensorType::U8) return std::nullopt;
+    const int64_t bytes = cpu::packed_bytes(WeightType::I8, outputs, inputs);
+    if (tensor->shape != std::vector<int64_t>{bytes})
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has shape " + shape_text(tensor->shape) + ", but a packed " +
+                                              shape_text({outputs, inputs}) + " has [" + std::to_string(bytes) + "]");
+    if (reinterpret_cast<uintptr_t>(tensor->data) % saved_alignment != 0)
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" does not begin at a multiple of " +
+                                              std::to_string(saved_alignment) + " bytes");
+    const std::shared_ptr<const MappedFile> file = checkpoint_.mapping(*tensor);
+    file->fetch(static_cast<uint64_t>(tensor->data - file->data()), tensor->bytes);
+    return PackedMatrix{WeightType::I8, outputs, inputs,
+                        Buffer::view(tensor->data, tensor->bytes, file, std::move(budget), name)};
+  }
+
+  void check_shape(const std::string& name, const std::vector<int64_t>& shape) const { find(name, shape); }
+
+  // Rows of the length predictor [classes, hidden], 0 if there is none.
+  int64_t length_classes(const std::string& name, int64_t hidden) const {
+    const Tensor* tensor = checkpoint_.find(name);
+    if (tensor == nullptr) return 0;
+    if (tensor->shape.size() != 2 || tensor->shape[1] != hidden || tensor->shape[0] < 4 || tensor->shape[0] > (1 << 20))
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has shape " + shape_text(tensor->shape) +
+                                              "; a length predictor has 4 to 2^20 rows of " + std::to_string(hidden));
+    return tensor->shape[0];
+  }
+
+  void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const override {
+    const Tensor& tensor = find(name, {count, matrix.inputs});
+    // A part after the other, so that a large matrix is not in memory twice.
+    const int64_t row_bytes = matrix.inputs * bytes_of(type_of(tensor));
+    const int64_t part = std::max<int64_t>(1, part_bytes / (row_bytes * cpu::group_columns)) * cpu::group_columns;
+    for (int64_t row = 0; row < count; row += part) {
+      const int64_t rows = std::min(part, count - row);
+      context_.operations->pack(context_, {tensor.data + row * row_bytes, type_of(tensor), nullptr, nullptr}, first + row,
+                                rows, matrix);
+      checkpoint_.release(tensor, static_cast<uint64_t>(row * row_bytes), static_cast<uint64_t>(rows * row_bytes));
+    }
+  }
+
+  std::vector<float> read(const std::string& name, int64_t rows, int64_t columns) const override {
+    const Tensor& tensor = rows == 0 ? find(name, {columns}) : find(name, {rows, columns});
+    const WeightType type = type_of(tensor);
+    std::vector<float> values(static_cast<size_t>(rows == 0 ? columns : rows * columns));
+    for (size_t i = 0; i < values.size(); i++) values[i] = read_weight(tensor.data, type, static_cast<int64_t>(i));
+    checkpoint_.release(tensor);
+    return values;
+  }
+
+ private:
+  static bool is_saved(const Checkpoint& checkpoint) {
+    const std::string* layout = checkpoint.metadata(saved_layout_key);
+    if (layout != nullptr && *layout != saved_layout)
+      throw Error(ErrorCode::ModelFormat, checkpoint.files().front() + ": its weights are in the layout \"" + *layout +
+                                              "\", but this version reads \"" + saved_layout + "\"; quantize the model again");
+    return layout != nullptr;
+  }
+
+  const Tensor& find(const std::string& name) const {
+    const Tensor* tensor = checkpoint_.find(name);
+    if (tensor == nullptr)
+      throw Error(ErrorCode::ModelFormat,
+                  checkpoint_.files().front() + ": there is no tensor \"" + name +
+                      "\"; a masked-LM checkpoint (XLMRobertaForMaskedLM or XLMRobertaXLForMaskedLM) has it");
+    return *tensor;
+  }
+
+  const Tensor& find(const std::string& name, const std::vector<int64_t>& shape) const {
+    const Tensor& tensor = find(name);
+    if (tensor.shape != shape)
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has shape " + shape_text(tensor.shape) +
+                                              ", but config.json asks for " + shape_text(shape));
+    return tensor;
+  }
+
+  static WeightType type_of(const Tensor& tensor) {
+    switch (tensor.type) {
+      case TensorType::F32: return WeightType::F32;
+      case TensorType::F16: return WeightType::F16;
+      case TensorType::BF16: return WeightType::BF16;
+      default:
+        throw Error(ErrorCode::ModelFormat, "tensor \"" + tensor.name + "\" is " + tensor.type_name +
+                                                "; weights must be F32, F16 or BF16");
+    }
+  }
+
+  const Checkpoint& checkpoint_;
+  const Context& context_;
+  const std::optional<WeightType> type_;  // of every matrix; none: as stored
+  const bool saved_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Weights> load_weights(const std::string& directory, std::optional<WeightType> type,
+                                            int64_t mask_token_id, const LoadContext& context) {
+  ModelConfig config = read_config(directory);
+  if (config.mask_token_id < 0) {
+    if (mask_token_id < 0)
+      throw Error(ErrorCode::ModelFormat, directory + "/config.json has no mask_token_id; name it in the option "
+                                                      "maskTokenId (the SentencePiece model's size + 1)");
+    if (mask_token_id < 4 || mask_token_id >= config.vocabulary)
+      throw Error(ErrorCode::InvalidArgument, "maskTokenId is " + std::to_string(mask_token_id) +
+                                                  ", but the model has ids 4 ... " +
+                                                  std::to_string(config.vocabulary - 1) + " for it");
+    config.mask_token_id = mask_token_id;
+  } else if (mask_token_id >= 0 && mask_token_id != config.mask_token_id) {
+    throw Error(ErrorCode::InvalidArgument, "maskTokenId is " + std::to_string(mask_token_id) +
+                                                ", but config.json says mask_token_id: " +
+                                                std::to_string(config.mask_token_id));
+  }
+
+  const Checkpoint checkpoint = Checkpoint::open(directory);
+  const CheckpointSource source(checkpoint, context.device, type);
+  const std::string words = "roberta.embeddings.word_embeddings.weight", lengths = "embed_length.weight";
+  const std::string beyond = "roberta.encoder.layer." + std::to_string(config.layers) + ".attention.self.query.weight";
+  if (source.has(beyond))
+    throw Error(ErrorCode::ModelFormat, "config.json says num_hidden_layers: " + std::to_string(config.layers) +
+                                            ", but there is a tensor \"" + beyond + "\"");
+  if (source.saved() && !context.device.operations->reads_saved_layout)
+    throw Error(ErrorCode::Device, directory + ": weights saved as int8 are for the CPU; use device 'cpu'");
+  if (!source.saved()) source.check_shape(words, {config.vocabulary, config.hidden});
+  const int64_t length_rows = source.length_classes(lengths, config.hidden);
+  if (config.lengths > 0 && config.lengths != length_rows)
+    throw Error(ErrorCode::ModelFormat, "config.json says length_vocab_size: " + std::to_string(config.lengths) +
+                                            ", but tensor \"" + lengths + "\" has " + std::to_string(length_rows) +
+                                            " rows");
+  config.lengths = length_rows;
+
+  // Everything at once, so that a model that does not fit is refused before any of it is read.
+  const WeightType packed_type = source.saved() ? WeightType::I8 : source.type(words);
+  const uint64_t bytes = packed_bytes(config, packed_type, context.device);
+  context.budget->reserve(bytes, "the model in " + directory);
+  context.budget->release(bytes);
+  return WeightsBuilder(source, context).build(config);
+}
+
+}  // namespace mask_predict

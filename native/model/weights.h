@@ -1,0 +1,106 @@
+// A model's weights in the form the operations read, and where they come from: a checkpoint or a generator.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/buffer.h"
+#include "model/config.h"
+#include "ops/operations.h"
+
+namespace mask_predict {
+
+struct LinearWeights {
+  PackedMatrix matrix;
+  Buffer bias;  // float32, padded with zeros to a multiple of 16
+
+  const float* bias_values() const { return bias.as<float>(); }
+};
+
+struct NormWeights {
+  Buffer gain;   // float32
+  Buffer shift;
+};
+
+struct LayerWeights {
+  LinearWeights query;              // [D, D]
+  LinearWeights key_value;          // [2D, D]: keys, then values
+  LinearWeights attention_output;   // [D, D]
+  NormWeights attention_norm;
+  LinearWeights feed_forward_in;    // [F, D]
+  LinearWeights feed_forward_out;   // [D, F]
+  NormWeights feed_forward_norm;
+};
+
+struct Weights {  // in a device's memory
+  ModelConfig config;               // mask_token_id, lengths and tie_word_embeddings are settled
+  std::shared_ptr<MemoryBudget> budget;
+  PackedMatrix words;               // [V, D]
+  Buffer positions;                 // float32 [max_positions, D], token type row 0 added
+  NormWeights outer_norm;           // on the embeddings (post-LN) or after the last layer (pre-LN)
+  std::vector<LayerWeights> layers;
+  LinearWeights head_dense;         // [D, D]
+  NormWeights head_norm;
+  PackedMatrix separate_decoder;    // [V, D], only where it is not the word embeddings
+  Buffer head_bias;                 // float32 [V], padded to a multiple of 16
+  PackedMatrix lengths;             // [lengths, D], never I8; empty without a length predictor
+
+  const PackedMatrix& decoder() const { return separate_decoder ? separate_decoder : words; }
+};
+
+// Bytes the packed weights of a model take, all matrices in one type (the length predictor at most as float32).
+uint64_t packed_bytes(const ModelConfig& config, WeightType type, const Context& device);
+
+// What the loader asks of its caller: where to pack, how far it is (0 ... 1), and whether to stop.
+struct LoadContext {
+  Context device;
+  std::shared_ptr<MemoryBudget> budget;
+  std::function<void(double)> progress;
+  const std::atomic<bool>* cancelled = nullptr;
+};
+
+class TensorSource;
+
+// Packs the tensors of one source: a whole model, in the order of the computation, or parts of another one.
+class WeightsBuilder {
+ public:
+  WeightsBuilder(const TensorSource& source, const LoadContext& context);
+  std::shared_ptr<const Weights> build(const ModelConfig& config);
+  LayerWeights layer(int64_t index, const ModelConfig& config);
+  LinearWeights linear(const std::string& name, int64_t outputs, int64_t inputs);
+  NormWeights norm(const std::string& name, int64_t width);
+
+ private:
+  void step();
+  Buffer upload(const std::vector<float>& values, const std::string& name);
+  Buffer vector(const std::string& name, int64_t size);
+  PackedMatrix empty(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
+  void add_plain_copy(const std::string& name, PackedMatrix& matrix) const;
+  PackedMatrix matrix(const std::string& name, int64_t outputs, int64_t inputs);
+  PackedMatrix matrix(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
+  void fill(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix);
+  void check_scales(const std::string& name, int64_t first, int64_t count, const PackedMatrix& matrix) const;
+  PackedMatrix key_value(const std::string& attention, int64_t width);
+
+  const TensorSource& source_;
+  const LoadContext& context_;
+  int64_t steps_ = 1;
+  int64_t done_ = 0;
+};
+
+// Reads a model directory. All matrices become `type`; without one, each keeps the type it is stored in.
+// `mask_token_id` < 0: from the config. Throws Error(ModelFormat) naming the tensor and both shapes or types,
+// Error(OutOfMemory) before anything is read, Cancelled.
+std::shared_ptr<const Weights> load_weights(const std::string& directory, std::optional<WeightType> type,
+                                            int64_t mask_token_id, const LoadContext& context);
+
+// Weights drawn from a seed, tensor by tensor straight into packed form: matrices uniform with variance 1 / inputs,
+// biases uniform in +-0.02, norms 1 and 0. The same seed gives the same values on any machine and thread count.
+std::shared_ptr<const Weights> random_weights(const ModelConfig& config, WeightType type, uint64_t seed,
+                                              const LoadContext& context);
+
+}  // namespace mask_predict
