@@ -18,15 +18,15 @@ CacheShape Decoder::cache_shape() const {
 }
 
 void Decoder::norm(const mask_predict::NormWeights& weights, int64_t rows, float* output, void* normed) {
-  context_.operations->layer_norm(context_, {workspace_.states, rows, model_.config().hidden, weights.gain.as<float>(),
-                                             weights.shift.as<float>(),
-                                             static_cast<float>(model_.config().layer_norm_epsilon), output, normed});
+  context_.operations->layer_norm(
+      context_, {workspace_.states, rows, model_.config().hidden, weights.gain.as<float>(), weights.shift.as<float>(),
+                 static_cast<float>(model_.config().layer_norm_epsilon), output, normed});
 }
 
 void Decoder::linear(const mask_predict::LinearWeights& weights, int64_t rows, const void* input, void* output,
                      bool gelu) {
-  context_.operations->linear(context_, {input, rows, &weights.matrix, weights.bias_values(), gelu, nullptr, output,
-                                         context_.activations});
+  context_.operations->linear(
+      context_, {input, rows, &weights.matrix, weights.bias_values(), gelu, nullptr, output, context_.activations});
 }
 
 // Adds the product to the residual stream and takes the norm that follows.

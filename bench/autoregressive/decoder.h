@@ -11,10 +11,10 @@ namespace autoregressive {
 
 // A text while it is being written.
 struct DecodedSequence {
-  KeyValueCache own;           // of the text so far
-  KeyValueCache source;        // what the cross-attention sees; empty without one
-  int64_t length = 0;          // rows in `own`
-  int64_t source_length = 0;   // rows in `source`
+  KeyValueCache own;          // of the text so far
+  KeyValueCache source;       // what the cross-attention sees; empty without one
+  int64_t length = 0;         // rows in `own`
+  int64_t source_length = 0;  // rows in `source`
 };
 
 struct NewIds {
@@ -24,8 +24,8 @@ struct NewIds {
 
 // What comes after each sequence.
 struct Predictions {
-  std::vector<int32_t> ids;               // the best allowed id
-  std::vector<float> log_probs;           // of it
+  std::vector<int32_t> ids;                // the best allowed id
+  std::vector<float> log_probs;            // of it
   std::vector<std::vector<float>> logits;  // [vocabulary] each, if asked for
 };
 

@@ -45,7 +45,10 @@ void keep(Generation& generation, size_t first, Predictions predictions) {
 }  // namespace
 
 Generator::Generator(const Model& model, const mask_predict::Context& context)
-    : model_(model), context_(context), decoder_(model, context), encoder_workspace_(model.config(), context, nullptr) {}
+    : model_(model),
+      context_(context),
+      decoder_(model, context),
+      encoder_workspace_(model.config(), context, nullptr) {}
 
 void Generator::check(const std::vector<std::vector<int32_t>>& prompts, int64_t length) const {
   const ModelConfig& config = model_.config();
@@ -109,9 +112,9 @@ void Generator::encode(const std::vector<std::vector<int32_t>>& prompts) {
     mask_predict::run_stack(context_, *model_.shared, pass, false, encoder_workspace_);
     for (size_t layer = 0; layer < model_.cross.size(); layer++) {
       const mask_predict::LinearWeights& weights = model_.cross[layer].key_value;
-      context_.operations->linear(context_, {encoder_workspace_.normed, pass.rows, &weights.matrix,
-                                             weights.bias_values(), false, nullptr, encoder_workspace_.keys_values,
-                                             context_.activations});
+      context_.operations->linear(
+          context_, {encoder_workspace_.normed, pass.rows, &weights.matrix, weights.bias_values(), false, nullptr,
+                     encoder_workspace_.keys_values, context_.activations});
       append(context_, appended, shape, static_cast<int64_t>(layer),
              static_cast<const float*>(encoder_workspace_.keys_values));
     }

@@ -12,10 +12,10 @@ namespace autoregressive {
 namespace {
 
 using mask_predict::Context;
+using mask_predict::WeightType;
 using mask_predict::cpu::grain_for;
 using mask_predict::cpu::group_columns;
 using mask_predict::cpu::panel_columns;
-using mask_predict::WeightType;
 
 // Queries that share a product. What a causal one does not see is computed for it and dropped: few, then.
 constexpr int64_t query_block = 16;
@@ -46,8 +46,7 @@ KeyValueCache::KeyValueCache(const CacheShape& shape, int64_t capacity) : shape_
 }
 
 float* KeyValueCache::keys(int64_t layer, int64_t head) const {
-  return data_.as<float>() +
-         (layer * shape_.heads + head) * capacity_ * (shape_.head_size + padded(shape_.head_size));
+  return data_.as<float>() + (layer * shape_.heads + head) * capacity_ * (shape_.head_size + padded(shape_.head_size));
 }
 
 float* KeyValueCache::values(int64_t layer, int64_t head) const {
@@ -90,32 +89,34 @@ void attend(const Context& context, const std::vector<AttendTask>& tasks, const 
   context.pool->reserve_scratch(static_cast<uint64_t>(query_block * (stride + sums_stride)) * sizeof(float));
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(size)));
 
-  for_heads(context, static_cast<int64_t>(tasks.size()), shape.heads, work, [&](size_t index, int64_t head, int thread) {
-    const AttendTask& task = tasks[index];
-    const int64_t capacity = task.cache->capacity();
-    const float* const keys = task.cache->keys(layer, head);
-    const float* const values = task.cache->values(layer, head);
-    float* const scores = context.pool->scratch<float>(thread);
-    float* const sums = scores + query_block * stride;
-    for (int64_t block = 0; block < task.rows; block += query_block) {
-      const int64_t rows = std::min(query_block, task.rows - block);
-      const int64_t corner = (task.first_row + block) * width + head * size;
-      const auto visible = [&](int64_t row) { return task.visible + (task.causal ? block + row : 0); };
-      const int64_t all = visible(rows - 1);
-      for (int64_t first = 0; first < all; first += group_columns)
-        context.kernels->multiply({query + corner, width, rows, keys + first * size, WeightType::F32, size,
-                                   columns_of(first, capacity), scores + first, stride, false, nullptr, 0});
-      for (int64_t row = 0; row < rows; row++) {
-        context.kernels->softmax(scores + row * stride, 1, stride, visible(row), scale);
-        std::fill(scores + row * stride + visible(row), scores + row * stride + all, 0.0f);
-      }
-      for (int64_t first = 0; first < size; first += group_columns)
-        context.kernels->multiply({scores, stride, rows, values + first * capacity, WeightType::F32, all,
-                                   columns_of(first, size), sums + first, sums_stride, false, nullptr, 0});
-      for (int64_t row = 0; row < rows; row++)
-        std::memcpy(output + corner + row * width, sums + row * sums_stride, static_cast<size_t>(size) * sizeof(float));
-    }
-  });
+  for_heads(context, static_cast<int64_t>(tasks.size()), shape.heads, work,
+            [&](size_t index, int64_t head, int thread) {
+              const AttendTask& task = tasks[index];
+              const int64_t capacity = task.cache->capacity();
+              const float* const keys = task.cache->keys(layer, head);
+              const float* const values = task.cache->values(layer, head);
+              float* const scores = context.pool->scratch<float>(thread);
+              float* const sums = scores + query_block * stride;
+              for (int64_t block = 0; block < task.rows; block += query_block) {
+                const int64_t rows = std::min(query_block, task.rows - block);
+                const int64_t corner = (task.first_row + block) * width + head * size;
+                const auto visible = [&](int64_t row) { return task.visible + (task.causal ? block + row : 0); };
+                const int64_t all = visible(rows - 1);
+                for (int64_t first = 0; first < all; first += group_columns)
+                  context.kernels->multiply({query + corner, width, rows, keys + first * size, WeightType::F32, size,
+                                             columns_of(first, capacity), scores + first, stride, false, nullptr, 0});
+                for (int64_t row = 0; row < rows; row++) {
+                  context.kernels->softmax(scores + row * stride, 1, stride, visible(row), scale);
+                  std::fill(scores + row * stride + visible(row), scores + row * stride + all, 0.0f);
+                }
+                for (int64_t first = 0; first < size; first += group_columns)
+                  context.kernels->multiply({scores, stride, rows, values + first * capacity, WeightType::F32, all,
+                                             columns_of(first, size), sums + first, sums_stride, false, nullptr, 0});
+                for (int64_t row = 0; row < rows; row++)
+                  std::memcpy(output + corner + row * width, sums + row * sums_stride,
+                              static_cast<size_t>(size) * sizeof(float));
+              }
+            });
 }
 
 }  // namespace autoregressive

@@ -12,9 +12,9 @@
 #include <map>
 #include <string>
 
-#include "engine/device.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "engine/device.h"
 #include "generator.h"
 
 namespace {

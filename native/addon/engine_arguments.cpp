@@ -16,7 +16,8 @@ ModelConfig read_architecture(const Napi::Object& object, uint64_t& seed) {
   c.layers = size("layers", 1, 1000);
   c.hidden = size("hidden", 1, 65536);
   c.heads = size("heads", 1, 1024);
-  if (c.hidden % c.heads != 0) invalid("hidden (" + std::to_string(c.hidden) + ") must be a multiple of heads (" + std::to_string(c.heads) + ")");
+  if (c.hidden % c.heads != 0)
+    invalid("hidden (" + std::to_string(c.hidden) + ") must be a multiple of heads (" + std::to_string(c.heads) + ")");
   c.feed_forward = size("ffn", 1, 1 << 20);
   c.vocabulary = size("vocab", 6, 1 << 24);
   c.max_positions = size("maxPositions", 5, 1 << 20);
@@ -34,7 +35,8 @@ LoadOptions read_options(const Napi::Value& value) {
   options.device = read_string(object.Get("device"), "device");
   options.precision = read_string(object.Get("precision"), "precision");
   options.threads = static_cast<int>(read_integer(object.Get("threads"), "threads", 0, 256));
-  options.memory_limit = static_cast<uint64_t>(read_integer(object.Get("memoryLimit"), "memoryLimit", 0, int64_t{1} << 53));
+  options.memory_limit =
+      static_cast<uint64_t>(read_integer(object.Get("memoryLimit"), "memoryLimit", 0, int64_t{1} << 53));
   options.mask_token_id = read_integer(object.Get("maskTokenId"), "maskTokenId", -1, 1 << 24);
   const Napi::Value allowed = object.Get("allowedIds");
   if (!allowed.IsNull()) options.allowed_ids = copy(read_integers(allowed, "vocabulary.allowedIds"));
@@ -65,11 +67,13 @@ std::vector<int32_t> read_source_ids(const Napi::Value& value, const ModelConfig
   if (ids.size < 2 || ids.size > config.max_ids())
     invalid(name + " has " + std::to_string(ids.size) + " ids; it must have 2 to " + std::to_string(config.max_ids()) +
             ", <s> and </s> included");
-  if (ids.data[0] != 0 || ids.data[ids.size - 1] != 2) invalid(name + " must begin with <s> (id 0) and end with </s> (id 2)");
+  if (ids.data[0] != 0 || ids.data[ids.size - 1] != 2)
+    invalid(name + " must begin with <s> (id 0) and end with </s> (id 2)");
   for (int64_t i = 0; i < ids.size; i++)
     if (ids.data[i] < 0 || ids.data[i] > config.mask_token_id || ids.data[i] == 1)
-      invalid(name + " has id " + std::to_string(ids.data[i]) + " at position " + std::to_string(i) + "; ids are 0 to " +
-              std::to_string(config.mask_token_id) + " without 1 (padding: pass each source at its own length)");
+      invalid(name + " has id " + std::to_string(ids.data[i]) + " at position " + std::to_string(i) +
+              "; ids are 0 to " + std::to_string(config.mask_token_id) +
+              " without 1 (padding: pass each source at its own length)");
   return copy(ids);
 }
 
@@ -78,7 +82,8 @@ std::vector<NewSource> read_new_sources(const Napi::CallbackInfo& info, size_t n
   if (states.Length() != list.Length()) invalid("states must have one entry for each source");
   std::vector<NewSource> sources;
   for (uint32_t i = 0; i < list.Length(); i++)
-    sources.push_back({read_source_ids(list.Get(i), config, i), read_boolean(states.Get(i), "states of source " + std::to_string(i))});
+    sources.push_back({read_source_ids(list.Get(i), config, i),
+                       read_boolean(states.Get(i), "states of source " + std::to_string(i))});
   return sources;
 }
 
@@ -96,16 +101,19 @@ std::vector<std::vector<int32_t>> read_candidates(const Napi::Value& value, cons
     const std::string name = "candidate " + std::to_string(n) + " of target " + std::to_string(index);
     const View<int32_t> ids = read_integers(list.Get(n), name);
     if (ids.size != target.length())
-      invalid(name + " has " + std::to_string(ids.size) + " ids, but the target has " + std::to_string(target.length()));
+      invalid(name + " has " + std::to_string(ids.size) + " ids, but the target has " +
+              std::to_string(target.length()));
     for (int64_t p = 0; p < ids.size; p++)
       if (ids.data[p] < 0 || ids.data[p] > config.mask_token_id)
-        invalid(name + " has id " + std::to_string(ids.data[p]) + "; ids are 0 to " + std::to_string(config.mask_token_id));
+        invalid(name + " has id " + std::to_string(ids.data[p]) + "; ids are 0 to " +
+                std::to_string(config.mask_token_id));
     candidates.push_back(copy(ids));
   }
   return candidates;
 }
 
-std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackInfo& info, size_t next, const ModelConfig& config) {
+std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackInfo& info, size_t next,
+                                   const ModelConfig& config) {
   const View<int32_t> plans = read_integers(info[next], "plans");
   constexpr int64_t each = 4;
   if (plans.size < each * static_cast<int64_t>(targets.size())) invalid("plans must have 4 numbers for each target");
@@ -115,7 +123,8 @@ std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackI
     if (list.Length() != targets.size()) invalid(std::string(name) + " must have one entry for each target");
     return list;
   };
-  const auto seeds = list_of(next + 1, "seeds"), stops = list_of(next + 2, "stops"), candidates = list_of(next + 3, "candidates");
+  const auto seeds = list_of(next + 1, "seeds"), stops = list_of(next + 2, "stops"),
+             candidates = list_of(next + 3, "candidates");
   std::vector<TargetWork> works(targets.size());
   for (uint32_t i = 0; i < works.size(); i++) {
     TargetWork& work = works[i];

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "engine/mask_predict.h"
-#include "model/config.h"
 #include "engine/model_loader.h"
+#include "model/config.h"
 
 namespace mask_predict {
 
@@ -30,7 +30,8 @@ StopRule read_stop(const Napi::Value& value);
 std::vector<std::vector<int32_t>> read_candidates(const Napi::Value& value, const Target& target, uint32_t index,
                                                   const ModelConfig& config);
 // What the arguments of advance() from the `next`-th on say of its targets: plans, seeds, stops, candidates.
-std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackInfo& info, size_t next, const ModelConfig& config);
+std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackInfo& info, size_t next,
+                                   const ModelConfig& config);
 
 Napi::Array arrays_of(Napi::Env env, const std::vector<std::vector<float>>& values);
 

@@ -8,8 +8,8 @@
 #include "addon/engine_arguments.h"
 #include "addon/environment.h"
 #include "engine/model_loader.h"
-#include "model/saved_weights.h"
 #include "engine/target_batch.h"
+#include "model/saved_weights.h"
 
 namespace mask_predict {
 namespace {
@@ -32,19 +32,28 @@ struct EngineObject::State {
 };
 
 Napi::Function EngineObject::define(Napi::Env env) {
-  return DefineClass(
-      env, "NativeEngine",
-      {InstanceAccessor<&EngineObject::ready>("ready"), InstanceAccessor<&EngineObject::config>("config"),
-       InstanceAccessor<&EngineObject::device>("device"), InstanceAccessor<&EngineObject::precision>("precision"),
-       InstanceAccessor<&EngineObject::instruction_set>("instructionSet"),
-       InstanceAccessor<&EngineObject::fallback>("fallback"), InstanceAccessor<&EngineObject::note>("note"),
-       InstanceAccessor<&EngineObject::threads>("threads"), InstanceMethod<&EngineObject::memory>("memory"),
-       InstanceMethod<&EngineObject::encode>("encode"), InstanceMethod<&EngineObject::predict>("predict"),
-       InstanceMethod<&EngineObject::remask>("remask"), InstanceMethod<&EngineObject::decode>("decode"),
-       InstanceMethod<&EngineObject::logits>("logits"), InstanceMethod<&EngineObject::states>("states"),
-       InstanceMethod<&EngineObject::log_probs>("logProbs"), InstanceMethod<&EngineObject::advance>("advance"),
-       InstanceMethod<&EngineObject::interrupt>("interrupt"), InstanceMethod<&EngineObject::save>("save"), InstanceMethod<&EngineObject::cancel>("cancel"),
-       InstanceMethod<&EngineObject::close>("close")});
+  return DefineClass(env, "NativeEngine",
+                     {InstanceAccessor<&EngineObject::ready>("ready"),
+                      InstanceAccessor<&EngineObject::config>("config"),
+                      InstanceAccessor<&EngineObject::device>("device"),
+                      InstanceAccessor<&EngineObject::precision>("precision"),
+                      InstanceAccessor<&EngineObject::instruction_set>("instructionSet"),
+                      InstanceAccessor<&EngineObject::fallback>("fallback"),
+                      InstanceAccessor<&EngineObject::note>("note"),
+                      InstanceAccessor<&EngineObject::threads>("threads"),
+                      InstanceMethod<&EngineObject::memory>("memory"),
+                      InstanceMethod<&EngineObject::encode>("encode"),
+                      InstanceMethod<&EngineObject::predict>("predict"),
+                      InstanceMethod<&EngineObject::remask>("remask"),
+                      InstanceMethod<&EngineObject::decode>("decode"),
+                      InstanceMethod<&EngineObject::logits>("logits"),
+                      InstanceMethod<&EngineObject::states>("states"),
+                      InstanceMethod<&EngineObject::log_probs>("logProbs"),
+                      InstanceMethod<&EngineObject::advance>("advance"),
+                      InstanceMethod<&EngineObject::interrupt>("interrupt"),
+                      InstanceMethod<&EngineObject::save>("save"),
+                      InstanceMethod<&EngineObject::cancel>("cancel"),
+                      InstanceMethod<&EngineObject::close>("close")});
 }
 
 EngineObject::EngineObject(const Napi::CallbackInfo& info) : ObjectWrap(info), state_(std::make_shared<State>()) {
@@ -60,7 +69,8 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : ObjectWrap(info), s
 
     executor_ = std::make_unique<Executor>(env, [this](bool idle) { idle ? Unref() : Ref(); });
     const bool report = !on_progress_.IsEmpty();
-    const auto load = [this, state = state_, request, options, report](const std::atomic<bool>& cancelled) -> Executor::Answer {
+    const auto load = [this, state = state_, request, options,
+                       report](const std::atomic<bool>& cancelled) -> Executor::Answer {
       const auto progress = [&](double fraction) {
         if (report)
           executor_->post([this, fraction](Napi::Env e) {
@@ -101,7 +111,9 @@ Napi::Value EngineObject::config(const Napi::CallbackInfo& info) {
     if (!config_) state();
     const ModelConfig& c = *config_;
     Napi::Object object = Napi::Object::New(env);
-    const auto set = [&](const char* name, int64_t value) { object.Set(name, Napi::Number::New(env, static_cast<double>(value))); };
+    const auto set = [&](const char* name, int64_t value) {
+      object.Set(name, Napi::Number::New(env, static_cast<double>(value)));
+    };
     object.Set("modelType", c.model_type);
     set("layers", c.layers);
     set("hidden", c.hidden);
@@ -126,16 +138,19 @@ Napi::Value EngineObject::precision(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.precision); });
 }
 Napi::Value EngineObject::fallback(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.fallback); });
+  return guarded(info.Env(),
+                 [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.fallback); });
 }
 Napi::Value EngineObject::note(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.note); });
 }
 Napi::Value EngineObject::instruction_set(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.instruction_set); });
+  return guarded(info.Env(),
+                 [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.instruction_set); });
 }
 Napi::Value EngineObject::threads(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), state().model.device.threads); });
+  return guarded(info.Env(),
+                 [&]() -> Napi::Value { return Napi::Number::New(info.Env(), state().model.device.threads); });
 }
 
 Napi::Value EngineObject::memory(const Napi::CallbackInfo& info) {
@@ -167,7 +182,8 @@ Targets EngineObject::read_targets(const Napi::Value& value) const {
 }
 
 Napi::Object EngineObject::new_source_object(Napi::Env env, std::shared_ptr<const Source> source) {
-  sources_.erase(std::remove_if(sources_.begin(), sources_.end(), [](const auto& s) { return s.expired(); }), sources_.end());
+  sources_.erase(std::remove_if(sources_.begin(), sources_.end(), [](const auto& s) { return s.expired(); }),
+                 sources_.end());
   auto handle = std::make_shared<SourceHandle>(SourceHandle{std::move(source), config_});
   sources_.push_back(handle);
   return SourceObject::make(env, std::move(handle));
@@ -188,15 +204,17 @@ Napi::Value EngineObject::encode(const Napi::CallbackInfo& info) {
     std::vector<std::vector<int32_t>> ids;
     for (uint32_t i = 0; i < array.Length(); i++) ids.push_back(read_source_ids(array.Get(i), *config_, i));
     const bool with_states = read_boolean(info[1], "states");
-    return started(info.Env(), [this, s = state_, ids = std::move(ids), with_states](const std::atomic<bool>& cancelled) -> Executor::Answer {
-      auto sources = s->engine().encode(ids, with_states, cancelled);
-      return [this, sources = std::move(sources)](Napi::Env env) -> Napi::Value {
-        if (closed_) throw Error(ErrorCode::Disposed, "the engine was closed during this call");
-        Napi::Array result = Napi::Array::New(env, sources.size());
-        for (uint32_t i = 0; i < sources.size(); i++) result.Set(i, new_source_object(env, sources[i]));
-        return result;
-      };
-    });
+    return started(
+        info.Env(),
+        [this, s = state_, ids = std::move(ids), with_states](const std::atomic<bool>& cancelled) -> Executor::Answer {
+          auto sources = s->engine().encode(ids, with_states, cancelled);
+          return [this, sources = std::move(sources)](Napi::Env env) -> Napi::Value {
+            if (closed_) throw Error(ErrorCode::Disposed, "the engine was closed during this call");
+            Napi::Array result = Napi::Array::New(env, sources.size());
+            for (uint32_t i = 0; i < sources.size(); i++) result.Set(i, new_source_object(env, sources[i]));
+            return result;
+          };
+        });
   });
 }
 
@@ -205,10 +223,12 @@ Napi::Value EngineObject::predict(const Napi::CallbackInfo& info) {
     state();
     Targets targets = read_targets(info[0]);
     const std::optional<Sampling> sampling = read_sampling(info[1]);
-    return started(info.Env(), [s = state_, targets = std::move(targets), sampling](const std::atomic<bool>& cancelled) -> Executor::Answer {
-      s->engine().predict(targets, sampling, cancelled);
-      return [](Napi::Env env) { return env.Undefined(); };
-    });
+    return started(
+        info.Env(),
+        [s = state_, targets = std::move(targets), sampling](const std::atomic<bool>& cancelled) -> Executor::Answer {
+          s->engine().predict(targets, sampling, cancelled);
+          return [](Napi::Env env) { return env.Undefined(); };
+        });
   });
 }
 
@@ -218,16 +238,19 @@ Napi::Value EngineObject::remask(const Napi::CallbackInfo& info) {
     Targets targets = read_targets(info[0]);
     const Napi::Array array = read_array(info[1], "counts");
     if (array.Length() != targets.size())
-      invalid("there are " + std::to_string(targets.size()) + " targets, but " + std::to_string(array.Length()) + " counts");
+      invalid("there are " + std::to_string(targets.size()) + " targets, but " + std::to_string(array.Length()) +
+              " counts");
     std::vector<int32_t> counts;
     for (uint32_t i = 0; i < array.Length(); i++)
       counts.push_back(static_cast<int32_t>(
           read_integer(array.Get(i), "count " + std::to_string(i), 0, targets[i]->maskable_count)));
-    return started(info.Env(), [s = state_, targets = std::move(targets), counts = std::move(counts)](const std::atomic<bool>&) -> Executor::Answer {
-      check_all_predicted(targets, "remask()");  // here, where every earlier call has ended
-      s->engine().remask(targets, counts);
-      return [](Napi::Env env) { return env.Undefined(); };
-    });
+    return started(info.Env(),
+                   [s = state_, targets = std::move(targets),
+                    counts = std::move(counts)](const std::atomic<bool>&) -> Executor::Answer {
+                     check_all_predicted(targets, "remask()");  // here, where every earlier call has ended
+                     s->engine().remask(targets, counts);
+                     return [](Napi::Env env) { return env.Undefined(); };
+                   });
   });
 }
 
@@ -238,30 +261,38 @@ Napi::Value EngineObject::decode(const Napi::CallbackInfo& info) {
     const int64_t iterations = read_integer(info[1], "iterations", 1, 100000);
     const std::optional<Sampling> sampling = read_sampling(info[2]);
     const StopRule stop = read_stop(info[3]);
-    return started(info.Env(), [s = state_, targets = std::move(targets), iterations, sampling, stop](const std::atomic<bool>& cancelled) -> Executor::Answer {
-      std::vector<int32_t> passes = s->engine().decode(targets, iterations, sampling, stop, cancelled);
-      return [passes = std::move(passes)](Napi::Env env) -> Napi::Value { return new_integers(env, passes.data(), passes.size()); };
-    });
+    return started(info.Env(),
+                   [s = state_, targets = std::move(targets), iterations, sampling,
+                    stop](const std::atomic<bool>& cancelled) -> Executor::Answer {
+                     std::vector<int32_t> passes = s->engine().decode(targets, iterations, sampling, stop, cancelled);
+                     return [passes = std::move(passes)](Napi::Env env) -> Napi::Value {
+                       return new_integers(env, passes.data(), passes.size());
+                     };
+                   });
   });
 }
 
 Napi::Value EngineObject::logits(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     state();
-    return started(info.Env(), [s = state_, targets = read_targets(info[0])](const std::atomic<bool>& cancelled) -> Executor::Answer {
-      auto logits = s->engine().logits(targets, cancelled);
-      return [logits = std::move(logits)](Napi::Env env) -> Napi::Value { return arrays_of(env, logits); };
-    });
+    return started(
+        info.Env(),
+        [s = state_, targets = read_targets(info[0])](const std::atomic<bool>& cancelled) -> Executor::Answer {
+          auto logits = s->engine().logits(targets, cancelled);
+          return [logits = std::move(logits)](Napi::Env env) -> Napi::Value { return arrays_of(env, logits); };
+        });
   });
 }
 
 Napi::Value EngineObject::states(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     state();
-    return started(info.Env(), [s = state_, targets = read_targets(info[0])](const std::atomic<bool>& cancelled) -> Executor::Answer {
-      auto states = s->engine().states(targets, cancelled);
-      return [states = std::move(states)](Napi::Env env) -> Napi::Value { return arrays_of(env, states); };
-    });
+    return started(
+        info.Env(),
+        [s = state_, targets = read_targets(info[0])](const std::atomic<bool>& cancelled) -> Executor::Answer {
+          auto states = s->engine().states(targets, cancelled);
+          return [states = std::move(states)](Napi::Env env) -> Napi::Value { return arrays_of(env, states); };
+        });
   });
 }
 
@@ -271,17 +302,21 @@ Napi::Value EngineObject::log_probs(const Napi::CallbackInfo& info) {
     Targets targets = read_targets(info[0]);
     const Napi::Array lists = read_array(info[1], "candidates");
     if (lists.Length() != targets.size())
-      invalid("there are " + std::to_string(targets.size()) + " targets, but " + std::to_string(lists.Length()) + " lists of candidates");
+      invalid("there are " + std::to_string(targets.size()) + " targets, but " + std::to_string(lists.Length()) +
+              " lists of candidates");
     std::vector<std::vector<std::vector<int32_t>>> candidates;
-    for (uint32_t i = 0; i < lists.Length(); i++) candidates.push_back(read_candidates(lists.Get(i), *targets[i], i, *config_));
-    return started(info.Env(), [s = state_, targets = std::move(targets), candidates = std::move(candidates)](const std::atomic<bool>& cancelled) mutable -> Executor::Answer {
-      auto all = s->engine().log_probs(targets, std::move(candidates), cancelled);
-      return [all = std::move(all)](Napi::Env env) -> Napi::Value {
-        Napi::Array result = Napi::Array::New(env, all.size());
-        for (uint32_t i = 0; i < all.size(); i++) result.Set(i, arrays_of(env, all[i]));
-        return result;
-      };
-    });
+    for (uint32_t i = 0; i < lists.Length(); i++)
+      candidates.push_back(read_candidates(lists.Get(i), *targets[i], i, *config_));
+    return started(info.Env(),
+                   [s = state_, targets = std::move(targets), candidates = std::move(candidates)](
+                       const std::atomic<bool>& cancelled) mutable -> Executor::Answer {
+                     auto all = s->engine().log_probs(targets, std::move(candidates), cancelled);
+                     return [all = std::move(all)](Napi::Env env) -> Napi::Value {
+                       Napi::Array result = Napi::Array::New(env, all.size());
+                       for (uint32_t i = 0; i < all.size(); i++) result.Set(i, arrays_of(env, all[i]));
+                       return result;
+                     };
+                   });
   });
 }
 
@@ -292,61 +327,66 @@ Napi::Value EngineObject::advance(const Napi::CallbackInfo& info) {
     const Targets targets = read_targets(info[2]);
     std::vector<TargetWork> works = read_works(targets, info, 3, *config_);
     interrupted_ = std::make_shared<std::atomic<bool>>(false);
-    return started(info.Env(), [this, s = state_, new_sources = std::move(new_sources), works = std::move(works), interrupted = interrupted_](
-                                   const std::atomic<bool>& cancelled) mutable -> Executor::Answer {
-      // A source there is no room for does not hold up the others.
-      Sources made;
-      std::vector<std::pair<std::shared_ptr<Source>, std::string>> outcomes;
-      for (const NewSource& source : new_sources) {
-        try {
-          made.push_back(s->engine().new_source(source.ids, source.with_states));
-          outcomes.emplace_back(made.back(), "");
-        } catch (const Error& error) {
-          if (error.code != ErrorCode::OutOfMemory) throw;
-          outcomes.emplace_back(nullptr, error.what());
-        }
-      }
-      std::vector<TargetWork*> pointers;
-      for (TargetWork& work : works) pointers.push_back(&work);
-      const int64_t passes = s->engine().advance(made, pointers, {cancelled, interrupted.get()});
-      for (TargetWork& work : works) work.target = {};  // what was disposed of meanwhile goes now
-      return [this, passes, outcomes = std::move(outcomes), works = std::move(works)](Napi::Env env) -> Napi::Value {
-        if (closed_) throw Error(ErrorCode::Disposed, "the engine was closed during this call");
-        Napi::Array sources = Napi::Array::New(env, outcomes.size());
-        for (uint32_t i = 0; i < outcomes.size(); i++) {
-          const auto& [source, failure] = outcomes[i];
-          if (source) sources.Set(i, new_source_object(env, source));
-          else sources.Set(i, make_error(env, "ERR_OUT_OF_MEMORY", failure).Value());
-        }
-        Napi::Object result = Napi::Object::New(env);
-        // Made where there is something to put into them.
-        const auto put = [&](const char* name, uint32_t i, const Napi::Value& value) {
-          if (!result.Has(name)) result.Set(name, Napi::Array::New(env));
-          result.Get(name).As<Napi::Array>().Set(i, value);
-        };
-        Napi::Array passed = Napi::Array::New(env, works.size()), done = Napi::Array::New(env, works.size());
-        for (uint32_t i = 0; i < works.size(); i++) {
-          const TargetWork& work = works[i];
-          passed.Set(i, Napi::Number::New(env, static_cast<double>(work.passed)));
-          done.Set(i, Napi::Boolean::New(env, work.state == TargetWork::Done));
-          if (work.candidates) put("logProbs", i, arrays_of(env, work.log_probs));
-          if (work.state == TargetWork::NotNumbers) {
-            const Error error = not_numbers("logits");
-            put("failures", i, make_error(env, code_name(error.code), error.what()).Value());
-          }
-          if (!work.watched) continue;
-          Napi::Object view = Napi::Object::New(env);
-          view.Set("tokens", new_integers(env, work.tokens.data(), work.tokens.size()));
-          view.Set("scores", new_floats(env, work.scores.data(), work.scores.size()));
-          put("views", i, view);
-        }
-        result.Set("passes", Napi::Number::New(env, static_cast<double>(passes)));
-        result.Set("sources", sources);
-        result.Set("passed", passed);
-        result.Set("done", done);
-        return result;
-      };
-    });
+    return started(info.Env(),
+                   [this, s = state_, new_sources = std::move(new_sources), works = std::move(works),
+                    interrupted = interrupted_](const std::atomic<bool>& cancelled) mutable -> Executor::Answer {
+                     // A source there is no room for does not hold up the others.
+                     Sources made;
+                     std::vector<std::pair<std::shared_ptr<Source>, std::string>> outcomes;
+                     for (const NewSource& source : new_sources) {
+                       try {
+                         made.push_back(s->engine().new_source(source.ids, source.with_states));
+                         outcomes.emplace_back(made.back(), "");
+                       } catch (const Error& error) {
+                         if (error.code != ErrorCode::OutOfMemory) throw;
+                         outcomes.emplace_back(nullptr, error.what());
+                       }
+                     }
+                     std::vector<TargetWork*> pointers;
+                     for (TargetWork& work : works) pointers.push_back(&work);
+                     const int64_t passes = s->engine().advance(made, pointers, {cancelled, interrupted.get()});
+                     for (TargetWork& work : works) work.target = {};  // what was disposed of meanwhile goes now
+                     return [this, passes, outcomes = std::move(outcomes),
+                             works = std::move(works)](Napi::Env env) -> Napi::Value {
+                       if (closed_) throw Error(ErrorCode::Disposed, "the engine was closed during this call");
+                       Napi::Array sources = Napi::Array::New(env, outcomes.size());
+                       for (uint32_t i = 0; i < outcomes.size(); i++) {
+                         const auto& [source, failure] = outcomes[i];
+                         if (source)
+                           sources.Set(i, new_source_object(env, source));
+                         else
+                           sources.Set(i, make_error(env, "ERR_OUT_OF_MEMORY", failure).Value());
+                       }
+                       Napi::Object result = Napi::Object::New(env);
+                       // Made where there is something to put into them.
+                       const auto put = [&](const char* name, uint32_t i, const Napi::Value& value) {
+                         if (!result.Has(name)) result.Set(name, Napi::Array::New(env));
+                         result.Get(name).As<Napi::Array>().Set(i, value);
+                       };
+                       Napi::Array passed = Napi::Array::New(env, works.size()),
+                                   done = Napi::Array::New(env, works.size());
+                       for (uint32_t i = 0; i < works.size(); i++) {
+                         const TargetWork& work = works[i];
+                         passed.Set(i, Napi::Number::New(env, static_cast<double>(work.passed)));
+                         done.Set(i, Napi::Boolean::New(env, work.state == TargetWork::Done));
+                         if (work.candidates) put("logProbs", i, arrays_of(env, work.log_probs));
+                         if (work.state == TargetWork::NotNumbers) {
+                           const Error error = not_numbers("logits");
+                           put("failures", i, make_error(env, code_name(error.code), error.what()).Value());
+                         }
+                         if (!work.watched) continue;
+                         Napi::Object view = Napi::Object::New(env);
+                         view.Set("tokens", new_integers(env, work.tokens.data(), work.tokens.size()));
+                         view.Set("scores", new_floats(env, work.scores.data(), work.scores.size()));
+                         put("views", i, view);
+                       }
+                       result.Set("passes", Napi::Number::New(env, static_cast<double>(passes)));
+                       result.Set("sources", sources);
+                       result.Set("passed", passed);
+                       result.Set("done", done);
+                       return result;
+                     };
+                   });
   });
 }
 

@@ -8,9 +8,9 @@
 #include <memory>
 #include <string>
 
+#include "base/error.h"
 #include "cpu/thread_pool.h"
 #include "engine/device.h"
-#include "base/error.h"
 
 namespace mask_predict {
 

@@ -31,7 +31,7 @@ struct Executor::Job {
   Work work;
   const uint32_t id;
   std::atomic<bool> cancelled{false};
-  Answer answer;            // empty: failed
+  Answer answer;  // empty: failed
   const char* code = "";
   std::string text;
   std::unique_ptr<Message> end;  // made with the job, so that its end needs no memory

@@ -69,10 +69,10 @@ class Executor {
   std::shared_ptr<Job> running_;
   std::function<void()> last_;
   bool stopping_ = false;
-  bool stopped_ = false;           // JavaScript thread only
+  bool stopped_ = false;  // JavaScript thread only
   std::optional<Napi::Promise::Deferred> closing_;
-  std::unique_ptr<Message> end_;   // made by close(): that of the thread
-  uint32_t pending_ = 0;           // JavaScript thread only
+  std::unique_ptr<Message> end_;  // made by close(): that of the thread
+  uint32_t pending_ = 0;          // JavaScript thread only
   uint32_t next_id_ = 1;
 };
 

@@ -18,7 +18,8 @@ Context context_of(Napi::Env env, const Napi::Value& value, std::string* asked) 
     return given.IsUndefined() ? std::string(otherwise) : read_string(given, name);
   };
   const std::string otherwise = default_device() == "auto" ? "cpu" : default_device();
-  const std::string device = text("device", otherwise.c_str()), set = text("instructionSet", ""), precision = text("precision", "fp32");
+  const std::string device = text("device", otherwise.c_str()), set = text("instructionSet", ""),
+                    precision = text("precision", "fp32");
   const Napi::Value threads = options.Get("threads");
   const int size = threads.IsUndefined() ? 1 : static_cast<int>(read_integer(threads, "threads", 1, 256));
   check_device(device, precision);
@@ -73,13 +74,15 @@ const PackedMatrix& KernelCall::weight(const char* name) const {
 
 int64_t KernelCall::rows(const View<float>& view, const char* name, int64_t width) const {
   if (width < 1 || view.size % width != 0)
-    invalid(std::string(name) + " has " + std::to_string(view.size) + " values, which are no rows of " + std::to_string(width));
+    invalid(std::string(name) + " has " + std::to_string(view.size) + " values, which are no rows of " +
+            std::to_string(width));
   return view.size / width;
 }
 
 int64_t KernelCall::width(const View<float>& view, const char* name, int64_t rows) const {
   if (view.size == 0 || view.size % rows != 0)
-    invalid(std::string(name) + " has " + std::to_string(view.size) + " values, which are no " + std::to_string(rows) + " rows");
+    invalid(std::string(name) + " has " + std::to_string(view.size) + " values, which are no " + std::to_string(rows) +
+            " rows");
   return view.size / rows;
 }
 

@@ -30,7 +30,9 @@ class KernelCall {
   View<float> floats(const char* name, int64_t size) const { return sized(floats(name), name, size); }
   View<int32_t> integers(const char* name) const { return read_integers(argument(name), name); }
   View<int32_t> integers(const char* name, int64_t size) const { return sized(integers(name), name, size); }
-  View<uint8_t> bytes(const char* name, int64_t size) const { return sized(read_bytes(argument(name), name), name, size); }
+  View<uint8_t> bytes(const char* name, int64_t size) const {
+    return sized(read_bytes(argument(name), name), name, size);
+  }
   int64_t integer(const char* name, int64_t least, int64_t most) const {
     return read_integer(argument(name), name, least, most);
   }
@@ -84,7 +86,8 @@ class KernelCall {
   template <class T>
   static View<T> sized(View<T> view, const char* name, int64_t size) {
     if (view.size != size)
-      invalid(std::string(name) + " has " + std::to_string(view.size) + " values; it must have " + std::to_string(size));
+      invalid(std::string(name) + " has " + std::to_string(view.size) + " values; it must have " +
+              std::to_string(size));
     return view;
   }
   bool on_cpu() const { return context.operations->host_memory; }

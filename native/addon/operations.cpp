@@ -17,8 +17,10 @@ Napi::Value pack_weight(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const std::string type = read_string(info[1], "type");
-    const int64_t rows = read_integer(info[2], "rows", 1, 1 << 28), columns = read_integer(info[3], "columns", 1, 1 << 28);
-    if (type != "fp32" && type != "fp16" && type != "bf16") invalid("type must be 'fp32', 'fp16' or 'bf16', not '" + type + "'");
+    const int64_t rows = read_integer(info[2], "rows", 1, 1 << 28),
+                  columns = read_integer(info[3], "columns", 1, 1 << 28);
+    if (type != "fp32" && type != "fp16" && type != "bf16")
+      invalid("type must be 'fp32', 'fp16' or 'bf16', not '" + type + "'");
     const WeightType kind = type == "fp32" ? WeightType::F32 : type == "fp16" ? WeightType::F16 : WeightType::BF16;
     const void* values = nullptr;
     int64_t size = 0;
@@ -41,7 +43,8 @@ Napi::Value pack_weight(const Napi::CallbackInfo& info) {
       invalid("precision must be 'fp32', which keeps the type of the values, or 'int8' on the CPU");
     const auto bytes = static_cast<uint64_t>(operations.packed_bytes(packed_type, rows, columns));
     auto packed = std::make_unique<std::pair<const Operations*, PackedMatrix>>(
-        &operations, PackedMatrix{packed_type, rows, columns, Buffer(bytes, nullptr, "packWeight", *operations.memory)});
+        &operations,
+        PackedMatrix{packed_type, rows, columns, Buffer(bytes, nullptr, "packWeight", *operations.memory)});
     operations.pack(context, {values, kind, nullptr, nullptr}, 0, rows, packed->second);
 
     Napi::Object object = Napi::Object::New(env);
@@ -50,7 +53,9 @@ Napi::Value pack_weight(const Napi::CallbackInfo& info) {
     object.Set("type", bytes_of(packed_type) == 1 ? precision : type);
     object.Set("bytes", Napi::Number::New(env, static_cast<double>(bytes)));
     object.TypeTag(&weight_tag);
-    const auto release = [](napi_env, void* data, void*) { delete static_cast<std::pair<const Operations*, PackedMatrix>*>(data); };
+    const auto release = [](napi_env, void* data, void*) {
+      delete static_cast<std::pair<const Operations*, PackedMatrix>*>(data);
+    };
     if (napi_wrap(env, object, packed.get(), release, nullptr, nullptr) != napi_ok)
       throw Error(ErrorCode::OutOfMemory, "the packed weight could not be handed to JavaScript");
     packed.release();
@@ -76,8 +81,8 @@ Napi::Value call_linear(KernelCall& call) {
   } else {
     output = Napi::Float32Array::New(call.env, static_cast<size_t>(rows * weight.outputs));
   }
-  call.operations().linear(call.context, {call.activations(input), rows, &weight, bias, call.has("activation"), residual,
-                                          call.out(output.Data(), rows * weight.outputs), ValueType::F32});
+  call.operations().linear(call.context, {call.activations(input), rows, &weight, bias, call.has("activation"),
+                                          residual, call.out(output.Data(), rows * weight.outputs), ValueType::F32});
   return output;
 }
 
@@ -123,22 +128,28 @@ Napi::Value call_mixed_attention(KernelCall& call) {
   std::vector<AttentionSequence> list;
   int64_t most_queries = 0, most_keys = 0;
   for (int64_t i = 0; i < sequences; i++) {
-    AttentionSequence s{query_offsets.data[i], query_offsets.data[i + 1] - query_offsets.data[i], own_offsets.data[i],
-                        own_offsets.data[i + 1] - own_offsets.data[i], nullptr, 0};
+    AttentionSequence s{query_offsets.data[i],
+                        query_offsets.data[i + 1] - query_offsets.data[i],
+                        own_offsets.data[i],
+                        own_offsets.data[i + 1] - own_offsets.data[i],
+                        nullptr,
+                        0};
     if (source_index.data != nullptr && source_index.data[i] >= 0) {
       const int64_t first = source_offsets.data[source_index.data[i]];
       s.source = source + first * row_bytes;
       s.source_rows = source_offsets.data[source_index.data[i] + 1] - first;
     }
-    if (s.queries > 0 && s.own_rows + s.source_rows == 0) invalid("sequence " + std::to_string(i) + " has nothing to attend to");
+    if (s.queries > 0 && s.own_rows + s.source_rows == 0)
+      invalid("sequence " + std::to_string(i) + " has nothing to attend to");
     most_queries = std::max(most_queries, s.queries);
     most_keys = std::max(most_keys, s.own_rows + s.source_rows);
     list.push_back(s);
   }
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(query.size));
-  call.operations().mixed_attention(call.context, {call.activations(query), call.activations(own.data(), static_cast<int64_t>(own.size())),
-                                                   call.in(list), sequences, 0, most_queries, most_keys, heads,
-                                                   width / heads, call.activations_out(output.Data(), query.size)});
+  call.operations().mixed_attention(
+      call.context,
+      {call.activations(query), call.activations(own.data(), static_cast<int64_t>(own.size())), call.in(list),
+       sequences, 0, most_queries, most_keys, heads, width / heads, call.activations_out(output.Data(), query.size)});
   return output;
 }
 
@@ -160,9 +171,9 @@ Napi::Value call_layer_norm(KernelCall& call) {
   const double epsilon = call.number("epsilon");
   if (!(epsilon > 0)) invalid("epsilon must be above 0");
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(input.size));
-  call.operations().layer_norm(call.context, {call.in(input), rows, gain.size, call.in(gain), call.in(shift),
-                                              static_cast<float>(epsilon), nullptr,
-                                              call.activations_out(output.Data(), input.size)});
+  call.operations().layer_norm(
+      call.context, {call.in(input), rows, gain.size, call.in(gain), call.in(shift), static_cast<float>(epsilon),
+                     nullptr, call.activations_out(output.Data(), input.size)});
   return output;
 }
 
@@ -185,8 +196,9 @@ Napi::Value call_gather_rows(KernelCall& call) {
   const View<int32_t> index = call.integers("index");
   call.check_range(index, "index", 0, call.rows(input, "input", width) - 1);
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(index.size * width));
-  call.operations().gather_rows(call.context, {call.activations(input), call.context.activations, call.in(index), index.size,
-                                               width, call.activations_out(output.Data(), index.size * width)});
+  call.operations().gather_rows(call.context,
+                                {call.activations(input), call.context.activations, call.in(index), index.size, width,
+                                 call.activations_out(output.Data(), index.size * width)});
   return output;
 }
 
@@ -196,13 +208,14 @@ Napi::Value call_lm_head_argmax(KernelCall& call) {
   const int64_t rows = call.rows(states, "states", weight.inputs);
   const float* bias = call.bias(call.floats("bias", weight.outputs));
   const auto mask = static_cast<int32_t>(call.integer("maskTokenId", 4, weight.outputs - 1));
-  auto* partials = static_cast<LmHeadPartial*>(call.work(lm_head_ranges * rows * static_cast<int64_t>(sizeof(LmHeadPartial))));
+  auto* partials =
+      static_cast<LmHeadPartial*>(call.work(lm_head_ranges * rows * static_cast<int64_t>(sizeof(LmHeadPartial))));
   Napi::Int32Array ids = Napi::Int32Array::New(call.env, static_cast<size_t>(rows));
   Napi::Float32Array log_probs = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
   Napi::Float32Array log_sums = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
-  call.operations().lm_head_argmax(call.context, {call.activations(states), rows, &weight, bias, mask, partials,
-                                                  call.out(ids.Data(), rows), call.out(log_probs.Data(), rows),
-                                                  call.out(log_sums.Data(), rows)});
+  call.operations().lm_head_argmax(
+      call.context, {call.activations(states), rows, &weight, bias, mask, partials, call.out(ids.Data(), rows),
+                     call.out(log_probs.Data(), rows), call.out(log_sums.Data(), rows)});
   Napi::Object result = Napi::Object::New(call.env);
   result.Set("ids", ids);
   result.Set("logProbs", log_probs);
@@ -218,8 +231,8 @@ Napi::Value call_logits_at(KernelCall& call) {
   call.check_range(rows, "rows", 0, call.rows(states, "states", weight.inputs) - 1);
   call.check_range(ids, "ids", 0, weight.outputs - 1);
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(rows.size));
-  call.operations().logits_at(call.context, {call.activations(states), &weight, bias, call.in(rows), call.in(ids), rows.size,
-                                             call.out(output.Data(), rows.size)});
+  call.operations().logits_at(call.context, {call.activations(states), &weight, bias, call.in(rows), call.in(ids),
+                                             rows.size, call.out(output.Data(), rows.size)});
   return output;
 }
 
@@ -249,8 +262,8 @@ Napi::Value call_remask(KernelCall& call) {
   const int64_t masked_count = masked_offsets.back();
   call.operations().remask(
       call.context, {call.out(new_tokens.Data(), tokens.size, true), call.out(new_scores.Data(), tokens.size, true),
-                     call.in(maskable), call.in(offsets), call.in(counts), call.in(masked_offsets), sequences, most_rows,
-                     mask, call.out(masked_rows.data(), masked_count)});
+                     call.in(maskable), call.in(offsets), call.in(counts), call.in(masked_offsets), sequences,
+                     most_rows, mask, call.out(masked_rows.data(), masked_count)});
   call.finish();
   for (const int32_t row : masked_rows) masked.Data()[row] = 1;
   Napi::Object result = Napi::Object::New(call.env);
@@ -271,11 +284,11 @@ Napi::Value call_sample(KernelCall& call) {
   const View<int32_t> sequences = call.integers("sequences", rows), positions = call.integers("positions", rows);
   Napi::Int32Array ids = Napi::Int32Array::New(call.env, static_cast<size_t>(rows));
   Napi::Float32Array log_probs = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
-  call.operations().sample(
-      call.context, {call.in(logits), rows, vocabulary, mask, static_cast<float>(temperature), static_cast<float>(nucleus),
-                     call.seed("seed"), call.in(sequences), call.in(positions),
-                     static_cast<int32_t>(call.integer("iteration", 0, INT32_MAX)), call.out(ids.Data(), rows),
-                     call.out(log_probs.Data(), rows)});
+  call.operations().sample(call.context,
+                           {call.in(logits), rows, vocabulary, mask, static_cast<float>(temperature),
+                            static_cast<float>(nucleus), call.seed("seed"), call.in(sequences), call.in(positions),
+                            static_cast<int32_t>(call.integer("iteration", 0, INT32_MAX)), call.out(ids.Data(), rows),
+                            call.out(log_probs.Data(), rows)});
   Napi::Object result = Napi::Object::New(call.env);
   result.Set("ids", ids);
   result.Set("logProbs", log_probs);

@@ -32,11 +32,13 @@ std::shared_ptr<Target> given_target(const View<int32_t>& ids, const ModelConfig
   if (ids.size < 3 || ids.size > config.max_ids())
     invalid("a target must have 3 to " + std::to_string(config.max_ids()) + " ids, <s> and </s> included, not " +
             std::to_string(ids.size));
-  if (ids.data[0] != 0 || ids.data[ids.size - 1] != 2) invalid("a target begins with <s> (id 0) and ends with </s> (id 2)");
+  if (ids.data[0] != 0 || ids.data[ids.size - 1] != 2)
+    invalid("a target begins with <s> (id 0) and ends with </s> (id 2)");
   for (int64_t i = 1; i + 1 < ids.size; i++)
     if (ids.data[i] < 0 || ids.data[i] > config.mask_token_id || ids.data[i] == 1)
       invalid("target id " + std::to_string(ids.data[i]) + " at position " + std::to_string(i) +
-              " is not one of 0 to " + std::to_string(config.mask_token_id) + " (1, padding, has no place in a target)");
+              " is not one of 0 to " + std::to_string(config.mask_token_id) +
+              " (1, padding, has no place in a target)");
   auto target = std::make_shared<Target>();
   target->tokens = copy(ids);
   return target;
@@ -66,13 +68,12 @@ const std::vector<float>& lengths_of(const Source& source, const ModelConfig& co
 }  // namespace
 
 Napi::Function SourceObject::define(Napi::Env env) {
-  return DefineClass(env, "Source",
-                     {InstanceAccessor<&SourceObject::length>("length"), InstanceAccessor<&SourceObject::bytes>("bytes"),
-                      InstanceAccessor<&SourceObject::length_logits>("lengthLogits"),
-                      InstanceMethod<&SourceObject::states>("states"),
-                      InstanceMethod<&SourceObject::predict_lengths>("predictLengths"),
-                      InstanceMethod<&SourceObject::target>("target"),
-                      InstanceMethod<&SourceObject::dispose>("dispose")});
+  return DefineClass(
+      env, "Source",
+      {InstanceAccessor<&SourceObject::length>("length"), InstanceAccessor<&SourceObject::bytes>("bytes"),
+       InstanceAccessor<&SourceObject::length_logits>("lengthLogits"), InstanceMethod<&SourceObject::states>("states"),
+       InstanceMethod<&SourceObject::predict_lengths>("predictLengths"),
+       InstanceMethod<&SourceObject::target>("target"), InstanceMethod<&SourceObject::dispose>("dispose")});
 }
 
 SourceObject::SourceObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -99,10 +100,14 @@ const Source& SourceObject::source(Napi::Env) const {
   return *handle_->source;
 }
 
-Napi::Value SourceObject::length(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(length_)); }
+Napi::Value SourceObject::length(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(length_));
+}
 
 // 0 when it was disposed of.
-Napi::Value SourceObject::bytes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(external_bytes_)); }
+Napi::Value SourceObject::bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(external_bytes_));
+}
 
 Napi::Value SourceObject::length_logits(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
@@ -123,7 +128,8 @@ Napi::Value SourceObject::predict_lengths(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const std::vector<float>& logits = lengths_of(source(info.Env()), *handle_->config);
     if (logits.empty())
-      throw Error(ErrorCode::InvalidArgument, "this model has no length predictor (tensor embed_length.weight); give the length");
+      throw Error(ErrorCode::InvalidArgument,
+                  "this model has no length predictor (tensor embed_length.weight); give the length");
     check_numbers(logits, "length logits");
     const int64_t most = std::min(static_cast<int64_t>(logits.size()) - 1, handle_->config->max_ids());
     const int64_t count = read_integer(info[0], "the number of lengths", 1, most - 2);
@@ -176,13 +182,11 @@ Napi::Value SourceObject::dispose(const Napi::CallbackInfo& info) {
 }
 
 Napi::Function TargetObject::define(Napi::Env env) {
-  return DefineClass(env, "Target",
-                     {InstanceAccessor<&TargetObject::length>("length"),
-                      InstanceAccessor<&TargetObject::maskable>("maskable"),
-                      InstanceAccessor<&TargetObject::tokens>("tokens"),
-                      InstanceAccessor<&TargetObject::scores>("scores"),
-                      InstanceAccessor<&TargetObject::masked>("masked"),
-                      InstanceMethod<&TargetObject::dispose>("dispose")});
+  return DefineClass(
+      env, "Target",
+      {InstanceAccessor<&TargetObject::length>("length"), InstanceAccessor<&TargetObject::maskable>("maskable"),
+       InstanceAccessor<&TargetObject::tokens>("tokens"), InstanceAccessor<&TargetObject::scores>("scores"),
+       InstanceAccessor<&TargetObject::masked>("masked"), InstanceMethod<&TargetObject::dispose>("dispose")});
 }
 
 TargetObject::TargetObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -207,10 +211,14 @@ ActiveTarget TargetObject::active(Napi::Env, const Napi::Value& value, uint64_t 
 }
 
 Napi::Value TargetObject::length(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(target().length())); });
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    return Napi::Number::New(info.Env(), static_cast<double>(target().length()));
+  });
 }
 Napi::Value TargetObject::maskable(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(target().maskable_count)); });
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    return Napi::Number::New(info.Env(), static_cast<double>(target().maskable_count));
+  });
 }
 Napi::Value TargetObject::tokens(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {

@@ -5,8 +5,8 @@
 
 #include <memory>
 
-#include "model/config.h"
 #include "engine/sequence.h"
+#include "model/config.h"
 
 namespace mask_predict {
 

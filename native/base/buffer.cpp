@@ -55,7 +55,7 @@ void* allocate_host(uint64_t bytes) {
     return base + skip;
   }
 #endif
-  void* data = ::operator new(bytes, std::align_val_t{64}, std::nothrow);
+  void* data = ::operator new (bytes, std::align_val_t{64}, std::nothrow);
   if (data != nullptr) std::memset(data, 0, bytes);
   return data;
 }
@@ -67,7 +67,7 @@ void release_host(void* data, uint64_t bytes) {
     return;
   }
 #endif
-  ::operator delete(data, std::align_val_t{64});
+  ::operator delete (data, std::align_val_t{64});
 }
 
 }  // namespace
@@ -84,7 +84,8 @@ void MemoryBudget::reserve(uint64_t bytes, const std::string& purpose) {
   if (try_reserve(bytes) || (reclaim() && try_reserve(bytes))) return;
   throw Error(ErrorCode::OutOfMemory,
               purpose + " needs " + megabytes(bytes) + ", but " + megabytes(used()) + " of the limit of " +
-                  megabytes(limit_) + " are in use; raise memoryLimit, choose a narrower precision, or ask for less at once");
+                  megabytes(limit_) +
+                  " are in use; raise memoryLimit, choose a narrower precision, or ask for less at once");
 }
 
 uint64_t available_memory() {
@@ -111,8 +112,7 @@ uint64_t available_memory() {
 
 const Memory host_memory = {allocate_host, release_host};
 
-Buffer::Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose,
-               const Memory& memory) {
+Buffer::Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose, const Memory& memory) {
   if (bytes == 0) return;
   if (budget) budget->reserve(bytes, purpose);
   try {

@@ -33,9 +33,7 @@ class Parser {
 
  private:
   [[noreturn]] void fail(const std::string& message) const { throw JsonError(message, at_); }
-  [[noreturn]] void fail_at(size_t offset, const std::string& message) const {
-    throw JsonError(message, offset);
-  }
+  [[noreturn]] void fail_at(size_t offset, const std::string& message) const { throw JsonError(message, offset); }
 
   // The next byte, or -1 at the end.
   int peek() const { return at_ < text_.size() ? static_cast<unsigned char>(text_[at_]) : -1; }
@@ -213,7 +211,9 @@ class Parser {
     const int byte = peek();
     at_++;
     switch (byte) {
-      case '"': case '\\': case '/': result.push_back(static_cast<char>(byte)); return;
+      case '"':
+      case '\\':
+      case '/': result.push_back(static_cast<char>(byte)); return;
       case 'b': result.push_back('\b'); return;
       case 'f': result.push_back('\f'); return;
       case 'n': result.push_back('\n'); return;

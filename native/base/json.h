@@ -47,8 +47,7 @@ class JsonValue {
 class JsonError : public std::runtime_error {
  public:
   JsonError(const std::string& message, uint64_t offset)
-      : std::runtime_error("not valid JSON at byte " + std::to_string(offset) + ": " + message),
-        offset(offset) {}
+      : std::runtime_error("not valid JSON at byte " + std::to_string(offset) + ": " + message), offset(offset) {}
   const uint64_t offset;
 };
 

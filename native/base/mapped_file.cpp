@@ -58,8 +58,7 @@ namespace {
 class Descriptor {
  public:
   // O_NONBLOCK so that opening a pipe by mistake is an error below and not a wait for its writer.
-  explicit Descriptor(const std::string& path)
-      : number(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
+  explicit Descriptor(const std::string& path) : number(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
   ~Descriptor() {
     if (number >= 0) ::close(number);
   }

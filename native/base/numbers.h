@@ -43,6 +43,8 @@ float half_to_float(uint16_t bits);
 float read_weight(const void* values, WeightType type, int64_t index);
 
 // The smallest multiple of `multiple` that is at least `value`; value >= 0.
-MASK_PREDICT_HOST_DEVICE static constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+MASK_PREDICT_HOST_DEVICE static constexpr int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
 }  // namespace mask_predict

@@ -9,9 +9,7 @@ std::string quote(std::string_view text) {
   const bool cut = text.size() > kLongest;
   if (cut) {
     size_t length = kLongest;
-    const auto inside_character = [text](size_t at) {
-      return (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80;
-    };
+    const auto inside_character = [text](size_t at) { return (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80; };
     while (length > 0 && inside_character(length)) length--;
     text = text.substr(0, length);
   }

@@ -24,8 +24,8 @@ inline constexpr int64_t most_byte_inputs = 133143;  // times 127 * 127 is what 
 
 // result = activation(sums + bias) + residual, for the columns of one group.
 struct Epilogue {
-  int columns;           // 1 ... 48
-  const float* bias;     // [columns rounded up to 16], or nullptr
+  int columns;        // 1 ... 48
+  const float* bias;  // [columns rounded up to 16], or nullptr
   bool gelu;
   const float* residual;  // or nullptr; may be the result
   int64_t residual_stride;
@@ -35,41 +35,41 @@ struct Epilogue {
 
 // sums[row][column] (+)= sum over k of input[row][k] * group[k][column]
 struct MultiplyTask {
-  const void* input;       // [rows, inner], row stride input_stride: float32, or bytes of `quantize` for I8
+  const void* input;  // [rows, inner], row stride input_stride: float32, or bytes of `quantize` for I8
   int64_t input_stride;
   int64_t rows;
-  const void* group;       // [inner][columns], packed; for I8 [inner / 4, rounded up][columns][4]
+  const void* group;  // [inner][columns], packed; for I8 [inner / 4, rounded up][columns][4]
   WeightType type;
   int64_t inner;
-  int columns;             // 16, 32 or 48
-  float* sums;             // [rows][columns], row stride sums_stride
+  int columns;  // 16, 32 or 48
+  float* sums;  // [rows][columns], row stride sums_stride
   int64_t sums_stride;
-  bool accumulate;         // go on from what sums holds; not for I8
-  const char* prefetch;    // memory needed next, or nullptr
+  bool accumulate;       // go on from what sums holds; not for I8
+  const char* prefetch;  // memory needed next, or nullptr
   int64_t prefetch_bytes;
   const Epilogue* epilogue = nullptr;  // applied to each tile of rows when it is done
   // For I8: sums = integer * (input_scales[row] * weight_scales[column]).
-  const float* input_scales = nullptr;     // [rows]
-  const float* weight_scales = nullptr;    // [columns]
-  const int32_t* weight_sums = nullptr;    // [columns]: of the column's bytes
+  const float* input_scales = nullptr;   // [rows]
+  const float* weight_scales = nullptr;  // [columns]
+  const int32_t* weight_sums = nullptr;  // [columns]: of the column's bytes
 };
 
 // What one row has seen of the vocabulary so far (kernels_lm_head.h).
 struct HeadState {
-  float largest;       // largest logit of all real ids seen
-  float best_logit;    // largest logit of the allowed ids seen
-  int32_t best_id;     // its id, the lowest one of equals; -1 before any
-  float sums[16];      // exp(logit - largest), added up lane by lane
+  float largest;     // largest logit of all real ids seen
+  float best_logit;  // largest logit of the allowed ids seen
+  int32_t best_id;   // its id, the lowest one of equals; -1 before any
+  float sums[16];    // exp(logit - largest), added up lane by lane
 };
 
 struct HeadTask {
   const float* scratch;  // [rows][group_columns]: logits before the bias
   int64_t rows;
-  int32_t first_id;      // of column 0
-  int columns;           // real ids among the columns, 1 ... 48
-  const float* bias;     // of column 0 on, padded to 16
+  int32_t first_id;   // of column 0
+  int columns;        // real ids among the columns, 1 ... 48
+  const float* bias;  // of column 0 on, padded to 16
   int32_t mask_token_id;
-  HeadState* states;     // [rows]
+  HeadState* states;  // [rows]
 };
 
 struct Kernels {
@@ -86,8 +86,10 @@ struct Kernels {
                      float epsilon, float* output);
   // output[i][r] = input[r][i] and output[r][i] = input[r][i], for r < rows and i < width, both with row strides. The
   // `width` values that follow in each row of the input are fetched: those of the next head.
-  void (*transpose)(const float* input, int64_t rows, int64_t stride, int64_t width, float* output, int64_t output_stride);
-  void (*copy_rows)(const float* input, int64_t rows, int64_t stride, int64_t width, float* output, int64_t output_stride);
+  void (*transpose)(const float* input, int64_t rows, int64_t stride, int64_t width, float* output,
+                    int64_t output_stride);
+  void (*copy_rows)(const float* input, int64_t rows, int64_t stride, int64_t width, float* output,
+                    int64_t output_stride);
   // sum[column] += row[column]
   void (*add)(float* sum, const float* row, int64_t width);
   // exp((x - largest) * inverse_temperature), in place.

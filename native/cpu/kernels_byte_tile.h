@@ -1,10 +1,10 @@
 // Bytes: quantizing rows of activations, and the tile of the matrix product whose sums are 32-bit integers. The set of
 // instructions (`Bytes`, from vector_*.h) multiplies unsigned activations by signed weights; the 128 that makes an
 // activation unsigned is taken back by beginning each sum at -128 times the sum of the column's weights.
-// Included after kernels_tile.h.
 #pragma once
 
-#include "kernels.h"
+#include "cpu/kernels.h"
+#include "cpu/kernels_tile.h"
 
 namespace {
 

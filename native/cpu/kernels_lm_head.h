@@ -1,10 +1,11 @@
 // The LM head's epilogue: what a row remembers of a group of logits instead of the logits themselves. Four values
 // suffice for the answer and its log-probability (HeadState); exp-sums stay in lanes until the vocabulary range
-// is done. Included after kernels_math.h.
+// is done.
 #pragma once
 
 #include "base/special_ids.h"
-#include "kernels.h"
+#include "cpu/kernels.h"
+#include "cpu/kernels_math.h"
 
 namespace {
 
@@ -24,7 +25,8 @@ void raise(HeadState& state, const HeadTask& t, const float* logits) {
   for (int c = Vector::lanes; c < t.columns; c += Vector::lanes) most = larger(most, Vector::load(logits + c));
   const float largest = most.largest();
   if (largest > state.largest) rescale(state, largest);
-  if (t.first_id > mask_predict::end_id && t.mask_token_id >= t.first_id + t.columns && !(largest > state.best_logit)) return;
+  if (t.first_id > mask_predict::end_id && t.mask_token_id >= t.first_id + t.columns && !(largest > state.best_logit))
+    return;
   for (int c = 0; c < t.columns; c++) {
     if (logits[c] > state.best_logit && mask_predict::may_be_answered(t.first_id + c, t.mask_token_id)) {
       state.best_logit = logits[c];

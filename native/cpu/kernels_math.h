@@ -1,4 +1,4 @@
-// exp and erf on vectors. Included after one of vector_*.h.
+// exp and erf on vectors. The file that includes this has included one of vector_*.h before.
 #pragma once
 
 namespace {

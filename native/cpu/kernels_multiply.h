@@ -1,15 +1,16 @@
 // The matrix product every dense operation is made of, tile by tile. The last tile of an odd number of rows is a
-// smaller one: each sum is the same chain of additions in any tile. Included after kernels_tile.h and
-// kernels_byte_tile.h.
+// smaller one: each sum is the same chain of additions in any tile.
 #pragma once
 
-#include "kernels.h"
+#include "cpu/kernels.h"
+#include "cpu/kernels_byte_tile.h"
+#include "cpu/kernels_tile.h"
 
 namespace {
 
+using mask_predict::WeightType;
 using mask_predict::cpu::Epilogue;
 using mask_predict::cpu::group_columns;
-using mask_predict::WeightType;
 
 template <int Rows, int Panels, class Weight>
 void tile_of(const MultiplyTask& t, int64_t row, int rows, int panel, Prefetch& prefetch) {
@@ -21,8 +22,8 @@ void tile_of(const MultiplyTask& t, int64_t row, int rows, int panel, Prefetch& 
     byte_tile<Rows, Panels, Weight>(t, row, panel * panel_columns, sums, prefetch);
   } else {
     tile<Rows, Panels, Weight>(static_cast<const float*>(t.input) + row * t.input_stride, t.input_stride,
-                               static_cast<const typename Weight::Element*>(t.group) + panel * panel_columns,
-                               t.columns, t.inner, sums, t.sums_stride, t.accumulate, prefetch);
+                               static_cast<const typename Weight::Element*>(t.group) + panel * panel_columns, t.columns,
+                               t.inner, sums, t.sums_stride, t.accumulate, prefetch);
   }
 }
 
@@ -58,8 +59,7 @@ void multiply_with(const MultiplyTask& t) {
     if (passes == 1 && panels == 3) {
       tile_of<Weight::tile_rows, Weight::tile_panels, Weight>(t, row, rows, 0, prefetch);
     } else {
-      for (int panel = 0; panel < panels; panel++)
-        tile_of<Weight::tile_rows, 1, Weight>(t, row, rows, panel, prefetch);
+      for (int panel = 0; panel < panels; panel++) tile_of<Weight::tile_rows, 1, Weight>(t, row, rows, panel, prefetch);
     }
     if (t.epilogue != nullptr) apply(*t.epilogue, t.sums + row * t.sums_stride, t.sums_stride, row, rows);
     row += rows;

@@ -1,7 +1,9 @@
-// Softmax, LayerNorm, sums and other order of rows. Included after kernels_math.h.
+// Softmax, LayerNorm, sums and other order of rows.
 #pragma once
 
 #include <cstdint>
+
+#include "cpu/kernels_math.h"
 
 namespace {
 
@@ -28,8 +30,8 @@ void softmax(float* scores, int64_t rows, int64_t stride, int64_t keys, float sc
   }
 }
 
-void layer_norm(const float* input, int64_t rows, int64_t width, const float* gain, const float* shift,
-                float epsilon, float* output) {
+void layer_norm(const float* input, int64_t rows, int64_t width, const float* gain, const float* shift, float epsilon,
+                float* output) {
   const float inverse_width = 1.0f / static_cast<float>(width);
   for (int64_t r = 0; r < rows; r++) {
     const float* x = input + r * width;

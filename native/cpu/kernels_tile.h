@@ -1,8 +1,9 @@
 // One tile of the matrix product: rows by up to three 16-column panels, its sums in registers, one addition per step
-// of the inner dimension and in its order. Included after kernels_math.h.
+// of the inner dimension and in its order.
 #pragma once
 
-#include "kernels.h"
+#include "cpu/kernels.h"
+#include "cpu/kernels_math.h"
 
 namespace {
 

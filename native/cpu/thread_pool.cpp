@@ -111,7 +111,8 @@ void ThreadPool::run(const Loop& loop) {
   take_ranges(loop, 0);
   // Nobody may join any more; who has, is waited for.
   uint64_t joined = joined_.fetch_and(~open, std::memory_order_acq_rel) & ~open;
-  for (; (joined & threads_mask) != 0; joined = joined_.load(std::memory_order_acquire)) wait_while_equal(joined_, joined);
+  for (; (joined & threads_mask) != 0; joined = joined_.load(std::memory_order_acquire))
+    wait_while_equal(joined_, joined);
 }
 
 void ThreadPool::work(int thread) {

@@ -9,7 +9,7 @@ namespace {
 
 struct Vector {
   static constexpr int lanes = 8;
-  static constexpr int tile_rows = 6;    // 6 x 2 accumulators, 2 of B and one of A: 15 of 16 registers
+  static constexpr int tile_rows = 6;  // 6 x 2 accumulators, 2 of B and one of A: 15 of 16 registers
   static constexpr int tile_panels = 1;
   __m256 v;
 
@@ -30,8 +30,7 @@ struct Vector {
   void store_bytes(uint8_t* p) const {
     const __m256i integers = _mm256_cvtps_epi32(v);
     const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(p),
-                     _mm_xor_si128(_mm_packs_epi16(words, words), _mm_set1_epi8(-128)));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_xor_si128(_mm_packs_epi16(words, words), _mm_set1_epi8(-128)));
   }
 
   static __m256i mask(int count) {
@@ -58,9 +57,7 @@ inline Vector multiply_add(Vector a, Vector b, Vector c) { return {_mm256_fmadd_
 // Where one is not a number: the second.
 inline Vector larger(Vector a, Vector b) { return {_mm256_max_ps(a.v, b.v)}; }
 inline Vector smaller(Vector a, Vector b) { return {_mm256_min_ps(a.v, b.v)}; }
-inline bool any_above(Vector a, Vector b) {
-  return _mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ)) != 0;
-}
+inline bool any_above(Vector a, Vector b) { return _mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ)) != 0; }
 inline Vector nearest_integer(Vector a) {
   return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }

@@ -9,7 +9,7 @@ namespace {
 
 struct Vector {
   static constexpr int lanes = 16;
-  static constexpr int tile_rows = 8;    // 8 x 3 accumulators, 3 of B and one of A: 28 of 32 registers
+  static constexpr int tile_rows = 8;  // 8 x 3 accumulators, 3 of B and one of A: 28 of 32 registers
   static constexpr int tile_panels = 3;
   __m512 v;
 
@@ -71,8 +71,10 @@ inline void transpose(Vector (&rows)[16]) {
   }
 #pragma GCC unroll 4
   for (int c = 0; c < 4; c++) {
-    const __m512 even = _mm512_shuffle_f32x4(fours[c], fours[c + 4], 0x88), odd = _mm512_shuffle_f32x4(fours[c], fours[c + 4], 0xdd);
-    const __m512 even2 = _mm512_shuffle_f32x4(fours[c + 8], fours[c + 12], 0x88), odd2 = _mm512_shuffle_f32x4(fours[c + 8], fours[c + 12], 0xdd);
+    const __m512 even = _mm512_shuffle_f32x4(fours[c], fours[c + 4], 0x88),
+                 odd = _mm512_shuffle_f32x4(fours[c], fours[c + 4], 0xdd);
+    const __m512 even2 = _mm512_shuffle_f32x4(fours[c + 8], fours[c + 12], 0x88),
+                 odd2 = _mm512_shuffle_f32x4(fours[c + 8], fours[c + 12], 0xdd);
     rows[c].v = _mm512_shuffle_f32x4(even, even2, 0x88);
     rows[c + 4].v = _mm512_shuffle_f32x4(odd, odd2, 0x88);
     rows[c + 8].v = _mm512_shuffle_f32x4(even, even2, 0xdd);

@@ -163,9 +163,9 @@ void CublasLt::multiply(cudaStream_t stream, const void* weights, const void* in
                         float* sums) {
   const Plan& plan = plans_.at({rows, outputs, inputs});
   const float one = 1.0f, zero = 0.0f;
-  const int status = functions_->multiply(handle_, plan.description, &one, weights, plan.weights, input, plan.input,
-                                          &zero, sums, plan.sums, sums, plan.sums, &plan.algorithm, workspace_,
-                                          workspace_bytes, stream);
+  const int status =
+      functions_->multiply(handle_, plan.description, &one, weights, plan.weights, input, plan.input, &zero, sums,
+                           plan.sums, sums, plan.sums, &plan.algorithm, workspace_, workspace_bytes, stream);
   if (status == 0) return;
   throw Error(ErrorCode::Device, "cublasLtMatmul of " + std::to_string(rows) + " rows, " + std::to_string(outputs) +
                                      " outputs, " + std::to_string(inputs) + " inputs: status " +

@@ -9,7 +9,9 @@ namespace {
 // 32 MiB: a few hundred rows of the widest layer cut into as many parts as there are.
 constexpr int64_t partial_floats = 8 << 20;
 
-std::string version_text(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
 
 void close_stream(Stream* stream) {
   stream->cublaslt = nullptr;
@@ -39,7 +41,8 @@ std::string why_unavailable() {
 
 std::shared_ptr<Stream> open_stream(int index, bool deterministic, std::string& note) {
   const std::string missing = why_unavailable();
-  if (!missing.empty()) throw Error(ErrorCode::Device, "device '" + std::string(device_kind) + "' is not available: " + missing);
+  if (!missing.empty())
+    throw Error(ErrorCode::Device, "device '" + std::string(device_kind) + "' is not available: " + missing);
   int count = 0;
   check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
   if (index >= count)

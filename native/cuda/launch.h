@@ -59,10 +59,10 @@ inline KernelTraits prepare_kernel(const void* kernel, const LaunchShape& shape)
     traits.can_be_dependent = attributes.ptxVersion >= 90;
   }
   if (shape.shared_bytes > traits.shared_bytes) {
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shape.shared_bytes)),
-          std::string("cudaFuncSetAttribute of kernel ") + shape.name + ", " +
-              std::to_string(shape.shared_bytes) + " bytes of shared memory");
+    check(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shape.shared_bytes)),
+        std::string("cudaFuncSetAttribute of kernel ") + shape.name + ", " + std::to_string(shape.shared_bytes) +
+            " bytes of shared memory");
     traits.shared_bytes = shape.shared_bytes;
   }
   return traits;

@@ -81,8 +81,7 @@ __device__ __forceinline__ void prefetch_l2(const void* pointer) {
 // Starts to copy 16 bytes from global to shared memory, past L1; both aligned to 16. The data is there once
 // this thread has waited for the copy's group; for other threads after a barrier behind that wait.
 __device__ __forceinline__ void cp_async_16(void* shared, const void* global) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(shared)), "l"(global)
-               : "memory");
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(shared)), "l"(global) : "memory");
 }
 
 __device__ __forceinline__ void cp_async_16(void* shared, const void* global, CachePolicy policy) {
@@ -98,12 +97,10 @@ __device__ __forceinline__ void cp_async_16_or_zero(void* shared, const void* gl
                : "memory");
 }
 
-__device__ __forceinline__ void cp_async_16_or_zero(void* shared, const void* global, bool valid,
-                                                    CachePolicy policy) {
-  asm volatile(
-      "cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2, %3;" ::"r"(shared_address(shared)),
-      "l"(global), "r"(valid ? 16 : 0), "l"(policy)
-      : "memory");
+__device__ __forceinline__ void cp_async_16_or_zero(void* shared, const void* global, bool valid, CachePolicy policy) {
+  asm volatile("cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2, %3;" ::"r"(shared_address(shared)),
+               "l"(global), "r"(valid ? 16 : 0), "l"(policy)
+               : "memory");
 }
 
 // Makes a group of this thread's copies since the last commit. A group may be empty.

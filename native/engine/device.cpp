@@ -2,9 +2,9 @@
 
 #include <cstdlib>
 
+#include "base/error.h"
 #include "cpu/instruction_set.h"
 #include "cpu/thread_pool.h"
-#include "base/error.h"
 
 #if MASK_PREDICT_CUDA
 #include "cuda/device.h"
@@ -40,7 +40,8 @@ struct CudaResources {
 OpenDevice open_cuda(int index, bool float_activations, int threads, bool deterministic) {
   OpenDevice device;
   const bool own_kernels = deterministic || float_activations;  // float32 is for verification: never TF32
-  if (!deterministic && float_activations) device.note = "precision 'fp32' uses no cuBLASLt: deterministic: false makes no difference";
+  if (!deterministic && float_activations)
+    device.note = "precision 'fp32' uses no cuBLASLt: deterministic: false makes no difference";
   device.threads = threads > 0 ? threads : cpu::available_processors();
   const std::shared_ptr<CudaResources> resources(
       new CudaResources{cuda::open_stream(index, own_kernels, device.note), cpu::ThreadPool(device.threads)});
@@ -69,7 +70,8 @@ int index_of(const std::string& device) {
   const size_t colon = device.find(':');
   if (colon == std::string::npos) return 0;
   const std::string digits = device.substr(colon + 1);
-  const bool number = !digits.empty() && digits.size() < 4 && digits.find_first_not_of("0123456789") == std::string::npos;
+  const bool number =
+      !digits.empty() && digits.size() < 4 && digits.find_first_not_of("0123456789") == std::string::npos;
   return number ? std::atoi(digits.c_str()) : -1;
 }
 
@@ -84,18 +86,22 @@ void check_device(const std::string& asked, const std::string& precision) {
   const std::string device = asked == "auto" ? default_device() : asked;
   if (precision != "auto" && precision != "fp32" && precision != "bf16" && precision != "fp16" && precision != "int8" &&
       precision != "fp8")
-    throw Error(ErrorCode::InvalidArgument, "precision must be 'auto', 'fp32', 'bf16', 'fp16', 'int8' or 'fp8', not '" + precision + "'");
+    throw Error(ErrorCode::InvalidArgument,
+                "precision must be 'auto', 'fp32', 'bf16', 'fp16', 'int8' or 'fp8', not '" + precision + "'");
   if (precision == "fp8" && device == "cpu")
-    throw Error(ErrorCode::Device, "precision 'fp8' is not available on the CPU; use 'int8', which takes as many bytes");
+    throw Error(ErrorCode::Device,
+                "precision 'fp8' is not available on the CPU; use 'int8', which takes as many bytes");
   if (device == "auto" || device == "cpu") return;
   const std::string kind = device.substr(0, device.find(':'));
   if ((kind != "cuda" && !is_cuda(device)) || index_of(device) < 0)
     throw Error(ErrorCode::InvalidArgument, "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not '" + device + "'");
   if (!is_cuda(device))
-    throw Error(ErrorCode::Device, "device '" + device + "' is not available: this build has no CUDA kernels; install with nvcc "
-                                                         "on the PATH, or use 'cpu' or 'auto'");
+    throw Error(ErrorCode::Device, "device '" + device +
+                                       "' is not available: this build has no CUDA kernels; install with nvcc "
+                                       "on the PATH, or use 'cpu' or 'auto'");
   if (precision == "fp16")
-    throw Error(ErrorCode::Device, "precision 'fp16' is not available on device '" + device + "'; use 'bf16' or 'fp32'");
+    throw Error(ErrorCode::Device,
+                "precision 'fp16' is not available on device '" + device + "'; use 'bf16' or 'fp32'");
 }
 
 OpenDevice open_device(const std::string& asked, const std::string& precision, int threads, bool deterministic) {

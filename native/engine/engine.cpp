@@ -69,9 +69,9 @@ void Engine::begin_pass() {
 
 void Engine::transform_states(int64_t rows) {
   const ModelConfig& c = config();
-  context_.operations->linear(context_, {workspace_.normed, rows, &weights_->head_dense.matrix,
-                                         weights_->head_dense.bias_values(), true, nullptr, workspace_.states,
-                                         ValueType::F32});
+  context_.operations->linear(
+      context_, {workspace_.normed, rows, &weights_->head_dense.matrix, weights_->head_dense.bias_values(), true,
+                 nullptr, workspace_.states, ValueType::F32});
   context_.operations->layer_norm(context_, {workspace_.states, rows, c.hidden, weights_->head_norm.gain.as<float>(),
                                              weights_->head_norm.shift.as<float>(),
                                              static_cast<float>(c.layer_norm_epsilon), nullptr, workspace_.normed});
@@ -98,9 +98,8 @@ LmHeadPartial* Engine::reserve_partials(int64_t rows) {
 // The best ids of the first `rows` rows to predict.
 void Engine::take_best(int64_t rows, const Head& head) {
   LmHeadPartial* partials = reserve_partials(rows);
-  context_.operations->lm_head_argmax(
-      context_, {workspace_.normed, rows, &head_.matrix(), head_.bias(), head_.mask_row(), partials, head.ids,
-                 head.log_probs, head.log_sums});
+  context_.operations->lm_head_argmax(context_, {workspace_.normed, rows, &head_.matrix(), head_.bias(),
+                                                 head_.mask_row(), partials, head.ids, head.log_probs, head.log_sums});
 }
 
 // Ids for the rows that are drawn, each for its own target's seed and temperature.
@@ -122,10 +121,10 @@ void Engine::draw(const TargetBatch& batch, const TargetBatch::Iteration& iterat
       const int64_t last = std::min(end, next->end);
       const Sampling& sampling = next->sampling;
       context_.operations->sample(
-          context_, {logits + (first - row) * vocabulary, last - first, vocabulary, head_.mask_row(),
-                     sampling.temperature(), Sampling::nucleus, sampling.seed, device_sequences + first,
-                     device_positions + first, static_cast<int32_t>(sampling.iteration), head.ids + first,
-                     head.log_probs + first});
+          context_,
+          {logits + (first - row) * vocabulary, last - first, vocabulary, head_.mask_row(), sampling.temperature(),
+           Sampling::nucleus, sampling.seed, device_sequences + first, device_positions + first,
+           static_cast<int32_t>(sampling.iteration), head.ids + first, head.log_probs + first});
       first = last;
     }
   }

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "engine/mask_predict.h"
 #include "engine/device_arena.h"
 #include "engine/layer_stack.h"
+#include "engine/mask_predict.h"
 #include "engine/recordings.h"
 #include "engine/sequence.h"
 #include "engine/spare_buffers.h"
@@ -72,9 +72,9 @@ class Engine {
 
   // For each target and each of its candidates (ids [length]): the log-probability of the candidate's id at every
   // masked position, 0 at the others.
-  std::vector<std::vector<std::vector<float>>> log_probs(
-      const Targets& targets, std::vector<std::vector<std::vector<int32_t>>> candidates,
-      const std::atomic<bool>& cancelled);
+  std::vector<std::vector<std::vector<float>>> log_probs(const Targets& targets,
+                                                         std::vector<std::vector<std::vector<int32_t>>> candidates,
+                                                         const std::atomic<bool>& cancelled);
 
  private:
   // What the head says of each masked row; the device's memory.
@@ -132,7 +132,8 @@ void Engine::in_passes(const std::vector<Element>& all, const std::vector<int64_
     size_t end = first + 1;
     while (end < all.size() && sum + rows[end] <= pass_rows) sum += rows[end++];
     begin_pass();
-    body(std::vector<Element>(all.begin() + static_cast<std::ptrdiff_t>(first), all.begin() + static_cast<std::ptrdiff_t>(end)));
+    body(std::vector<Element>(all.begin() + static_cast<std::ptrdiff_t>(first),
+                              all.begin() + static_cast<std::ptrdiff_t>(end)));
     first = end;
   }
 }

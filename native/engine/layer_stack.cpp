@@ -20,15 +20,16 @@ struct Stack {
   int64_t activation_bytes() const { return bytes_of(context.activations); }
 
   // `next` is what multiplies after `w`.
-  void linear(const LinearWeights& w, const void* input, void* output, const LinearWeights& next, bool gelu = false) const {
-    context.operations->linear(context, {input, rows, &w.matrix, w.bias_values(), gelu, nullptr, output,
-                                         context.activations, &next.matrix});
+  void linear(const LinearWeights& w, const void* input, void* output, const LinearWeights& next,
+              bool gelu = false) const {
+    context.operations->linear(
+        context, {input, rows, &w.matrix, w.bias_values(), gelu, nullptr, output, context.activations, &next.matrix});
   }
   // Adds the product to the residual stream and takes the norm that follows.
   void end_block(const LinearWeights& w, const NormWeights& norm, const void* input, const LinearWeights& next) const {
-    context.operations->linear_norm(context, {input, rows, &w.matrix, w.bias_values(), config().norm,
-                                              norm.gain.as<float>(), norm.shift.as<float>(), epsilon(),
-                                              workspace.states, workspace.normed, &next.matrix});
+    context.operations->linear_norm(
+        context, {input, rows, &w.matrix, w.bias_values(), config().norm, norm.gain.as<float>(), norm.shift.as<float>(),
+                  epsilon(), workspace.states, workspace.normed, &next.matrix});
   }
   void norm_states(const NormWeights& w, float* output, void* normed) const {
     context.operations->layer_norm(context, {workspace.states, rows, config().hidden, w.gain.as<float>(),
@@ -53,10 +54,10 @@ struct Stack {
   // From here on only the wanted rows are computed; the others live on as keys and values.
   void keep_wanted_rows() {
     const int64_t width = config().hidden;
-    context.operations->gather_rows(context, {workspace.states, ValueType::F32, pass.wanted, pass.wanted_rows, width,
-                                              workspace.other_states});
-    context.operations->gather_rows(context, {workspace.normed, context.activations, pass.wanted, pass.wanted_rows,
-                                              width, workspace.attention});
+    context.operations->gather_rows(
+        context, {workspace.states, ValueType::F32, pass.wanted, pass.wanted_rows, width, workspace.other_states});
+    context.operations->gather_rows(
+        context, {workspace.normed, context.activations, pass.wanted, pass.wanted_rows, width, workspace.attention});
     std::swap(workspace.states, workspace.other_states);
     std::swap(workspace.normed, workspace.attention);
     rows = pass.wanted_rows;
@@ -69,9 +70,9 @@ struct Stack {
     if (last) keep_wanted_rows();
     linear(layer.query, workspace.normed, workspace.query, layer.attention_output);
     context.operations->mixed_attention(
-        context, {workspace.query, keys_values, last ? pass.last_sequences : pass.sequences,
-                  pass.sequence_count, index, last ? pass.last_most_queries : pass.most_queries, pass.most_keys,
-                  config().heads, config().head_size(), workspace.attention});
+        context, {workspace.query, keys_values, last ? pass.last_sequences : pass.sequences, pass.sequence_count, index,
+                  last ? pass.last_most_queries : pass.most_queries, pass.most_keys, config().heads,
+                  config().head_size(), workspace.attention});
   }
 };
 
@@ -108,8 +109,8 @@ void run_stack(const Context& context, const Weights& weights, const StackPass& 
                StackWorkspace& workspace) {
   workspace.reserve(pass.rows);
   Stack stack{context, weights, pass, workspace, pass.rows};
-  context.operations->embed(context, {pass.ids, pass.positions, pass.rows, &weights.words,
-                                      weights.positions.as<float>(), workspace.states});
+  context.operations->embed(
+      context, {pass.ids, pass.positions, pass.rows, &weights.words, weights.positions.as<float>(), workspace.states});
   const bool pre = weights.config.norm == NormPlacement::Pre;
   const std::vector<LayerWeights>& layers = weights.layers;
   stack.norm_states(pre ? layers[0].attention_norm : weights.outer_norm, pre ? nullptr : workspace.states,

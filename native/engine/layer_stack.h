@@ -24,7 +24,7 @@ struct StackPass {
   int64_t most_queries = 0;
   int64_t most_keys = 0;
   // The rows whose final states are wanted, and the sequences with only these as queries; null: all.
-  const int32_t* wanted = nullptr;     // [wanted_rows], rising
+  const int32_t* wanted = nullptr;  // [wanted_rows], rising
   int64_t wanted_rows = 0;
   const AttentionSequence* last_sequences = nullptr;
   int64_t last_most_queries = 0;
@@ -47,13 +47,13 @@ class StackWorkspace {
   void reserve(int64_t rows);
   uint64_t address() const { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(memory_.as<void>())); }
 
-  float* states = nullptr;       // [rows, D], the residual stream
-  float* other_states = nullptr; // [rows, D]
-  void* normed = nullptr;        // [rows, D] activations from here on
-  void* query = nullptr;         // [rows, D]
-  void* attention = nullptr;     // [rows, D]
-  void* keys_values = nullptr;   // [rows, 2D]
-  void* feed_forward = nullptr;  // [rows, F]
+  float* states = nullptr;        // [rows, D], the residual stream
+  float* other_states = nullptr;  // [rows, D]
+  void* normed = nullptr;         // [rows, D] activations from here on
+  void* query = nullptr;          // [rows, D]
+  void* attention = nullptr;      // [rows, D]
+  void* keys_values = nullptr;    // [rows, 2D]
+  void* feed_forward = nullptr;   // [rows, F]
 
  private:
   const ModelConfig& config_;

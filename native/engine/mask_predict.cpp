@@ -48,7 +48,8 @@ int64_t Engine::advance(const Sources& sources, const std::vector<TargetWork*>& 
       continue;
     }
     work->state = TargetWork::Done;
-    if (work->candidates) work->log_probs.assign(work->candidates->size(), std::vector<float>(work->target->masked.size()));
+    if (work->candidates)
+      work->log_probs.assign(work->candidates->size(), std::vector<float>(work->target->masked.size()));
   }
   if (order.empty() && sources.empty()) return 0;
   // What is drawn comes last: the head takes the best ids of all rows before in one go.
@@ -71,7 +72,8 @@ int64_t Engine::advance(const Sources& sources, const std::vector<TargetWork*>& 
   const bool drawing = !order.empty() && order.back()->sampling;
   const bool recorded = can_record && sources.empty() && !drawing && !weighing;
 
-  TargetBatch batch(std::move(targets), arena_, recorded ? TargetBatch::Use::Recorded : TargetBatch::Use::Once, sources);
+  TargetBatch batch(std::move(targets), arena_, recorded ? TargetBatch::Use::Recorded : TargetBatch::Use::Once,
+                    sources);
   const DeviceArena::Mark mark = arena_.mark();
   int64_t done = 0;
   for (bool leave = false; !leave;) {
@@ -127,7 +129,8 @@ int64_t Engine::masked_room(const TargetBatch& batch, const std::vector<TargetWo
 }
 
 // The iteration `ahead` of what has been done. Where each pass is looked at, what to mask again is known after it.
-TargetBatch::Iteration Engine::plan(TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead, bool looking) {
+TargetBatch::Iteration Engine::plan(TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead,
+                                    bool looking) {
   std::vector<int32_t> counts;
   for (const TargetWork* work : works)
     counts.push_back(looking || work->candidates ? 0 : static_cast<int32_t>(work->count_after(work->passed + ahead)));
@@ -164,21 +167,23 @@ bool Engine::look(TargetBatch& batch, const std::vector<TargetWork*>& works) {
 
 // What is kept of sources with states beside keys and values, from these states, which lie behind `first` other rows.
 void Engine::finish_sources(Sources sources, int64_t first) {
-  sources.erase(std::remove_if(sources.begin(), sources.end(), [](const auto& source) { return !source->has_states(); }),
-                sources.end());
+  sources.erase(
+      std::remove_if(sources.begin(), sources.end(), [](const auto& source) { return !source->has_states(); }),
+      sources.end());
   const ModelConfig& c = config();
   const float* const states = workspace_.states + first * c.hidden;
   std::vector<int32_t> offsets = {0};
   for (const std::shared_ptr<Source>& source : sources) {
-    context_.operations->download(context_, source->states.as<void>(), states + offsets.back() * c.hidden, source->states.bytes());
+    context_.operations->download(context_, source->states.as<void>(), states + offsets.back() * c.hidden,
+                                  source->states.bytes());
     offsets.push_back(static_cast<int32_t>(offsets.back() + source->length()));
   }
   if (sources.empty() || !weights_->lengths) return;
   const int64_t count = static_cast<int64_t>(sources.size());
   context_.operations->mean_rows(context_, {states, arena_.put(offsets), count, c.hidden, workspace_.attention});
   float* logits = arena_.take<float>(count * c.lengths);
-  context_.operations->linear(context_, {workspace_.attention, count, &weights_->lengths, nullptr, false, nullptr, logits,
-                                         ValueType::F32});
+  context_.operations->linear(
+      context_, {workspace_.attention, count, &weights_->lengths, nullptr, false, nullptr, logits, ValueType::F32});
   for (const std::shared_ptr<Source>& source : sources)
     source->length_logits = arena_.get(std::exchange(logits, logits + c.lengths), c.lengths);
 }
@@ -223,7 +228,8 @@ void Engine::weigh(const TargetBatch::Iteration& iteration, const Head& head, co
   }
 }
 
-Sources Engine::encode(const std::vector<std::vector<int32_t>>& ids, bool with_states, const std::atomic<bool>& cancelled) {
+Sources Engine::encode(const std::vector<std::vector<int32_t>>& ids, bool with_states,
+                       const std::atomic<bool>& cancelled) {
   Sources sources;
   std::vector<int64_t> lengths;
   for (const std::vector<int32_t>& source_ids : ids) {
@@ -247,13 +253,15 @@ void Engine::run_to_end(std::vector<TargetWork>& works, const std::atomic<bool>&
       advance({}, part, {cancelled});
       for (const TargetWork* work : part)
         if (work->state == TargetWork::NotNumbers) throw not_numbers("logits");
-      part.erase(std::remove_if(part.begin(), part.end(), [](const TargetWork* work) { return work->state == TargetWork::Done; }),
+      part.erase(std::remove_if(part.begin(), part.end(),
+                                [](const TargetWork* work) { return work->state == TargetWork::Done; }),
                  part.end());
     }
   });
 }
 
-void Engine::predict(const Targets& targets, const std::optional<Sampling>& sampling, const std::atomic<bool>& cancelled) {
+void Engine::predict(const Targets& targets, const std::optional<Sampling>& sampling,
+                     const std::atomic<bool>& cancelled) {
   std::vector<TargetWork> works(targets.size());
   for (size_t i = 0; i < works.size(); i++) {
     works[i].target = targets[i];
@@ -278,7 +286,8 @@ std::vector<int32_t> Engine::decode(const Targets& targets, int64_t iterations, 
 }
 
 std::vector<std::vector<std::vector<float>>> Engine::log_probs(
-    const Targets& targets, std::vector<std::vector<std::vector<int32_t>>> candidates, const std::atomic<bool>& cancelled) {
+    const Targets& targets, std::vector<std::vector<std::vector<int32_t>>> candidates,
+    const std::atomic<bool>& cancelled) {
   std::vector<TargetWork> works(targets.size());
   for (size_t i = 0; i < works.size(); i++) {
     works[i].target = targets[i];

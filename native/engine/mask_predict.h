@@ -21,10 +21,10 @@ struct StopRule {
 
 struct TargetWork {
   ActiveTarget target;
-  int64_t iterations = 1;                // T
-  int64_t passed = 0;                    // of them done; moved on by the call
-  int64_t until = 1;                     // the call ends at the latest after this one
-  std::optional<Sampling> sampling;      // of the next pass; moved on by the call
+  int64_t iterations = 1;            // T
+  int64_t passed = 0;                // of them done; moved on by the call
+  int64_t until = 1;                 // the call ends at the latest after this one
+  std::optional<Sampling> sampling;  // of the next pass; moved on by the call
   StopRule stop;
   // Whether tokens and scores are wanted as the last pass left them, before some were masked again.
   bool watched = false;
@@ -33,8 +33,8 @@ struct TargetWork {
   std::optional<std::vector<std::vector<int32_t>>> candidates;
 
   enum State { Going, Done, NotNumbers };
-  State state = Going;                   // NotNumbers: the model's logits; the target is as before
-  std::vector<int32_t> tokens;           // of a watched target
+  State state = Going;          // NotNumbers: the model's logits; the target is as before
+  std::vector<int32_t> tokens;  // of a watched target
   std::vector<float> scores;
   std::vector<std::vector<float>> log_probs;  // of each candidate, 0 at the positions that are not masked
 

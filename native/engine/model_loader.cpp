@@ -109,8 +109,10 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
   }
   model.precision = name_of(weights->words.type);
   if (model.precision == "int8" && options.precision != "int8" && options.precision != "auto")
-    throw Error(ErrorCode::InvalidArgument, "the weights in " + request.directory + " are saved as int8; precision must be 'auto' "
-                                            "or 'int8', not '" + options.precision + "'");
+    throw Error(ErrorCode::InvalidArgument, "the weights in " + request.directory +
+                                                " are saved as int8; precision must be 'auto' "
+                                                "or 'int8', not '" +
+                                                options.precision + "'");
   model.engine = std::make_unique<Engine>(std::move(weights), device, model.device.resources, model.memory_limit,
                                           options.allowed_ids);
   return model;

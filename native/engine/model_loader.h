@@ -15,20 +15,20 @@
 namespace mask_predict {
 
 struct LoadOptions {
-  std::string device = "auto";     // as open_device takes it
+  std::string device = "auto";  // as open_device takes it
   // On the CPU "auto" and "fp32" keep matrices as stored, "bf16", "fp16" and "int8" narrow them. On a GPU "auto" is
   // "bf16".
   std::string precision = "auto";
-  int threads = 0;                 // 0: as many processors as the process may use
-  uint64_t memory_limit = 0;       // 0: what the machine has available
-  int64_t mask_token_id = -1;      // -1: from config.json
+  int threads = 0;                   // 0: as many processors as the process may use
+  uint64_t memory_limit = 0;         // 0: what the machine has available
+  int64_t mask_token_id = -1;        // -1: from config.json
   std::vector<int32_t> allowed_ids;  // rising; empty: all
-  bool deterministic = true;       // a row's bits never depend on the rows beside it
+  bool deterministic = true;         // a row's bits never depend on the rows beside it
 };
 
 struct ModelRequest {
-  std::string directory;                // or
-  std::optional<ModelConfig> random;    // an architecture, its weights drawn from `seed`
+  std::string directory;              // or
+  std::optional<ModelConfig> random;  // an architecture, its weights drawn from `seed`
   uint64_t seed = 0;
 };
 

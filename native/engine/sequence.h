@@ -12,11 +12,11 @@ namespace mask_predict {
 
 // An encoded source. Immutable once encode() has returned it.
 struct Source {
-  uint64_t engine = 0;                // number of the engine whose it is
-  std::vector<int32_t> ids;           // <s> ... </s>
-  Buffer keys_values;                 // [layers][length][2 * hidden], what targets attend to
-  Buffer states;                      // [length][hidden], after the last norm; empty if they were not wanted
-  std::vector<float> length_logits;   // [lengths]; empty without a length predictor or without states
+  uint64_t engine = 0;               // number of the engine whose it is
+  std::vector<int32_t> ids;          // <s> ... </s>
+  Buffer keys_values;                // [layers][length][2 * hidden], what targets attend to
+  Buffer states;                     // [length][hidden], after the last norm; empty if they were not wanted
+  std::vector<float> length_logits;  // [lengths]; empty without a length predictor or without states
 
   int64_t length() const { return static_cast<int64_t>(ids.size()); }
   bool has_states() const { return static_cast<bool>(states); }
@@ -26,15 +26,15 @@ using Sources = std::vector<std::shared_ptr<Source>>;
 // A text over a source, some of its positions <mask>. Only the engine's thread changes it; `mutex` guards tokens,
 // scores and masks against the threads that look at it meanwhile.
 struct Target {
-  uint32_t sequence = 0;              // counter of the sampling generator
-  std::vector<uint8_t> maskable;      // [length]: was <mask> at the start
+  uint32_t sequence = 0;          // counter of the sampling generator
+  std::vector<uint8_t> maskable;  // [length]: was <mask> at the start
   int64_t maskable_count = 0;
-  std::vector<int32_t> predicted;     // [length]: tokens after the last pass with a stopping rule; the engine's alone
+  std::vector<int32_t> predicted;  // [length]: tokens after the last pass with a stopping rule; the engine's alone
 
   mutable std::mutex mutex;
-  std::vector<int32_t> tokens;        // [length]
-  std::vector<float> scores;          // [length]: log-probabilities; 0 at the ends, given and masked positions
-  std::vector<uint8_t> masked;        // [length]: is <mask> now
+  std::vector<int32_t> tokens;  // [length]
+  std::vector<float> scores;    // [length]: log-probabilities; 0 at the ends, given and masked positions
+  std::vector<uint8_t> masked;  // [length]: is <mask> now
   int64_t masked_count = 0;
 
   int64_t length() const { return static_cast<int64_t>(maskable.size()); }

@@ -32,7 +32,8 @@ class SpareBuffers {
     const std::lock_guard<std::mutex> lock(mutex_);
     auto best = buffers_.end();
     for (auto i = buffers_.begin(); i != buffers_.end(); ++i)
-      if (i->bytes() >= bytes && i->bytes() <= 2 * bytes && (best == buffers_.end() || i->bytes() < best->bytes())) best = i;
+      if (i->bytes() >= bytes && i->bytes() <= 2 * bytes && (best == buffers_.end() || i->bytes() < best->bytes()))
+        best = i;
     if (best == buffers_.end()) return {};
     Buffer taken = std::move(*best);
     buffers_.erase(best);

@@ -30,7 +30,12 @@ void check_numbers(const std::vector<float>& values, const char* what) {
 }
 
 TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Use use, Sources sources)
-    : targets_(std::move(targets)), sources_(std::move(sources)), arena_(arena), use_(use), offsets_{0}, masked_offsets_{0} {
+    : targets_(std::move(targets)),
+      sources_(std::move(sources)),
+      arena_(arena),
+      use_(use),
+      offsets_{0},
+      masked_offsets_{0} {
   std::vector<int32_t> tokens, positions, masked;
   std::vector<float> scores;
   std::vector<uint8_t> maskable;
@@ -73,7 +78,8 @@ TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Use use, Sources s
     most_queries_ = std::max(most_queries_, length);
     most_keys_ = std::max(most_keys_, length);
     if (!source->has_states()) continue;
-    for (int64_t i = 0; i < length; i++) masked.push_back(static_cast<int32_t>(row + i));  // wanted in the last layer too
+    for (int64_t i = 0; i < length; i++)
+      masked.push_back(static_cast<int32_t>(row + i));  // wanted in the last layer too
     wanted_source_rows_ += length;
   }
   tokens_ = arena.put(tokens);
@@ -137,13 +143,14 @@ RemaskArguments TargetBatch::masks_again(const std::vector<int32_t>& counts, int
   numbers.resize(static_cast<size_t>(target_room_));
   numbers.push_back(static_cast<int32_t>(masked_count()));
   for (size_t i = 0; i < counts.size(); i++) masked_offsets_[i + 1] = masked_offsets_[i] + counts[i];
-  return {tokens_, scores_, maskable_, device_offsets_, arena_.put(numbers), put_offsets(masked_offsets_),
+  return {tokens_,      scores_,    maskable_,     device_offsets_, arena_.put(numbers), put_offsets(masked_offsets_),
           target_room_, most_rows_, mask_token_id, masked_rows_};
 }
 
 TargetBatch::Iteration TargetBatch::plan(const std::vector<int32_t>& counts, int32_t mask_token_id,
                                          int64_t masked_room) {
-  Iteration iteration{pass_of_masked(masked_room), masked_count(), masked_room, masked_offsets_, {}, nullptr, {}, false};
+  Iteration iteration{
+      pass_of_masked(masked_room), masked_count(), masked_room, masked_offsets_, {}, nullptr, {}, false};
   iteration.remask = masks_again(counts, mask_token_id);
   iteration.masked_on_device = iteration.remask.counts + target_room_;
   iteration.masks_again = masked_count() > 0;
@@ -162,8 +169,8 @@ void TargetBatch::masked_positions(const Iteration& iteration, std::vector<int32
 
 void TargetBatch::finish(const Context& context, const Iteration& iteration, const int32_t* ids,
                          const float* log_probs) const {
-  context.operations->fill_masks(context, {masked_rows_, iteration.masked_on_device, iteration.masked_room, ids,
-                                           log_probs, tokens_, scores_});
+  context.operations->fill_masks(
+      context, {masked_rows_, iteration.masked_on_device, iteration.masked_room, ids, log_probs, tokens_, scores_});
   if (iteration.masks_again) context.operations->remask(context, iteration.remask);
 }
 
@@ -174,16 +181,24 @@ void TargetBatch::remask(const Context& context, const std::vector<int32_t>& cou
 
 std::vector<uint64_t> TargetBatch::shape() const {
   const auto address = [](const void* pointer) { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(pointer)); };
-  return {static_cast<uint64_t>(row_room_), static_cast<uint64_t>(target_room_), static_cast<uint64_t>(most_rows_),
-          address(tokens_), address(positions_), address(scores_),
-          address(maskable_), address(masked_rows_), address(device_offsets_), address(device_sequences_)};
+  return {static_cast<uint64_t>(row_room_),
+          static_cast<uint64_t>(target_room_),
+          static_cast<uint64_t>(most_rows_),
+          address(tokens_),
+          address(positions_),
+          address(scores_),
+          address(maskable_),
+          address(masked_rows_),
+          address(device_offsets_),
+          address(device_sequences_)};
 }
 
 TargetBatch::Values TargetBatch::values() const { return {arena_.get(tokens_, rows_), arena_.get(scores_, rows_)}; }
 
 TargetBatch::Values TargetBatch::of_target(size_t i, const Values& all) const {
   const int32_t first = offsets_[i], end = offsets_[i + 1];
-  return {{all.tokens.begin() + first, all.tokens.begin() + end}, {all.scores.begin() + first, all.scores.begin() + end}};
+  return {{all.tokens.begin() + first, all.tokens.begin() + end},
+          {all.scores.begin() + first, all.scores.begin() + end}};
 }
 
 bool TargetBatch::publish(size_t i, const Values& all, int32_t mask_token_id) const {

@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/device_arena.h"
 #include "base/error.h"
+#include "engine/device_arena.h"
 #include "engine/layer_stack.h"
 #include "engine/sequence.h"
 
@@ -65,7 +65,8 @@ class TargetBatch {
   Iteration plan(const std::vector<int32_t>& counts, int32_t mask_token_id, int64_t masked_room);
 
   // Sequence and position of each row to predict, for sampling. The iteration's turn must have come.
-  void masked_positions(const Iteration& iteration, std::vector<int32_t>& sequences, std::vector<int32_t>& positions) const;
+  void masked_positions(const Iteration& iteration, std::vector<int32_t>& sequences,
+                        std::vector<int32_t>& positions) const;
 
   // Writes predictions, one per masked row, into tokens and scores, and masks again.
   void finish(const Context& context, const Iteration& iteration, const int32_t* ids, const float* log_probs) const;
@@ -101,23 +102,23 @@ class TargetBatch {
   DeviceArena& arena_;
   const Use use_;
   int64_t rows_ = 0;
-  int64_t row_room_ = 0;                 // at least rows_
+  int64_t row_room_ = 0;  // at least rows_
   int64_t source_rows_ = 0;
-  int64_t wanted_source_rows_ = 0;       // of them, those of sources with states
+  int64_t wanted_source_rows_ = 0;  // of them, those of sources with states
   int64_t maskable_count_ = 0;
-  int64_t target_room_ = 0;              // at least the targets
-  std::vector<int32_t> offsets_;         // [targets + 1]
-  std::vector<int32_t> masked_offsets_;  // [targets + 1]
+  int64_t target_room_ = 0;                   // at least the targets
+  std::vector<int32_t> offsets_;              // [targets + 1]
+  std::vector<int32_t> masked_offsets_;       // [targets + 1]
   std::vector<AttentionSequence> sequences_;  // the targets', then the sources', then empty ones for the room
-  int64_t most_rows_ = 0;                // of any target, or the room for them
-  int64_t most_queries_ = 0;             // of any sequence, or the room for them
+  int64_t most_rows_ = 0;                     // of any target, or the room for them
+  int64_t most_queries_ = 0;                  // of any sequence, or the room for them
   int64_t most_keys_ = 0;
-  int32_t* tokens_;                      // from here on in the device's memory, [rows there is room for]
+  int32_t* tokens_;  // from here on in the device's memory, [rows there is room for]
   int32_t* positions_;
   float* scores_;
   uint8_t* maskable_;
   int32_t* masked_rows_;
-  int32_t* device_offsets_;              // [target_room_ + 1]
+  int32_t* device_offsets_;  // [target_room_ + 1]
   AttentionSequence* device_sequences_;
 };
 

@@ -35,7 +35,8 @@ VocabularyHead::VocabularyHead(const Weights& weights, const std::vector<int32_t
   subset_ = {all.type, count, all.inputs, buffer(operations.packed_bytes(all.type, count, all.inputs))};
   operations.select_outputs(context, all, outputs, subset_);
   bias_ = buffer((count + 15) / 16 * 16 * static_cast<int64_t>(sizeof(float)));
-  operations.gather_rows(context, {weights.head_bias.as<float>(), ValueType::F32, outputs, count, 1, bias_.as<float>()});
+  operations.gather_rows(context,
+                         {weights.head_bias.as<float>(), ValueType::F32, outputs, count, 1, bias_.as<float>()});
 }
 
 int32_t* VocabularyHead::ids_of(const Context& context, int32_t* rows, int64_t count, DeviceArena& arena) const {

@@ -32,9 +32,9 @@ class VocabularyHead {
   const Weights& weights_;
   int32_t mask_row_;
   PackedMatrix subset_;
-  Buffer bias_;                 // float32, padded to a multiple of 16
-  Buffer ids_;                  // int32 [1 + rows]: -1, then the id of each row
-  std::vector<int32_t> rows_;   // by id; -1 where there is none
+  Buffer bias_;                // float32, padded to a multiple of 16
+  Buffer ids_;                 // int32 [1 + rows]: -1, then the id of each row
+  std::vector<int32_t> rows_;  // by id; -1 where there is none
 };
 
 }  // namespace mask_predict

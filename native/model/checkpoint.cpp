@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/text.h"
 #include "base/mapped_file.h"
+#include "base/text.h"
 #include "model/safetensors.h"
 
 namespace mask_predict {
@@ -55,8 +55,7 @@ std::map<std::string, std::set<std::string>> read_index(const std::string& path)
     const std::string& name = *file.string();
     const bool bare = !name.empty() && name != "." && name != ".." &&
                       name.find_first_of(std::string_view("/\\:\0", 4)) == std::string::npos;
-    if (!bare)
-      fail(where, "its file is " + quote(name) + "; it must be the bare name of a file beside the index");
+    if (!bare) fail(where, "its file is " + quote(name) + "; it must be the bare name of a file beside the index");
     shards[name].insert(tensor);
   }
   return shards;
@@ -90,8 +89,7 @@ Checkpoint Checkpoint::open(const std::string& directory) {
       const std::set<std::string> present = checkpoint.add_file(path);
       for (const std::string& tensor : tensors) {
         if (present.count(tensor) == 0) {
-          fail(index_path,
-               "places tensor " + quote(tensor) + " in " + quote(file) + ", which does not have it");
+          fail(index_path, "places tensor " + quote(tensor) + " in " + quote(file) + ", which does not have it");
         }
       }
     }
@@ -115,11 +113,9 @@ std::set<std::string> Checkpoint::add_file(const std::string& path) {
       fail(path, "tensor " + quote(tensor.name) + " is in " + other.file->path() + " too" +
                      (other.name == tensor.name ? "" : ", as " + quote(other.name)));
     }
-    fail(path,
-         "tensors " + quote(other.name) + " and " + quote(tensor.name) + " are two spellings of one name");
+    fail(path, "tensors " + quote(other.name) + " and " + quote(tensor.name) + " are two spellings of one name");
   }
-  for (const auto& [removed, kept] : contents.metadata)
-    aliases_.emplace(canonical_name(removed), canonical_name(kept));
+  for (const auto& [removed, kept] : contents.metadata) aliases_.emplace(canonical_name(removed), canonical_name(kept));
   metadata_.merge(contents.metadata);
   mappings_.push_back(file);
   paths_.push_back(path);

@@ -18,7 +18,7 @@ enum class TensorType { F32, F16, BF16, I64, U8, Other };
 struct Tensor {
   std::string name;
   TensorType type = TensorType::Other;
-  std::string type_name;          // as written in the file, for messages
+  std::string type_name;  // as written in the file, for messages
   std::vector<int64_t> shape;
   const uint8_t* data = nullptr;  // inside the mapping; not necessarily aligned
   uint64_t bytes = 0;

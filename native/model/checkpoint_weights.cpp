@@ -2,9 +2,9 @@
 // its pages are given back once packed.
 #include <algorithm>
 
-#include "model/checkpoint.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "model/checkpoint.h"
 #include "model/saved_weights.h"
 #include "model/tensor_source.h"
 #include "model/weights.h"
@@ -43,8 +43,9 @@ class CheckpointSource : public TensorSource {
     if (tensor == nullptr || tensor->type != TensorType::U8) return std::nullopt;
     const int64_t bytes = cpu::packed_bytes(WeightType::I8, outputs, inputs);
     if (tensor->shape != std::vector<int64_t>{bytes})
-      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has shape " + shape_text(tensor->shape) + ", but a packed " +
-                                              shape_text({outputs, inputs}) + " has [" + std::to_string(bytes) + "]");
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has shape " + shape_text(tensor->shape) +
+                                              ", but a packed " + shape_text({outputs, inputs}) + " has [" +
+                                              std::to_string(bytes) + "]");
     if (reinterpret_cast<uintptr_t>(tensor->data) % saved_alignment != 0)
       throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" does not begin at a multiple of " +
                                               std::to_string(saved_alignment) + " bytes");
@@ -73,8 +74,8 @@ class CheckpointSource : public TensorSource {
     const int64_t part = std::max<int64_t>(1, part_bytes / (row_bytes * cpu::group_columns)) * cpu::group_columns;
     for (int64_t row = 0; row < count; row += part) {
       const int64_t rows = std::min(part, count - row);
-      context_.operations->pack(context_, {tensor.data + row * row_bytes, type_of(tensor), nullptr, nullptr}, first + row,
-                                rows, matrix);
+      context_.operations->pack(context_, {tensor.data + row * row_bytes, type_of(tensor), nullptr, nullptr},
+                                first + row, rows, matrix);
       checkpoint_.release(tensor, static_cast<uint64_t>(row * row_bytes), static_cast<uint64_t>(rows * row_bytes));
     }
   }
@@ -93,7 +94,8 @@ class CheckpointSource : public TensorSource {
     const std::string* layout = checkpoint.metadata(saved_layout_key);
     if (layout != nullptr && *layout != saved_layout)
       throw Error(ErrorCode::ModelFormat, checkpoint.files().front() + ": its weights are in the layout \"" + *layout +
-                                              "\", but this version reads \"" + saved_layout + "\"; quantize the model again");
+                                              "\", but this version reads \"" + saved_layout +
+                                              "\"; quantize the model again");
     return layout != nullptr;
   }
 
@@ -120,8 +122,8 @@ class CheckpointSource : public TensorSource {
       case TensorType::F16: return WeightType::F16;
       case TensorType::BF16: return WeightType::BF16;
       default:
-        throw Error(ErrorCode::ModelFormat, "tensor \"" + tensor.name + "\" is " + tensor.type_name +
-                                                "; weights must be F32, F16 or BF16");
+        throw Error(ErrorCode::ModelFormat,
+                    "tensor \"" + tensor.name + "\" is " + tensor.type_name + "; weights must be F32, F16 or BF16");
     }
   }
 
@@ -138,17 +140,18 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, std::o
   ModelConfig config = read_config(directory);
   if (config.mask_token_id < 0) {
     if (mask_token_id < 0)
-      throw Error(ErrorCode::ModelFormat, directory + "/config.json has no mask_token_id; name it in the option "
-                                                      "maskTokenId (the SentencePiece model's size + 1)");
+      throw Error(ErrorCode::ModelFormat, directory +
+                                              "/config.json has no mask_token_id; name it in the option "
+                                              "maskTokenId (the SentencePiece model's size + 1)");
     if (mask_token_id < 4 || mask_token_id >= config.vocabulary)
       throw Error(ErrorCode::InvalidArgument, "maskTokenId is " + std::to_string(mask_token_id) +
                                                   ", but the model has ids 4 ... " +
                                                   std::to_string(config.vocabulary - 1) + " for it");
     config.mask_token_id = mask_token_id;
   } else if (mask_token_id >= 0 && mask_token_id != config.mask_token_id) {
-    throw Error(ErrorCode::InvalidArgument, "maskTokenId is " + std::to_string(mask_token_id) +
-                                                ", but config.json says mask_token_id: " +
-                                                std::to_string(config.mask_token_id));
+    throw Error(ErrorCode::InvalidArgument,
+                "maskTokenId is " + std::to_string(mask_token_id) +
+                    ", but config.json says mask_token_id: " + std::to_string(config.mask_token_id));
   }
 
   const Checkpoint checkpoint = Checkpoint::open(directory);

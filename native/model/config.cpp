@@ -4,8 +4,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/text.h"
 #include "base/mapped_file.h"
+#include "base/text.h"
 
 namespace mask_predict {
 
@@ -49,9 +49,9 @@ class ConfigReader {
 
   [[noreturn]] void fail(const char* name, const std::string& allowed) const {
     const JsonValue* value = root_.find(name);
-    throw Error(ErrorCode::ModelFormat, path_ + ": " + name +
-                                            (value == nullptr ? " is missing" : " is " + value->describe()) +
-                                            ", must be " + allowed);
+    throw Error(
+        ErrorCode::ModelFormat,
+        path_ + ": " + name + (value == nullptr ? " is missing" : " is " + value->describe()) + ", must be " + allowed);
   }
 
   int64_t size(const char* name, int64_t lowest, int64_t highest) const {
@@ -77,15 +77,13 @@ class ConfigReader {
     const JsonValue* value = field(name);
     if (value == nullptr) return otherwise;
     const double* epsilon = value->real();  // an integer cannot lie between
-    if (epsilon == nullptr || !(*epsilon > 0 && *epsilon <= 0.1))
-      fail(name, "a number above 0 and up to 0.1");
+    if (epsilon == nullptr || !(*epsilon > 0 && *epsilon <= 0.1)) fail(name, "a number above 0 and up to 0.1");
     return *epsilon;
   }
 
   void require_if_present(const char* name, const char* expected) const {
     const JsonValue* value = field(name);
-    if (value != nullptr && (value->string() == nullptr || *value->string() != expected))
-      fail(name, quote(expected));
+    if (value != nullptr && (value->string() == nullptr || *value->string() != expected)) fail(name, quote(expected));
   }
 
   void require_id_if_present(const char* name, int64_t expected) const {
@@ -135,8 +133,7 @@ ModelConfig read_config(const std::string& directory) {
   config.max_positions = reader.size("max_position_embeddings", kFewestPositions, kMostPositions);
   config.token_types = reader.optional_size("type_vocab_size", 1, 1, kLargestVocabulary);
   config.lengths = reader.optional_size("length_vocab_size", 0, kFewestLengths, kMostPositions);
-  config.mask_token_id =
-      reader.optional_size("mask_token_id", -1, kSmallestVocabulary - 1, config.vocabulary - 1);
+  config.mask_token_id = reader.optional_size("mask_token_id", -1, kSmallestVocabulary - 1, config.vocabulary - 1);
   config.layer_norm_epsilon = reader.optional_epsilon("layer_norm_eps", model.layer_norm_epsilon);
   config.tie_word_embeddings = reader.optional_boolean("tie_word_embeddings", true);
   return config;

@@ -9,17 +9,17 @@
 namespace mask_predict {
 
 struct ModelConfig {
-  std::string model_type;            // "xlm-roberta" or "xlm-roberta-xl"
+  std::string model_type;  // "xlm-roberta" or "xlm-roberta-xl"
   NormPlacement norm = NormPlacement::Post;
   int64_t layers = 0;
-  int64_t hidden = 0;                // D
-  int64_t heads = 0;                 // H, divides D
-  int64_t feed_forward = 0;          // F
-  int64_t vocabulary = 0;            // V: rows of the embedding, padding rows included
-  int64_t max_positions = 0;         // rows of the position table; ids per sequence <= max_positions - 2
-  int64_t token_types = 1;           // rows of token_type_embeddings if the checkpoint has it
-  int64_t lengths = 0;               // rows of embed_length.weight; 0: no length predictor
-  int64_t mask_token_id = -1;        // -1: not given; real ids are 0 ... mask_token_id
+  int64_t hidden = 0;          // D
+  int64_t heads = 0;           // H, divides D
+  int64_t feed_forward = 0;    // F
+  int64_t vocabulary = 0;      // V: rows of the embedding, padding rows included
+  int64_t max_positions = 0;   // rows of the position table; ids per sequence <= max_positions - 2
+  int64_t token_types = 1;     // rows of token_type_embeddings if the checkpoint has it
+  int64_t lengths = 0;         // rows of embed_length.weight; 0: no length predictor
+  int64_t mask_token_id = -1;  // -1: not given; real ids are 0 ... mask_token_id
   double layer_norm_epsilon = 1e-5;
   bool tie_word_embeddings = true;
 

@@ -31,7 +31,8 @@ class RandomSource : public TensorSource {
            (name != "lm_head.decoder.weight" || !config_.tie_word_embeddings);
   }
   bool same(const std::string&, const std::string&) const override { return false; }
-  std::optional<PackedMatrix> packed(const std::string&, int64_t, int64_t, std::shared_ptr<MemoryBudget>) const override {
+  std::optional<PackedMatrix> packed(const std::string&, int64_t, int64_t,
+                                     std::shared_ptr<MemoryBudget>) const override {
     return std::nullopt;
   }
   WeightType stored_type(const std::string&) const override { return WeightType::F32; }

@@ -26,17 +26,14 @@ struct TypeDescription {
 };
 
 constexpr TypeDescription kTypes[] = {
-    {"F32", 32, TensorType::F32},          {"F16", 16, TensorType::F16},
-    {"BF16", 16, TensorType::BF16},        {"I64", 64, TensorType::I64},
-    {"BOOL", 8, TensorType::Other},        {"F4", 4, TensorType::Other},
-    {"F6_E2M3", 6, TensorType::Other},     {"F6_E3M2", 6, TensorType::Other},
-    {"U8", 8, TensorType::U8},             {"I8", 8, TensorType::Other},
-    {"F8_E5M2", 8, TensorType::Other},     {"F8_E4M3", 8, TensorType::Other},
-    {"F8_E8M0", 8, TensorType::Other},     {"F8_E4M3FNUZ", 8, TensorType::Other},
-    {"F8_E5M2FNUZ", 8, TensorType::Other}, {"I16", 16, TensorType::Other},
-    {"U16", 16, TensorType::Other},        {"I32", 32, TensorType::Other},
-    {"U32", 32, TensorType::Other},        {"U64", 64, TensorType::Other},
-    {"F64", 64, TensorType::Other},        {"C64", 64, TensorType::Other},
+    {"F32", 32, TensorType::F32},      {"F16", 16, TensorType::F16},          {"BF16", 16, TensorType::BF16},
+    {"I64", 64, TensorType::I64},      {"BOOL", 8, TensorType::Other},        {"F4", 4, TensorType::Other},
+    {"F6_E2M3", 6, TensorType::Other}, {"F6_E3M2", 6, TensorType::Other},     {"U8", 8, TensorType::U8},
+    {"I8", 8, TensorType::Other},      {"F8_E5M2", 8, TensorType::Other},     {"F8_E4M3", 8, TensorType::Other},
+    {"F8_E8M0", 8, TensorType::Other}, {"F8_E4M3FNUZ", 8, TensorType::Other}, {"F8_E5M2FNUZ", 8, TensorType::Other},
+    {"I16", 16, TensorType::Other},    {"U16", 16, TensorType::Other},        {"I32", 32, TensorType::Other},
+    {"U32", 32, TensorType::Other},    {"U64", 64, TensorType::Other},        {"F64", 64, TensorType::Other},
+    {"C64", 64, TensorType::Other},
 };
 
 [[noreturn]] void fail(const std::string& where, const std::string& message) {
@@ -51,8 +48,7 @@ struct Entry {
 
 // a * b, or fails: sizes in a header may be anything.
 uint64_t product(uint64_t a, uint64_t b, const std::string& where) {
-  if (b != 0 && a > std::numeric_limits<uint64_t>::max() / b)
-    fail(where, "the shape's size is beyond 64 bits");
+  if (b != 0 && a > std::numeric_limits<uint64_t>::max() / b) fail(where, "the shape's size is beyond 64 bits");
   return a * b;
 }
 
@@ -63,8 +59,7 @@ const int64_t* non_negative_integer(const JsonValue& value) {
 
 Entry read_entry(const std::string& name, const JsonValue& description, const std::string& path) {
   const std::string where = path + ": tensor " + quote(name);
-  if (description.object() == nullptr)
-    fail(where, "its description is " + description.describe() + ", not an object");
+  if (description.object() == nullptr) fail(where, "its description is " + description.describe() + ", not an object");
   Entry entry{};
   entry.tensor.name = name;
 
@@ -101,8 +96,8 @@ Entry read_entry(const std::string& name, const JsonValue& description, const st
   entry.end = static_cast<uint64_t>(*end);
   entry.tensor.bytes = entry.end - entry.begin;
   if (entry.tensor.bytes != bits / 8) {
-    fail(where, "its data_offsets span " + std::to_string(entry.tensor.bytes) +
-                    " bytes, its shape and dtype need " + std::to_string(bits / 8));
+    fail(where, "its data_offsets span " + std::to_string(entry.tensor.bytes) + " bytes, its shape and dtype need " +
+                    std::to_string(bits / 8));
   }
   return entry;
 }
@@ -126,8 +121,7 @@ void check_layout(const std::vector<Entry>& entries, uint64_t buffer_size, const
     }
     reached = entry.end;
   }
-  if (reached < buffer_size)
-    fail(path, std::to_string(buffer_size - reached) + " bytes follow the last tensor");
+  if (reached < buffer_size) fail(path, std::to_string(buffer_size - reached) + " bytes follow the last tensor");
 }
 
 std::string_view header_of(const uint8_t* data, uint64_t size, const std::string& path) {

@@ -38,7 +38,8 @@ class Contents {
 
   // The length, and JSON with spaces behind it so that the tensors begin at a multiple of saved_alignment.
   std::string header() const {
-    std::string json = std::string("{\"__metadata__\":{\"") + saved_layout_key + "\":\"" + saved_layout + "\"}" + entries_ + "}";
+    std::string json =
+        std::string("{\"__metadata__\":{\"") + saved_layout_key + "\":\"" + saved_layout + "\"}" + entries_ + "}";
     json.resize((json.size() + 8 + saved_alignment - 1) / saved_alignment * saved_alignment - 8, ' ');
     std::string length;
     for (int i = 0; i < 8; i++) length += static_cast<char>(json.size() >> (8 * i) & 255);
@@ -136,8 +137,7 @@ void save_weights(const Weights& weights, const std::string& path, const std::at
   const std::filesystem::path directory = std::filesystem::path(path).parent_path();
   std::error_code reason;
   std::filesystem::create_directories(directory, reason);
-  if (reason)
-    throw Error(ErrorCode::InvalidArgument, directory.string() + " cannot be made: " + reason.message());
+  if (reason) throw Error(ErrorCode::InvalidArgument, directory.string() + " cannot be made: " + reason.message());
   const Contents contents = contents_of(weights);
   const Temporary temporary{path + ".partial"};
   std::unique_ptr<std::FILE, Close> file(std::fopen(temporary.path.c_str(), "wb"));

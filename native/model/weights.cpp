@@ -17,7 +17,9 @@ int64_t padded(int64_t values) { return round_up(values, cpu::panel_columns); }
 
 uint64_t packed_bytes(const ModelConfig& c, WeightType type, const Context& device) {
   const int64_t d = c.hidden, f = c.feed_forward;
-  const auto matrix = [&](int64_t outputs, int64_t inputs) { return device.operations->packed_bytes(type, outputs, inputs); };
+  const auto matrix = [&](int64_t outputs, int64_t inputs) {
+    return device.operations->packed_bytes(type, outputs, inputs);
+  };
   const auto linear = [&](int64_t outputs, int64_t inputs) {
     return matrix(outputs, inputs) + (has_plain_copy(type, device) ? outputs * inputs * bytes_of(type) : 0);
   };
@@ -25,7 +27,8 @@ uint64_t packed_bytes(const ModelConfig& c, WeightType type, const Context& devi
   int64_t bytes = c.layers * layer + matrix(c.vocabulary, d) + linear(d, d) + 4 * (c.max_positions * d + 5 * d);
   bytes += 4 * padded(c.vocabulary);
   if (!c.tie_word_embeddings) bytes += matrix(c.vocabulary, d);
-  if (c.lengths > 0) bytes += device.operations->packed_bytes(bytes_of(type) == 1 ? WeightType::F32 : type, c.lengths, d);
+  if (c.lengths > 0)
+    bytes += device.operations->packed_bytes(bytes_of(type) == 1 ? WeightType::F32 : type, c.lengths, d);
   return static_cast<uint64_t>(bytes);
 }
 
@@ -86,7 +89,8 @@ void WeightsBuilder::fill(const std::string& name, int64_t first, int64_t count,
 }
 
 // A scale is NaN where an output had a value that is no finite number: a byte has no place for it.
-void WeightsBuilder::check_scales(const std::string& name, int64_t first, int64_t count, const PackedMatrix& matrix) const {
+void WeightsBuilder::check_scales(const std::string& name, int64_t first, int64_t count,
+                                  const PackedMatrix& matrix) const {
   if (bytes_of(matrix.type) != 1) return;
   const Operations& operations = *context_.device.operations;
   std::vector<float> scales(static_cast<size_t>(count));
@@ -156,8 +160,7 @@ std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) 
     for (size_t i = 0; i < positions.size(); i++) positions[i] += rows[i % static_cast<size_t>(d)];
   }
   weights->positions = upload(positions, embeddings + "position_embeddings.weight");
-  weights->outer_norm = norm(
-      c.norm == NormPlacement::Pre ? "roberta.encoder.LayerNorm" : embeddings + "LayerNorm", d);
+  weights->outer_norm = norm(c.norm == NormPlacement::Pre ? "roberta.encoder.LayerNorm" : embeddings + "LayerNorm", d);
   for (int64_t i = 0; i < c.layers; i++) weights->layers.push_back(layer(i, c));
 
   weights->head_dense = linear("lm_head.dense", d, d);

@@ -22,32 +22,32 @@ struct LinearWeights {
 };
 
 struct NormWeights {
-  Buffer gain;   // float32
+  Buffer gain;  // float32
   Buffer shift;
 };
 
 struct LayerWeights {
-  LinearWeights query;              // [D, D]
-  LinearWeights key_value;          // [2D, D]: keys, then values
-  LinearWeights attention_output;   // [D, D]
+  LinearWeights query;             // [D, D]
+  LinearWeights key_value;         // [2D, D]: keys, then values
+  LinearWeights attention_output;  // [D, D]
   NormWeights attention_norm;
-  LinearWeights feed_forward_in;    // [F, D]
-  LinearWeights feed_forward_out;   // [D, F]
+  LinearWeights feed_forward_in;   // [F, D]
+  LinearWeights feed_forward_out;  // [D, F]
   NormWeights feed_forward_norm;
 };
 
-struct Weights {  // in a device's memory
-  ModelConfig config;               // mask_token_id, lengths and tie_word_embeddings are settled
+struct Weights {       // in a device's memory
+  ModelConfig config;  // mask_token_id, lengths and tie_word_embeddings are settled
   std::shared_ptr<MemoryBudget> budget;
-  PackedMatrix words;               // [V, D]
-  Buffer positions;                 // float32 [max_positions, D], token type row 0 added
-  NormWeights outer_norm;           // on the embeddings (post-LN) or after the last layer (pre-LN)
+  PackedMatrix words;      // [V, D]
+  Buffer positions;        // float32 [max_positions, D], token type row 0 added
+  NormWeights outer_norm;  // on the embeddings (post-LN) or after the last layer (pre-LN)
   std::vector<LayerWeights> layers;
-  LinearWeights head_dense;         // [D, D]
+  LinearWeights head_dense;  // [D, D]
   NormWeights head_norm;
-  PackedMatrix separate_decoder;    // [V, D], only where it is not the word embeddings
-  Buffer head_bias;                 // float32 [V], padded to a multiple of 16
-  PackedMatrix lengths;             // [lengths, D], never I8; empty without a length predictor
+  PackedMatrix separate_decoder;  // [V, D], only where it is not the word embeddings
+  Buffer head_bias;               // float32 [V], padded to a multiple of 16
+  PackedMatrix lengths;           // [lengths, D], never I8; empty without a length predictor
 
   const PackedMatrix& decoder() const { return separate_decoder ? separate_decoder : words; }
 };

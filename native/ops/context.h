@@ -19,11 +19,11 @@ struct Stream;
 }
 
 struct Context {
-  const Operations* operations = nullptr;        // the device's functions
-  ValueType activations = ValueType::F32;        // the type of every `void*` among the arguments
-  const cpu::Kernels* kernels = nullptr;         // on the CPU
-  cpu::ThreadPool* pool = nullptr;               // elsewhere too, for packing weights on the host
-  cuda::Stream* stream = nullptr;                // on a CUDA device
+  const Operations* operations = nullptr;  // the device's functions
+  ValueType activations = ValueType::F32;  // the type of every `void*` among the arguments
+  const cpu::Kernels* kernels = nullptr;   // on the CPU
+  cpu::ThreadPool* pool = nullptr;         // elsewhere too, for packing weights on the host
+  cuda::Stream* stream = nullptr;          // on a CUDA device
   // Whether the layers' matrices are kept in row-major order too (packed_matrix.h), for products of many rows.
   bool plain_copies = false;
   // Set while an operation runs: it may stop early, its result is not going to be used.

@@ -9,10 +9,10 @@
 #include "ops/linear/linear.h"
 #include "ops/lm_head/lm_head.h"
 #include "ops/mixed_attention/mixed_attention.h"
-#include "ops/weights/packed_matrix.h"
 #include "ops/remask/remask.h"
 #include "ops/rows/rows.h"
 #include "ops/sample/sample.h"
+#include "ops/weights/packed_matrix.h"
 
 namespace mask_predict {
 
@@ -24,22 +24,21 @@ namespace mask_predict {
 // select_outputs: output i of `subset` becomes output outputs[i] of `matrix`; both have the same type and inputs. Every
 //   element keeps its bits.
 // All others: see the header of the operation.
-#define MASK_PREDICT_OPERATIONS(OPERATION)                                                              \
-  OPERATION(int64_t, packed_bytes, (WeightType type, int64_t outputs, int64_t inputs))                  \
-  OPERATION(void, pack, (const Context&, const PackSource&, int64_t first, int64_t count, PackedMatrix&)) \
-  OPERATION(void, select_outputs,                                                                       \
-            (const Context&, const PackedMatrix&, const int32_t* outputs, PackedMatrix& subset))        \
-  OPERATION(void, embed, (const Context&, const EmbedArguments&))                                       \
-  OPERATION(void, layer_norm, (const Context&, const LayerNormArguments&))                              \
-  OPERATION(void, linear, (const Context&, const LinearArguments&))                                     \
-  OPERATION(void, linear_norm, (const Context&, const LinearNormArguments&))                            \
-  OPERATION(void, mixed_attention, (const Context&, const MixedAttentionArguments&))                    \
-  OPERATION(void, gather_rows, (const Context&, const GatherRowsArguments&))                            \
-  OPERATION(void, mean_rows, (const Context&, const MeanRowsArguments&))                                \
-  OPERATION(void, lm_head_argmax, (const Context&, const LmHeadArguments&))                             \
-  OPERATION(void, logits_at, (const Context&, const LogitsAtArguments&))                                \
-  OPERATION(void, fill_masks, (const Context&, const FillMasksArguments&))                              \
-  OPERATION(void, remask, (const Context&, const RemaskArguments&))                                     \
+#define MASK_PREDICT_OPERATIONS(OPERATION)                                                                             \
+  OPERATION(int64_t, packed_bytes, (WeightType type, int64_t outputs, int64_t inputs))                                 \
+  OPERATION(void, pack, (const Context&, const PackSource&, int64_t first, int64_t count, PackedMatrix&))              \
+  OPERATION(void, select_outputs, (const Context&, const PackedMatrix&, const int32_t* outputs, PackedMatrix& subset)) \
+  OPERATION(void, embed, (const Context&, const EmbedArguments&))                                                      \
+  OPERATION(void, layer_norm, (const Context&, const LayerNormArguments&))                                             \
+  OPERATION(void, linear, (const Context&, const LinearArguments&))                                                    \
+  OPERATION(void, linear_norm, (const Context&, const LinearNormArguments&))                                           \
+  OPERATION(void, mixed_attention, (const Context&, const MixedAttentionArguments&))                                   \
+  OPERATION(void, gather_rows, (const Context&, const GatherRowsArguments&))                                           \
+  OPERATION(void, mean_rows, (const Context&, const MeanRowsArguments&))                                               \
+  OPERATION(void, lm_head_argmax, (const Context&, const LmHeadArguments&))                                            \
+  OPERATION(void, logits_at, (const Context&, const LogitsAtArguments&))                                               \
+  OPERATION(void, fill_masks, (const Context&, const FillMasksArguments&))                                             \
+  OPERATION(void, remask, (const Context&, const RemaskArguments&))                                                    \
   OPERATION(void, sample, (const Context&, const SampleArguments&))
 
 struct Operations {

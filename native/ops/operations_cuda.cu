@@ -1,9 +1,9 @@
 #include "ops/operations.h"
 
 #include "cuda/device.h"
-#include "ops/weights/packed_layout.h"
 #include "cuda/platform.h"
 #include "cuda/stream.h"
+#include "ops/weights/packed_layout.h"
 
 namespace mask_predict {
 namespace {
@@ -30,23 +30,27 @@ const Memory device_memory = {allocate, release};
 // From pageable memory, cudaMemcpyAsync returns once the bytes have left it.
 void upload(const Context& context, void* to, const void* from, uint64_t bytes) {
   if (bytes == 0) return;
-  cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, context.stream->handle), "cudaMemcpyAsync to the device");
+  cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, context.stream->handle),
+              "cudaMemcpyAsync to the device");
 }
 
 void download(const Context& context, void* to, const void* from, uint64_t bytes) {
   if (bytes == 0) return;
-  cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, context.stream->handle), "cudaMemcpyAsync to the host");
+  cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, context.stream->handle),
+              "cudaMemcpyAsync to the host");
   cuda::check(cudaStreamSynchronize(context.stream->handle), "cudaStreamSynchronize");
 }
 
 void copy(const Context& context, void* to, const void* from, uint64_t bytes) {
   if (bytes == 0) return;
-  cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, context.stream->handle), "cudaMemcpyAsync on the device");
+  cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, context.stream->handle),
+              "cudaMemcpyAsync on the device");
 }
 
 // A recording is an executable CUDA graph.
 void begin_recording(const Context& context) {
-  cuda::check(cudaStreamBeginCapture(context.stream->handle, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  cuda::check(cudaStreamBeginCapture(context.stream->handle, cudaStreamCaptureModeThreadLocal),
+              "cudaStreamBeginCapture");
 }
 
 void* end_recording(const Context& context) {
@@ -74,12 +78,22 @@ std::optional<WeightType> default_type(const Context& context) {
 }  // namespace
 
 #define MASK_PREDICT_NAME(result, name, parameters) cuda::name,
-const Operations cuda_operations = {
-    cuda::device_kind, &device_memory, false, false, supports, default_type,
-    upload, download, copy,
-    begin_recording, end_recording, replay, discard,
-    cuda::scales_of, cuda::copy_plainly,
-    MASK_PREDICT_OPERATIONS(MASK_PREDICT_NAME)};
+const Operations cuda_operations = {cuda::device_kind,
+                                    &device_memory,
+                                    false,
+                                    false,
+                                    supports,
+                                    default_type,
+                                    upload,
+                                    download,
+                                    copy,
+                                    begin_recording,
+                                    end_recording,
+                                    replay,
+                                    discard,
+                                    cuda::scales_of,
+                                    cuda::copy_plainly,
+                                    MASK_PREDICT_OPERATIONS(MASK_PREDICT_NAME)};
 #undef MASK_PREDICT_NAME
 
 }  // namespace mask_predict

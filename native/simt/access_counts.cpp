@@ -48,8 +48,8 @@ struct PlaceKey {
 
 struct HashOfPlace {
   size_t operator()(const PlaceKey& key) const {
-    return (reinterpret_cast<size_t>(key.file) ^ reinterpret_cast<size_t>(key.access) << 7) * 31 +
-           key.line * 17u + key.bytes;
+    return (reinterpret_cast<size_t>(key.file) ^ reinterpret_cast<size_t>(key.access) << 7) * 31 + key.line * 17u +
+           key.bytes;
   }
 };
 
@@ -147,8 +147,7 @@ KernelCounts counts_of(const Kernel& kernel) {
   result.blocks = kernel.blocks;
   for (const auto& [key, place] : kernel.places) {
     add(result.counts, place->counts);
-    result.sites.push_back(
-        {std::string(key.file) + ":" + std::to_string(key.line), place->access, place->counts});
+    result.sites.push_back({std::string(key.file) + ":" + std::to_string(key.line), place->access, place->counts});
   }
   std::sort(result.sites.begin(), result.sites.end(),
             [](const SiteCounts& a, const SiteCounts& b) { return a.site < b.site; });
@@ -165,8 +164,7 @@ void begin_counting(const char* name, uint64_t blocks) {
   static_cast<void>(reporting);
   const std::lock_guard lock(all().mutex);
   auto& kernels = all().kernels;
-  auto found =
-      std::find_if(kernels.begin(), kernels.end(), [&](const auto& kernel) { return kernel->name == name; });
+  auto found = std::find_if(kernels.begin(), kernels.end(), [&](const auto& kernel) { return kernel->name == name; });
   if (found == kernels.end()) {
     found = kernels.insert(kernels.end(), std::make_unique<Kernel>());
     (*found)->name = name;
@@ -238,16 +236,15 @@ void reset_counts() {
 std::string report() {
   std::string text;
   char line[512];
-  std::snprintf(line, sizeof line, "%-32s %8s %9s %12s %12s %12s %12s %12s\n", "kernel", "launches", "blocks",
-                "shared", "conflicts", "global", "sectors", "needed");
+  std::snprintf(line, sizeof line, "%-32s %8s %9s %12s %12s %12s %12s %12s\n", "kernel", "launches", "blocks", "shared",
+                "conflicts", "global", "sectors", "needed");
   text += line;
   for (const KernelCounts& kernel : counts()) {
     const auto row = [&](const char* name, const char* launches, const char* blocks, const AccessCounts& c) {
-      std::snprintf(line, sizeof line, "%-32s %8s %9s %12llu %12llu %12llu %12llu %12llu\n", name, launches,
-                    blocks, static_cast<unsigned long long>(c.shared_accesses),
+      std::snprintf(line, sizeof line, "%-32s %8s %9s %12llu %12llu %12llu %12llu %12llu\n", name, launches, blocks,
+                    static_cast<unsigned long long>(c.shared_accesses),
                     static_cast<unsigned long long>(c.bank_conflicts),
-                    static_cast<unsigned long long>(c.global_accesses),
-                    static_cast<unsigned long long>(c.sectors),
+                    static_cast<unsigned long long>(c.global_accesses), static_cast<unsigned long long>(c.sectors),
                     static_cast<unsigned long long>(c.needed_sectors));
       text += line;
     };

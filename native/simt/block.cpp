@@ -40,8 +40,7 @@ struct Block {
 Block& block = *new Block;  // for the life of the process, as the stacks in it
 
 std::string describe_block() {
-  return "(" + std::to_string(blockIdx.x) + ", " + std::to_string(blockIdx.y) + ", " +
-         std::to_string(blockIdx.z) + ")";
+  return "(" + std::to_string(blockIdx.x) + ", " + std::to_string(blockIdx.y) + ", " + std::to_string(blockIdx.z) + ")";
 }
 
 bool equal(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
@@ -71,20 +70,18 @@ std::string describe_stuck() {
   const int other = number_with(
       [&](int i) { return i != waiting && (warp ? i / 32 == waiting / 32 && !in_collective(i) : ended(i)); });
   const Thread& thread = block.threads[waiting];
-  std::string text = std::string("kernel ") + block.launch->name + ", block " + describe_block() +
-                     ": thread " + std::to_string(waiting) + " waits in " + thread.waits_in + " at " +
-                     describe(thread.waits_at);
+  std::string text = std::string("kernel ") + block.launch->name + ", block " + describe_block() + ": thread " +
+                     std::to_string(waiting) + " waits in " + thread.waits_in + " at " + describe(thread.waits_at);
   if (other < 0) return text;
   const Thread& missing = block.threads[other];
   text += " for thread " + std::to_string(other) + ", which ";
-  return text + (ended(other)
-                     ? "has ended"
-                     : std::string("waits in ") + missing.waits_in + " at " + describe(missing.waits_at));
+  return text + (ended(other) ? "has ended"
+                              : std::string("waits in ") + missing.waits_in + " at " + describe(missing.waits_at));
 }
 
 std::string describe_mixed(const Warp& warp, const char* operation) {
-  return std::string("calls ") + operation + " while other lanes of its warp wait in " + warp.operation +
-         " at " + describe(warp.site);
+  return std::string("calls ") + operation + " while other lanes of its warp wait in " + warp.operation + " at " +
+         describe(warp.site);
 }
 
 // Lets the thread go on whose turn it is. Returns when it is the running thread's again.
@@ -177,8 +174,8 @@ void run(const KernelLaunch& launch) {
     finish_counting_block();
     const std::string damage = damage_to_memory();
     if (!damage.empty()) {
-      throw Fault(std::string("kernel ") + launch.name + ", block " + describe_block() + ": " + damage +
-                  " (" + describe(current_schedule()) + ")");
+      throw Fault(std::string("kernel ") + launch.name + ", block " + describe_block() + ": " + damage + " (" +
+                  describe(current_schedule()) + ")");
     }
   }
 }
@@ -186,9 +183,8 @@ void run(const KernelLaunch& launch) {
 void fault(std::string message, Site site) {
   {
     const std::string text = std::move(message);
-    block.failure = std::string("kernel ") + block.launch->name + ", block " + describe_block() +
-                    ", thread " + std::to_string(block.running) + (site.line() ? ", " + describe(site) : "") +
-                    ": " + text;
+    block.failure = std::string("kernel ") + block.launch->name + ", block " + describe_block() + ", thread " +
+                    std::to_string(block.running) + (site.line() ? ", " + describe(site) : "") + ": " + text;
   }
   leave();
 }

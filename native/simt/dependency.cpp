@@ -41,8 +41,7 @@ void note_global_read(const char* operation, const void* pointer, size_t bytes, 
   const uintptr_t address = reinterpret_cast<uintptr_t>(pointer);
   for (uintptr_t i = address / unit; i <= (address + bytes - 1) / unit; ++i) {
     if (unfinished.count(i)) {
-      fault(std::string(operation) + " before wait_for_earlier_kernels() of what an earlier kernel writes",
-            site);
+      fault(std::string(operation) + " before wait_for_earlier_kernels() of what an earlier kernel writes", site);
     }
   }
 }

@@ -69,8 +69,8 @@ void __syncthreads(std::source_location site = std::source_location::current());
 
 // Threads take turns only where they wait, so an ordinary addition is atomic.
 template <class T>
-  requires(sizeof(T) >= 4 && !std::is_floating_point_v<T>)  // the order of float sums would change their bits
-T atomicAdd(T* address, std::type_identity_t<T> value) {
+requires(sizeof(T) >= 4 && !std::is_floating_point_v<T>)  // the order of float sums would change their bits
+    T atomicAdd(T* address, std::type_identity_t<T> value) {
   const T old = *address;
   *address = old + value;
   return old;

@@ -117,8 +117,8 @@ bool free_device(void* pointer) {
   device().allocations.erase(found);
   device().recent_bytes = 0;
   char* area = static_cast<char*>(pointer) - device_red_zone;
-  ASAN_UNPOISON_MEMORY_REGION(
-      area, (bytes + device_red_zone - 1) / device_red_zone * device_red_zone + 2 * device_red_zone);
+  ASAN_UNPOISON_MEMORY_REGION(area,
+                              (bytes + device_red_zone - 1) / device_red_zone * device_red_zone + 2 * device_red_zone);
   std::free(area);
   return true;
 }
@@ -171,8 +171,8 @@ void require_written(const void* pointer, size_t elements, size_t element_bytes,
   const char* bytes = static_cast<const char*>(pointer);
   for (size_t i = 0; i < elements; ++i) {
     if (!is_intact(bytes + i * element_bytes, element_bytes)) continue;
-    throw Error(ErrorCode::Device, what + ": element " + std::to_string(i) + " of " +
-                                       std::to_string(elements) + " was not written");
+    throw Error(ErrorCode::Device,
+                what + ": element " + std::to_string(i) + " of " + std::to_string(elements) + " was not written");
   }
 }
 
@@ -185,8 +185,8 @@ void check_shared(const char* operation, const void* pointer, size_t bytes, Site
           site);
   }
   if (offset % bytes) {
-    fault(std::string(operation) + ": byte " + std::to_string(offset) +
-              " of shared memory is not aligned to " + std::to_string(bytes),
+    fault(std::string(operation) + ": byte " + std::to_string(offset) + " of shared memory is not aligned to " +
+              std::to_string(bytes),
           site);
   }
 }
@@ -198,9 +198,7 @@ void check_global(const char* operation, const void* pointer, size_t bytes, Site
           site);
   }
   if (bytes && reinterpret_cast<uintptr_t>(pointer) % bytes) {
-    fault(
-        std::string(operation) + ": " + hexadecimal(pointer) + " is not aligned to " + std::to_string(bytes),
-        site);
+    fault(std::string(operation) + ": " + hexadecimal(pointer) + " is not aligned to " + std::to_string(bytes), site);
   }
 }
 

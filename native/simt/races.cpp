@@ -40,11 +40,11 @@ bool is_ordered(uint32_t time, int other) {
   return other / 32 == self / 32 && time < warp_ordered[self / 32];
 }
 
-std::string describe_race(const char* operation, const char* access, const Unit* unit,
-                          const char* other_access, int other, Site site) {
+std::string describe_race(const char* operation, const char* access, const Unit* unit, const char* other_access,
+                          int other, Site site) {
   return std::string(operation) + " " + access + " byte " + std::to_string((unit - units.data()) * 2) +
-         " of shared memory, which thread " + std::to_string(other) + " " + other_access + " at " +
-         describe(site) + " with no barrier in between";
+         " of shared memory, which thread " + std::to_string(other) + " " + other_access + " at " + describe(site) +
+         " with no barrier in between";
 }
 
 std::string describe_early(const char* operation, const Unit* unit) {

@@ -29,13 +29,11 @@ Schedule schedule_from_environment() {
   if (name == "ahead") return {Order::Ahead, 0};
   if (name.rfind("random:", 0) == 0) return {Order::Random, std::strtoull(name.c_str() + 7, nullptr, 10)};
   if (name != "random") {
-    throw std::runtime_error(
-        "MASK_PREDICT_SIMT_SCHEDULE is round-robin, ahead, random or random:<seed>, not " + name);
+    throw std::runtime_error("MASK_PREDICT_SIMT_SCHEDULE is round-robin, ahead, random or random:<seed>, not " + name);
   }
   const auto now = std::chrono::system_clock::now().time_since_epoch().count();
   const Schedule drawn{Order::Random, static_cast<uint64_t>(now) % 1000000};
-  std::fprintf(stderr, "simt: MASK_PREDICT_SIMT_SCHEDULE=random:%llu\n",
-               static_cast<unsigned long long>(drawn.seed));
+  std::fprintf(stderr, "simt: MASK_PREDICT_SIMT_SCHEDULE=random:%llu\n", static_cast<unsigned long long>(drawn.seed));
   return drawn;
 }
 
@@ -55,8 +53,7 @@ int bit_from(uint32_t bits, int position) {
 }  // namespace
 
 Ready::Ready(int warps, uint64_t block_number)
-    : warp_count_(warps),
-      first_warp_(warps - 1 - static_cast<int>(block_number % static_cast<uint64_t>(warps))) {}
+    : warp_count_(warps), first_warp_(warps - 1 - static_cast<int>(block_number % static_cast<uint64_t>(warps))) {}
 
 void Ready::add(int warp, uint32_t lanes) {
   lanes_[warp] |= lanes;

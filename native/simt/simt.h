@@ -16,8 +16,8 @@ namespace mask_predict::simt {
 enum class Order {
   RoundRobin,  // threads and blocks in their order
   Ahead,       // one warp runs as far as it can before the next one starts: the last one in the first block,
-          // another one in each other block; lanes and blocks from the last to the first
-  Random,  // drawn anew at every wait; blocks in random order
+               // another one in each other block; lanes and blocks from the last to the first
+  Random,      // drawn anew at every wait; blocks in random order
 };
 
 struct Schedule {

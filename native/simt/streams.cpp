@@ -163,8 +163,7 @@ bool forbidden_by_capture() {
   bool forbidden = false;
   for (cudaStream_t stream : streams().created) {
     if (!stream->recording || stream->mode == cudaStreamCaptureModeRelaxed) continue;
-    if (stream->mode == cudaStreamCaptureModeThreadLocal && stream->recorder != std::this_thread::get_id())
-      continue;
+    if (stream->mode == cudaStreamCaptureModeThreadLocal && stream->recorder != std::this_thread::get_id()) continue;
     stream->recording_is_spoilt = true;
     forbidden = true;
   }
@@ -184,9 +183,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   streams().created.insert(*stream);
   return cudaSuccess;
 }
-cudaError_t cudaStreamCreate(cudaStream_t* stream) {
-  return cudaStreamCreateWithFlags(stream, cudaStreamDefault);
-}
+cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithFlags(stream, cudaStreamDefault); }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   const std::lock_guard lock(runtime_mutex());

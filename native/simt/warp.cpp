@@ -75,7 +75,7 @@ void load_all(void* const* arguments) {
     const int major = lane / 4;
     const int minor = lane % 4 * 2;
     for (int matrix = 0; matrix < any.count; ++matrix) {
-      const uint16_t (*value)[8] = values + matrix * 8;
+      const uint16_t(*value)[8] = values + matrix * 8;
       const uint16_t low = any.transposed ? value[minor][major] : value[major][minor];
       const uint16_t high = any.transposed ? value[minor + 1][major] : value[major][minor + 1];
       load.fragment[matrix] = static_cast<uint32_t>(high) << 16 | low;
@@ -90,9 +90,7 @@ struct MultiplyAdd {
 };
 
 // The bfloat16 in the lower (0) or upper (1) half.
-float half_of(uint32_t packed, int half) {
-  return std::bit_cast<float>(half ? packed & 0xffff0000 : packed << 16);
-}
+float half_of(uint32_t packed, int half) { return std::bit_cast<float>(half ? packed & 0xffff0000 : packed << 16); }
 
 void multiply_all(void* const* arguments) {
   float a[16][16];
@@ -125,8 +123,7 @@ struct Vote {
 
 }  // namespace
 
-void load_matrices(const char* operation, int count, bool transposed, uint32_t* fragment, const void* row,
-                   Site site) {
+void load_matrices(const char* operation, int count, bool transposed, uint32_t* fragment, const void* row, Site site) {
   // lanes beyond the rows give an address that is not looked at
   if (running_thread_number() % 32 < count * 8) {
     check_shared(operation, row, 16, site);
@@ -157,7 +154,8 @@ uint32_t vote(bool predicate, Site site) {
 }
 
 void synchronize_warp(Site site) {
-  collective("sync_warp", nullptr, [](void* const*) { order_warp(running_thread_number() / 32); }, site);
+  collective(
+      "sync_warp", nullptr, [](void* const*) { order_warp(running_thread_number() / 32); }, site);
 }
 
 }  // namespace mask_predict::simt

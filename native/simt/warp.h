@@ -11,8 +11,7 @@ void start_copy(void* shared, const void* global, bool valid, Site site);
 void commit_copies();
 void wait_for_copies(int pending, Site site);
 
-void load_matrices(const char* operation, int count, bool transposed, uint32_t* fragment, const void* row,
-                   Site site);
+void load_matrices(const char* operation, int count, bool transposed, uint32_t* fragment, const void* row, Site site);
 void multiply_add(float* accumulator, const uint32_t* a, uint32_t b0, uint32_t b1, Site site);
 uint32_t vote(bool predicate, Site site);
 void synchronize_warp(Site site);

@@ -38,7 +38,10 @@ Bits bits_of(const std::vector<T>& values) {
 LoadOptions options;
 ModelRequest request;
 
-LoadedModel load() { return load_model(request, options, [](double) {}, never); }
+LoadedModel load() {
+  return load_model(
+      request, options, [](double) {}, never);
+}
 
 ModelConfig small_architecture() {
   ModelConfig config;
@@ -65,7 +68,8 @@ Targets targets_over(const Engine& engine, const std::shared_ptr<Source>& source
 
 Bits state_of(const Targets& targets) {
   Bits bits;
-  for (const ActiveTarget& target : targets) bits += bits_of(target->tokens) + bits_of(target->scores) + bits_of(target->masked);
+  for (const ActiveTarget& target : targets)
+    bits += bits_of(target->tokens) + bits_of(target->scores) + bits_of(target->masked);
   return bits;
 }
 
@@ -77,7 +81,8 @@ struct NamedCall {
 
 const NamedCall calls[] = {
     {"encode", [](Engine& engine, const auto&) { return encode(engine)->has_states() ? Bits("encoded") : Bits(); }},
-    {"encode without states", [](Engine& engine, const auto&) { return encode(engine, false)->has_states() ? Bits("states") : Bits(); }},
+    {"encode without states",
+     [](Engine& engine, const auto&) { return encode(engine, false)->has_states() ? Bits("states") : Bits(); }},
     {"predict",
      [](Engine& engine, const auto& source) {
        const Targets targets = targets_over(engine, source);
@@ -169,9 +174,12 @@ uint64_t sweep(const char* name, bool lasting, const std::function<void()>& body
     countdown.set(0, false);
     use();
     const int64_t left = alive() - before;
-    const std::string where = std::string(name) + ", allocation " + std::to_string(n) + (lasting ? " and all after it" : "");
-    if (wrong) expect(false, where + ": " + *wrong);
-    else expect(left == 0, where + " left " + std::to_string(left));
+    const std::string where =
+        std::string(name) + ", allocation " + std::to_string(n) + (lasting ? " and all after it" : "");
+    if (wrong)
+      expect(false, where + ": " + *wrong);
+    else
+      expect(left == 0, where + " left " + std::to_string(left));
     if (!failed || failures > 20) return n - 1;
   }
 }
@@ -220,7 +228,8 @@ void try_first_calls(bool lasting) {
     const uint64_t count = sweep(
         call.name, lasting, [&] { call.run(*model->engine, source); },
         [&] {
-          expect(call.run(*model->engine, source) == expected, std::string("another result after a failed first ") + call.name);
+          expect(call.run(*model->engine, source) == expected,
+                 std::string("another result after a failed first ") + call.name);
           renew();
         });
     std::printf("%s, the first time: %llu allocations\n", call.name, static_cast<unsigned long long>(count));
@@ -232,8 +241,10 @@ void try_first_calls(bool lasting) {
 int main(int count, char** arguments) {
   options.device = count > 1 ? arguments[1] : "cpu";
   options.threads = 3;
-  if (count > 2) request.directory = arguments[2];
-  else request.random = small_architecture();
+  if (count > 2)
+    request.directory = arguments[2];
+  else
+    request.random = small_architecture();
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   for (const bool lasting : {false, true}) {
     try_loading(lasting);

@@ -20,5 +20,4 @@ cudaError_t __wrap__Z10cudaMallocPPvm(void** pointer, size_t bytes) {
   return mask_predict::allocations::countdown.fails() ? cudaErrorMemoryAllocation
                                                       : __real__Z10cudaMallocPPvm(pointer, bytes);
 }
-
 }

@@ -96,5 +96,4 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
   static const auto create = reinterpret_cast<Create>(dlsym(RTLD_NEXT, "pthread_create"));
   return countdown.fails() ? EAGAIN : create(thread, attributes, start, argument);
 }
-
 }

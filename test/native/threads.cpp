@@ -8,8 +8,8 @@
 #include <random>
 #include <thread>
 
-#include "cpu/thread_pool.h"
 #include "base/error.h"
+#include "cpu/thread_pool.h"
 #include "engine/model_loader.h"
 #include "masked_target.h"
 
@@ -53,7 +53,8 @@ void try_engine(const std::string& directory, unsigned seed, int rounds) {
     LoadOptions options;
     options.device = "cpu";
     options.threads = 1 + static_cast<int>(random() % 3);
-    const LoadedModel model = load_model({directory, std::nullopt}, options, [](double) {}, never);
+    const LoadedModel model = load_model(
+        {directory, std::nullopt}, options, [](double) {}, never);
     Engine& engine = *model.engine;
     const auto source = engine.encode({{0, 7, 12, 9, 2}}, true, never)[0];
     std::vector<int32_t> expected;

@@ -160,7 +160,7 @@ async function nativeTests() {
   await all([...sources].map(compile));
   await all(names.map((name) => link(name, emulator)));
   await all([
-    () => run('the emulator, with planted errors', process.execPath, ['test/simt/run.cjs']),
+    () => run('the emulator, with planted errors', process.execPath, ['test/simt/emulator.cjs']),
     ...names.flatMap((name) => schedules.map((schedule) => nativeTest(name, schedule))),
   ]);
 }

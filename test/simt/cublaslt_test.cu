@@ -94,8 +94,10 @@ void test_products() {
   expect(p.note == "products of many rows by cuBLASLt 13.1.2", p.note);
   const int64_t planned = counted("stand_in_suggestions"), done = counted("stand_in_products");
   int products = 0;
-  for (const Epilogue& e : {Epilogue{false, false, ValueType::BF16}, {true, false, ValueType::BF16},
-                            {false, true, ValueType::F32}, {true, true, ValueType::F32}}) {
+  for (const Epilogue& e : {Epilogue{false, false, ValueType::BF16},
+                            {true, false, ValueType::BF16},
+                            {false, true, ValueType::F32},
+                            {true, true, ValueType::F32}}) {
     const int times = e.gelu ? 3 : 1;
     expect_near(p, run_linear(p, e, times), e, "linear");
     products += times;

@@ -60,14 +60,11 @@ __global__ void __launch_bounds__(64) device_functions_kernel(const uint16_t* in
   uint32_t two[2];
   const auto pair = [](uint32_t first, uint32_t step) { return first | (first + step) << 16; };
   const auto straight = [&](uint32_t m) { return pair(m * 64 + static_cast<uint32_t>(lane) * 2, 1); };
-  const auto transposed = [&](uint32_t m) {
-    return pair(m * 64 + static_cast<uint32_t>(lane / 4 + lane % 4 * 16), 8);
-  };
+  const auto transposed = [&](uint32_t m) { return pair(m * 64 + static_cast<uint32_t>(lane / 4 + lane % 4 * 16), 8); };
   ldmatrix_x4(four, shared + lane * 8);
   note(four[0] == straight(0) && four[1] == straight(1) && four[2] == straight(2) && four[3] == straight(3));
   ldmatrix_x4_transposed(four, shared + lane * 8);
-  note(four[0] == transposed(0) && four[1] == transposed(1) && four[2] == transposed(2) &&
-       four[3] == transposed(3));
+  note(four[0] == transposed(0) && four[1] == transposed(1) && four[2] == transposed(2) && four[3] == transposed(3));
   ldmatrix_x2(two, shared + lane % 16 * 8);
   note(two[0] == straight(0) && two[1] == straight(1));
   ldmatrix_x2_transposed(two, shared + lane % 16 * 8);
@@ -106,8 +103,7 @@ __global__ void __launch_bounds__(64) device_functions_kernel(const uint16_t* in
 // else a bit for every function that is.
 void device_functions(const uint16_t* input, uint32_t* results, cudaStream_t stream) {
   const LaunchShape shape{
-      dim3(1), dim3(device_function_results), (1024 + 64) * sizeof(uint16_t), stream, "device_functions",
-      true};
+      dim3(1), dim3(device_function_results), (1024 + 64) * sizeof(uint16_t), stream, "device_functions", true};
   launch(device_functions_kernel, shape, input, results);
 }
 

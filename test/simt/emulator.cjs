@@ -1,7 +1,7 @@
 'use strict';
 // Tests the emulator: compiles native/simt and its test with the C++ compiler, plainly and with AddressSanitizer and
 // UndefinedBehaviorSanitizer, and runs both.
-//   node test/simt/run.cjs [--nvcc]
+//   node test/simt/emulator.cjs [--nvcc]
 //     --nvcc  also compiles the kernels of the test for sm_80 and sm_90, warnings as errors
 // Environment: CXX, NVCC.
 //

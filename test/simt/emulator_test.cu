@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "simt/simt.h"
 #include "device_functions.cu"
+#include "simt/simt.h"
 #include "skinny_linear.cu"
 
 namespace mask_predict {
@@ -34,10 +34,8 @@ namespace {
 
 using cuda::check;
 
-const simt::Schedule schedules[] = {{simt::Order::RoundRobin, 0},
-                                    {simt::Order::Ahead, 0},
-                                    {simt::Order::Random, 1},
-                                    {simt::Order::Random, 2}};
+const simt::Schedule schedules[] = {
+    {simt::Order::RoundRobin, 0}, {simt::Order::Ahead, 0}, {simt::Order::Random, 1}, {simt::Order::Random, 2}};
 
 int failures = 0;
 
@@ -67,9 +65,7 @@ template <class T>
 struct DeviceArray {
   T* data = nullptr;
   size_t count;
-  explicit DeviceArray(size_t count) : count(count) {
-    check(cudaMalloc(&data, count * sizeof(T)), "cudaMalloc");
-  }
+  explicit DeviceArray(size_t count) : count(count) { check(cudaMalloc(&data, count * sizeof(T)), "cudaMalloc"); }
   explicit DeviceArray(const std::vector<T>& values) : DeviceArray(values.size()) { set(values); }
   DeviceArray(const DeviceArray&) = delete;
   ~DeviceArray() { cudaFree(data); }
@@ -109,9 +105,8 @@ void check_linear(Linear linear, int rows, int outputs, int inner) {
       double sum = 0;
       double magnitude = 0;
       for (int i = 0; i < inner; ++i) {
-        const double product =
-            static_cast<double>(static_cast<float>(input[static_cast<size_t>(row * inner + i)])) *
-            static_cast<double>(static_cast<float>(weight[static_cast<size_t>(out * inner + i)]));
+        const double product = static_cast<double>(static_cast<float>(input[static_cast<size_t>(row * inner + i)])) *
+                               static_cast<double>(static_cast<float>(weight[static_cast<size_t>(out * inner + i)]));
         sum += product;
         magnitude += std::fabs(product);
       }
@@ -184,9 +179,8 @@ void test_planted_errors() {
         if (!text.empty()) ++caught[check_races];
         if (how.empty()) how = text;
       }
-      std::printf("%-34s %d of %zu %s %s\n", check_races ? "" : copy.name, caught[check_races],
-                  std::size(schedules), check_races ? "with races:" : "           ",
-                  how.substr(0, 160).c_str());
+      std::printf("%-34s %d of %zu %s %s\n", check_races ? "" : copy.name, caught[check_races], std::size(schedules),
+                  check_races ? "with races:" : "           ", how.substr(0, 160).c_str());
       expect((caught[check_races] > 0) == copy.must_be_caught, copy.name);
     }
   }
@@ -362,25 +356,22 @@ void test_errors() {
     check(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
   };
   const cuda::LaunchShape shape{dim3(3), dim3(32), 0, nullptr, "add_one"};
-  expect_error(ErrorCode::Device,
-               {"cudaStreamSynchronize", "kernel add_one, block (2, 0, 0), thread 0", "load_global"},
+  expect_error(ErrorCode::Device, {"cudaStreamSynchronize", "kernel add_one, block (2, 0, 0), thread 0", "load_global"},
                [&] { launch_on(values.data, shape, 65); });
   std::vector<float> host(64);
   expect_error(ErrorCode::Device, {"not in device memory"}, [&] { launch_on(host.data(), shape, 64); });
-  expect_error(ErrorCode::Device, {"not aligned"}, [&] {
-    launch_on(reinterpret_cast<float*>(reinterpret_cast<char*>(values.data) + 2), shape, 1);
+  expect_error(ErrorCode::Device, {"not aligned"},
+               [&] { launch_on(reinterpret_cast<float*>(reinterpret_cast<char*>(values.data) + 2), shape, 1); });
+  expect_error(ErrorCode::Device, {"kernel add_one", "invalid configuration", "(0, 1, 1)"}, [&] {
+    launch_on(values.data, {dim3(0), dim3(32), 0, nullptr, "add_one"}, 1);
   });
-  expect_error(ErrorCode::Device, {"kernel add_one", "invalid configuration", "(0, 1, 1)"},
-               [&] { launch_on(values.data, {dim3(0), dim3(32), 0, nullptr, "add_one"}, 1); });
   simt::set_device_memory(1 << 20);
-  expect_error(ErrorCode::OutOfMemory, {"cudaMalloc", "out of memory"},
-               [] { DeviceArray<float> large(1 << 20); });
+  expect_error(ErrorCode::OutOfMemory, {"cudaMalloc", "out of memory"}, [] { DeviceArray<float> large(1 << 20); });
   simt::set_device_memory(size_t{64} << 30);
   launch_on(values.data, shape, 64);  // the device can be used on
 #ifdef __SANITIZE_ADDRESS__
   const std::string touched = outcome([&] { values.data[0] = 1.0f; });
-  expect(touched.find("use-after-poison") != std::string::npos,
-         "the host cannot touch device memory: " + touched);
+  expect(touched.find("use-after-poison") != std::string::npos, "the host cannot touch device memory: " + touched);
 #endif
 }
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "ops/linear/linear.h"
 #include "ops/operations.h"
 #include "ops/weights/packed_layout.h"
-#include "ops/linear/linear.h"
 #include "ops/weights/quantize.h"
 #include "testing.h"
 
@@ -18,14 +18,13 @@ namespace mask_predict {
 using cuda::check;
 
 // Zeroed, as the engine's is.
-inline const Memory device_memory = {
-    [](uint64_t bytes) -> void* {
-      void* data = nullptr;
-      if (cudaMalloc(&data, bytes) != cudaSuccess) return nullptr;
-      check(cudaMemset(data, 0, bytes), "cudaMemset");
-      return data;
-    },
-    [](void* data, uint64_t) { cudaFree(data); }};
+inline const Memory device_memory = {[](uint64_t bytes) -> void* {
+                                       void* data = nullptr;
+                                       if (cudaMalloc(&data, bytes) != cudaSuccess) return nullptr;
+                                       check(cudaMemset(data, 0, bytes), "cudaMemset");
+                                       return data;
+                                     },
+                                     [](void* data, uint64_t) { cudaFree(data); }};
 
 // In [-1, 1), the same for the same seed; of the precision of `type`.
 inline std::vector<float> random_values(int64_t count, uint32_t seed, ValueType type) {
@@ -78,7 +77,8 @@ inline std::vector<float> rounded_to_bytes(std::vector<float> values, WeightType
     for (size_t i = 1; i < bytes.size(); ++i) values[row + i] *= 0.8f;
     const float scale = quantize_row(type, values.data() + row, inputs, bytes.data());
     for (size_t i = 0; i < bytes.size(); ++i) {
-      const float whole = type == WeightType::I8 ? static_cast<float>(static_cast<int8_t>(bytes[i])) : fp8_to_float(bytes[i]);
+      const float whole =
+          type == WeightType::I8 ? static_cast<float>(static_cast<int8_t>(bytes[i])) : fp8_to_float(bytes[i]);
       values[row + i] = scale * whole;
     }
   }
@@ -102,14 +102,21 @@ struct Problem {
       : Problem(rows, outputs, inputs, type, type == ValueType::F32 ? WeightType::F32 : WeightType::BF16) {}
 
   Problem(int64_t rows, int64_t outputs, int64_t inputs, ValueType type, WeightType weight_type)
-      : rows(rows), outputs(outputs), inputs(inputs), type(type), weight_type(weight_type),
+      : rows(rows),
+        outputs(outputs),
+        inputs(inputs),
+        type(type),
+        weight_type(weight_type),
         input(random_values(rows * inputs, 1, type)),
         weight(random_values(outputs * inputs, 2, type)),
         bias(random_values(cuda::rounded_up(outputs), 3, ValueType::F32)),
         residual(random_values(rows * outputs, 4, ValueType::F32)),
         gain(random_values(outputs, 5, ValueType::F32)),
         shift(random_values(outputs, 6, ValueType::F32)),
-        device_input(narrowed(input, type)), device_bias(bias), device_gain(gain), device_shift(shift) {
+        device_input(narrowed(input, type)),
+        device_bias(bias),
+        device_gain(gain),
+        device_shift(shift) {
     stream.partials = partials.data;
     stream.partial_floats = static_cast<int64_t>(partials.count);
     context.activations = type;

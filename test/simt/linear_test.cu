@@ -15,9 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include "ops/operations.h"
-#include "ops/linear/linear_slices.h"
 #include "linear_problem.h"
+#include "ops/linear/linear_slices.h"
+#include "ops/operations.h"
 
 namespace mask_predict {
 namespace {
@@ -400,9 +400,9 @@ void test_accesses() {
   p.stream.processors = 1;
   check_linear(p, {true, true, true, ValueType::BF16});
   for (const simt::KernelCounts& kernel : simt::counts()) {
-    expect(kernel.counts.bank_conflicts == 0 && kernel.counts.sectors == kernel.counts.needed_sectors,
-           std::to_string(kernel.counts.sectors - kernel.counts.needed_sectors) + " needless sectors in " +
-               kernel.kernel);
+    expect(
+        kernel.counts.bank_conflicts == 0 && kernel.counts.sectors == kernel.counts.needed_sectors,
+        std::to_string(kernel.counts.sectors - kernel.counts.needed_sectors) + " needless sectors in " + kernel.kernel);
   }
 }
 

@@ -4,8 +4,8 @@
 //       -x c++ native/ops/lm_head/lm_head_cuda.cu test/simt/lm_head_test.cu -pthread
 //   build/simt/lm_head_test [report]
 // and the same with -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined.
-#include "ops/operations.h"
 #include "ops/lm_head/lm_head.h"
+#include "ops/operations.h"
 
 #include <algorithm>
 #include <cmath>
@@ -16,12 +16,11 @@
 namespace mask_predict {
 namespace {
 
-const Memory device_memory = {
-    [](uint64_t bytes) -> void* {
-      void* data = nullptr;
-      return cudaMalloc(&data, bytes) == cudaSuccess ? data : nullptr;
-    },
-    [](void* data, uint64_t) { cudaFree(data); }};
+const Memory device_memory = {[](uint64_t bytes) -> void* {
+                                void* data = nullptr;
+                                return cudaMalloc(&data, bytes) == cudaSuccess ? data : nullptr;
+                              },
+                              [](void* data, uint64_t) { cudaFree(data); }};
 
 // Whose device arrays say "not written" in the rows and columns that no kernel may use.
 struct Model {
@@ -32,7 +31,10 @@ struct Model {
   DeviceArray<float> device_bias;
 
   Model(ValueType type, int vocabulary, int width, int mask_token_id, uint32_t seed)
-      : type(type), vocabulary(vocabulary), width(width), mask_token_id(mask_token_id),
+      : type(type),
+        vocabulary(vocabulary),
+        width(width),
+        mask_token_id(mask_token_id),
         device_bias(static_cast<size_t>(cuda::rounded_up(vocabulary))) {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal;
@@ -44,9 +46,7 @@ struct Model {
     upload();
   }
 
-  static float rounded(float x, ValueType type) {
-    return type == ValueType::F32 ? x : bf16_to_float(float_to_bf16(x));
-  }
+  static float rounded(float x, ValueType type) { return type == ValueType::F32 ? x : bf16_to_float(float_to_bf16(x)); }
 
   float weight_at(int id, int k) const { return weight[static_cast<size_t>(id * width + k)]; }
 
@@ -93,8 +93,10 @@ DeviceArray<uint8_t> upload_states(const Model& model, const std::vector<float>&
   std::vector<uint8_t> bytes(states.size() * static_cast<size_t>(bytes_of(model.type)));
   for (size_t i = 0; i < states.size(); ++i) {
     const uint16_t narrow = float_to_bf16(states[i]);
-    if (model.type == ValueType::F32) std::memcpy(&bytes[i * 4], &states[i], 4);
-    else std::memcpy(&bytes[i * 2], &narrow, 2);
+    if (model.type == ValueType::F32)
+      std::memcpy(&bytes[i * 4], &states[i], 4);
+    else
+      std::memcpy(&bytes[i * 2], &narrow, 2);
   }
   return DeviceArray<uint8_t>(bytes);
 }
@@ -198,9 +200,9 @@ void test_special_values(ValueType type) {
     // column 1: equal ones in different lanes, warps, passes and ranges, and larger ones that are banned or not real
     weight(id, 1) = id == 401 || id == 257 || id == 265 || id == 140 || id == 12 ? 4.0f : 0.0f;
     if (id <= 2 || id >= model.mask_token_id) weight(id, 1) = 8.0f;
-    weight(id, 2) = id == 300 ? NAN : id == 200 ? 3.0f : 1.0f;   // one NaN
+    weight(id, 2) = id == 300 ? NAN : id == 200 ? 3.0f : 1.0f;  // one NaN
     weight(id, 3) = NAN;
-    weight(id, 4) = id == 77 ? 1.0f : -INFINITY;                  // one id is possible
+    weight(id, 4) = id == 77 ? 1.0f : -INFINITY;                               // one id is possible
     weight(id, 5) = id > model.mask_token_id ? NAN : id == 519 ? 2.0f : 0.0f;  // NaN only where no piece is
     weight(id, 6) = id == 519 ? 5.0f : -20.0f;
   }
@@ -286,10 +288,10 @@ int main(int argument_count, char** arguments) {
       ValueType type;
       int vocabulary, width, mask_token_id;
     };
-    for (const Size& size : {Size{ValueType::BF16, 509, 160, 508}, Size{ValueType::BF16, 528, 128, 520},
-                             Size{ValueType::BF16, 300, 48, 290}, Size{ValueType::BF16, 45, 8, 40},
-                             Size{ValueType::F32, 509, 37, 508}, Size{ValueType::F32, 528, 64, 520},
-                             Size{ValueType::F32, 300, 37, 290}}) {
+    for (const Size& size :
+         {Size{ValueType::BF16, 509, 160, 508}, Size{ValueType::BF16, 528, 128, 520},
+          Size{ValueType::BF16, 300, 48, 290}, Size{ValueType::BF16, 45, 8, 40}, Size{ValueType::F32, 509, 37, 508},
+          Size{ValueType::F32, 528, 64, 520}, Size{ValueType::F32, 300, 37, 290}}) {
       const Model model(size.type, size.vocabulary, size.width, size.mask_token_id, 1);
       test_rows(model);
       test_logits_at(model);

@@ -7,8 +7,8 @@
 //       -x c++ test/simt/mixed_attention_test.cu -pthread && build/simt/mixed_attention_test
 //   done
 // (the lines of g++ are one).
-#include "ops/operations.h"
 #include "ops/mixed_attention/mixed_attention_cuda.cu"
+#include "ops/operations.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -247,7 +247,7 @@ Batch ragged_batch(const Model& model, std::mt19937& random) {
   add(0, 5, 2);
   add(length(65, 80), length(1, 20), -1);  // more tiles of queries than the others
   add(1, length(1, 40), 1);
-  add(2, 0, 2);                            // nothing but the source
+  add(2, 0, 2);  // nothing but the source
   const int64_t to_the_edge = 64 - batch.sources[0].count % 64;
   add(3, to_the_edge, 0);
   return batch;
@@ -351,9 +351,9 @@ void test_refusals() {
 
 int run() {
   const Model models[] = {
-      {ValueType::BF16, 2, 64},        {ValueType::BF16, 2, 80, 3, 1}, {ValueType::BF16, 1, 128, 2, 1},
-      {ValueType::BF16, 3, 24, 2, 1},  {ValueType::BF16, 1, 37},       {ValueType::F32, 2, 64, 2, 1},
-      {ValueType::F32, 1, 80},         {ValueType::F32, 1, 37, 2, 1},  {ValueType::F32, 1, 256},
+      {ValueType::BF16, 2, 64},       {ValueType::BF16, 2, 80, 3, 1}, {ValueType::BF16, 1, 128, 2, 1},
+      {ValueType::BF16, 3, 24, 2, 1}, {ValueType::BF16, 1, 37},       {ValueType::F32, 2, 64, 2, 1},
+      {ValueType::F32, 1, 80},        {ValueType::F32, 1, 37, 2, 1},  {ValueType::F32, 1, 256},
   };
   for (const Model& model : models) {
     test_against_double(model);

@@ -49,9 +49,9 @@ Answers sample_on_cpu(const Rows& rows, float temperature, float nucleus, uint64
   context.kernels = &cpu::kernels_portable;
   const size_t count = rows.sequences.size();
   Answers answers{std::vector<int32_t>(count), std::vector<float>(count)};
-  cpu::sample(context, {rows.logits.data(), rows.count(), vocabulary, mask_token_id, temperature, nucleus, seed,
-                        rows.sequences.data(), rows.positions.data(), iteration, answers.ids.data(),
-                        answers.log_probs.data()});
+  cpu::sample(context,
+              {rows.logits.data(), rows.count(), vocabulary, mask_token_id, temperature, nucleus, seed,
+               rows.sequences.data(), rows.positions.data(), iteration, answers.ids.data(), answers.log_probs.data()});
   return answers;
 }
 

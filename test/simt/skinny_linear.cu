@@ -24,8 +24,8 @@ constexpr size_t shared_bytes = stages * stage_elements * sizeof(__nv_bfloat16);
 
 // Starts to copy `count` rows of a matrix [matrix_rows, inner] from (first_row, first_inner); zeros beyond
 // it.
-__device__ __forceinline__ void copy_tile(__nv_bfloat16* tile, int count, const __nv_bfloat16* matrix,
-                                          int matrix_rows, int inner, int first_row, int first_inner) {
+__device__ __forceinline__ void copy_tile(__nv_bfloat16* tile, int count, const __nv_bfloat16* matrix, int matrix_rows,
+                                          int inner, int first_row, int first_inner) {
   constexpr int chunks = tile_inner / 8;  // of 16 bytes
   for (int i = static_cast<int>(threadIdx.x); i < count * chunks; i += threads) {
     const int row = first_row + i / chunks;
@@ -36,9 +36,8 @@ __device__ __forceinline__ void copy_tile(__nv_bfloat16* tile, int count, const 
   }
 }
 
-__global__ void __launch_bounds__(threads)
-    skinny_linear_kernel(const __nv_bfloat16* weight, const __nv_bfloat16* input, float* output, int rows,
-                         int outputs, int inner) {
+__global__ void __launch_bounds__(threads) skinny_linear_kernel(const __nv_bfloat16* weight, const __nv_bfloat16* input,
+                                                                float* output, int rows, int outputs, int inner) {
   __nv_bfloat16* shared = shared_memory<__nv_bfloat16>();
   const int first_output = static_cast<int>(blockIdx.x) * tile_outputs;
   const int first_row = static_cast<int>(blockIdx.y) * tile_rows;
@@ -82,8 +81,7 @@ __global__ void __launch_bounds__(threads)
     for (int part = 0; part < 4; ++part) {
       const int row = first_row + i * 8 + lane % 4 * 2 + part % 2;
       const int out = first_output + warp * 16 + lane / 4 + part / 2 * 8;
-      if (row < rows && out < outputs)
-        store_global(output + static_cast<int64_t>(row) * outputs + out, sums[i][part]);
+      if (row < rows && out < outputs) store_global(output + static_cast<int64_t>(row) * outputs + out, sums[i][part]);
     }
   }
 }
@@ -92,11 +90,11 @@ __global__ void __launch_bounds__(threads)
 
 // weight [outputs, inner], input [rows, inner], output [rows, outputs]: memory of the device, aligned to 16
 // bytes; inner is a multiple of 8.
-void skinny_linear(const __nv_bfloat16* weight, const __nv_bfloat16* input, float* output, int rows,
-                   int outputs, int inner, cudaStream_t stream) {
+void skinny_linear(const __nv_bfloat16* weight, const __nv_bfloat16* input, float* output, int rows, int outputs,
+                   int inner, cudaStream_t stream) {
   const auto blocks = [](int size, int tile) { return static_cast<unsigned>((size + tile - 1) / tile); };
-  const LaunchShape shape{dim3(blocks(outputs, tile_outputs), blocks(rows, tile_rows)), dim3(threads),
-                          shared_bytes, stream, "skinny_linear"};
+  const LaunchShape shape{dim3(blocks(outputs, tile_outputs), blocks(rows, tile_rows)), dim3(threads), shared_bytes,
+                          stream, "skinny_linear"};
   launch(skinny_linear_kernel, shape, weight, input, output, rows, outputs, inner);
 }
 

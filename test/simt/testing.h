@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "cuda/platform.h"
 #include "cuda/stream.h"
-#include "base/error.h"
 #include "ops/context.h"
 #include "simt/simt.h"
 

@@ -16,11 +16,12 @@ struct Case {
   bool ragged;  // sources of source / 4 ... source * 7 / 4 rows
 };
 
-constexpr Case full_size[] = {
-    {"xl", 32, 80, 36, 1, 64, 32, false},   {"xl", 32, 80, 36, 8, 64, 32, false},  {"xl", 32, 80, 36, 64, 64, 32, false},
-    {"xl", 32, 80, 36, 64, 64, 32, true},   {"xl", 32, 80, 36, 1, 0, 64, false},   {"xl", 32, 80, 36, 8, 0, 64, false},
-    {"xl", 32, 80, 36, 64, 0, 64, false},   {"xl", 32, 80, 36, 1, 512, 128, false}, {"xl", 32, 80, 36, 8, 512, 128, false},
-    {"base", 12, 64, 12, 1, 64, 32, false}, {"base", 12, 64, 12, 8, 64, 32, false}, {"base", 12, 64, 12, 64, 64, 32, false}};
+constexpr Case full_size[] = {{"xl", 32, 80, 36, 1, 64, 32, false},   {"xl", 32, 80, 36, 8, 64, 32, false},
+                              {"xl", 32, 80, 36, 64, 64, 32, false},  {"xl", 32, 80, 36, 64, 64, 32, true},
+                              {"xl", 32, 80, 36, 1, 0, 64, false},    {"xl", 32, 80, 36, 8, 0, 64, false},
+                              {"xl", 32, 80, 36, 64, 0, 64, false},   {"xl", 32, 80, 36, 1, 512, 128, false},
+                              {"xl", 32, 80, 36, 8, 512, 128, false}, {"base", 12, 64, 12, 1, 64, 32, false},
+                              {"base", 12, 64, 12, 8, 64, 32, false}, {"base", 12, 64, 12, 64, 64, 32, false}};
 constexpr Case tiny_size[] = {{"xl", 2, 80, 2, 2, 13, 7, true}, {"base", 2, 64, 2, 1, 0, 20, false}};
 
 constexpr float scale = 1.0f / 64;  // values of about 1
@@ -33,9 +34,9 @@ int64_t source_rows(const Case& c, int64_t sequence) {
 
 struct Operands {
   Array<__nv_bfloat16> query, own, output;
-  std::vector<Array<__nv_bfloat16>> caches;              // [source, layers, rows, 2 * width] each
-  std::vector<Array<AttentionSequence>> sequences;       // one list per cache
-  int64_t keys = 0, most_keys = 0;                       // of all sequences, of any
+  std::vector<Array<__nv_bfloat16>> caches;         // [source, layers, rows, 2 * width] each
+  std::vector<Array<AttentionSequence>> sequences;  // one list per cache
+  int64_t keys = 0, most_keys = 0;                  // of all sequences, of any
 };
 
 Operands operands_of(const Bench& bench, const Case& c) {
@@ -101,7 +102,8 @@ double deviation_of(const Bench& bench, const Case& c, const Operands& o) {
     const int64_t cached = source_rows(c, sequence);
     const auto key_or_value = [&](int64_t key, int64_t at) -> double {
       const bool in_source = key < cached;
-      const int64_t place = in_source ? (first + key) * 2 * width + at : (sequence * c.target + key - cached) * 2 * width + at;
+      const int64_t place =
+          in_source ? (first + key) * 2 * width + at : (sequence * c.target + key - cached) * 2 * width + at;
       return static_cast<double>(value_of(in_source ? 100 : 2, static_cast<uint64_t>(place), scale));
     };
     std::vector<double> scores;

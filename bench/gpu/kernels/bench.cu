@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstdio>
 
-#include "ops/weights/packed_layout.h"
 #include "ops/operations.h"
+#include "ops/weights/packed_layout.h"
 #include "ops/weights/quantize.h"
 
 namespace mask_predict::bench {
@@ -131,9 +131,7 @@ std::string field(const char* name, double value) {
   return text;
 }
 
-std::string field(const char* name, int64_t value) {
-  return std::string("\"") + name + "\":" + std::to_string(value);
-}
+std::string field(const char* name, int64_t value) { return std::string("\"") + name + "\":" + std::to_string(value); }
 
 std::string field(const char* name, const std::string& value) {
   return std::string("\"") + name + "\":\"" + value + "\"";
@@ -146,7 +144,7 @@ void report(const std::string& fields, const char* who) {
 
 void report(const std::string& fields, const Times& times, const char* who) {
   report(fields + "," + field("us", times.median) + "," + field("low", times.low) + "," + field("high", times.high) +
-         "," + field("replays", int64_t{times.replays}),
+             "," + field("replays", int64_t{times.replays}),
          who);
 }
 

@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
-#include "ops/weights/packed_layout.h"
 #include "cuda/platform.h"
 #include "cuda/stream.h"
 #include "ops/context.h"
+#include "ops/weights/packed_layout.h"
 #include "ops/weights/packed_matrix.h"
 
 namespace mask_predict::bench {

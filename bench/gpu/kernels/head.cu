@@ -14,7 +14,8 @@ struct Model {
   int32_t mask_token_id;
 };
 
-constexpr Model full_size[] = {{"xl", 2560, 250880, 250001}, {"large", 1024, 250002, 250001}, {"base", 768, 250002, 250001}};
+constexpr Model full_size[] = {
+    {"xl", 2560, 250880, 250001}, {"large", 1024, 250002, 250001}, {"base", 768, 250002, 250001}};
 constexpr Model tiny_size[] = {{"base", 64, 1024, 1000}};
 
 constexpr float weight_scale = 1.0f / 4096, state_scale = 1.0f / 64;

@@ -23,7 +23,8 @@ constexpr Shape full_size[] = {{"query", 2560, 2560, "bias"},
                                {"attention output", 2560, 2560, "norm"},
                                {"feed-forward in", 2560, 10240, "gelu"},
                                {"feed-forward out", 10240, 2560, "norm"}};
-constexpr Shape tiny_size[] = {{"query", 64, 64, "bias"}, {"feed-forward in", 64, 144, "gelu"}, {"feed-forward out", 144, 64, "norm"}};
+constexpr Shape tiny_size[] = {
+    {"query", 64, 64, "bias"}, {"feed-forward in", 64, 144, "gelu"}, {"feed-forward out", 144, 64, "norm"}};
 
 constexpr float weight_scale = 1.0f / 4096, input_scale = 1.0f / 64;
 
@@ -41,7 +42,8 @@ Operands operands_of(const Bench& bench, const Shape& shape, int64_t rows, Weigh
   const int64_t bytes = shape.inputs * shape.outputs * bytes_of(type);
   const int64_t copies = bench.tiny ? 2 : std::clamp<int64_t>(cold_bytes / bytes + 1, 2, 64);
   for (int64_t i = 0; i < copies; ++i) {
-    o.weights.push_back(random_matrix(bench, shape.outputs, shape.inputs, static_cast<uint64_t>(100 + i), weight_scale, type));
+    o.weights.push_back(
+        random_matrix(bench, shape.outputs, shape.inputs, static_cast<uint64_t>(100 + i), weight_scale, type));
     if (!bench.stream->cublaslt || type != WeightType::BF16) continue;
     PackedMatrix& weight = o.weights.back();
     weight.plain = Buffer(static_cast<uint64_t>(bytes), nullptr, "a matrix", *bench.context.operations->memory);
@@ -121,12 +123,12 @@ void run_shape(const Bench& bench, const Shape& shape, const Operands& o, const 
   const bool norm = std::string(shape.epilogue) == "norm";
   for (const int64_t rows : row_counts) {
     const double deviation = deviation_of(bench, shape, o, rows);
-    require(std::string("linear, ") + shape.name + ", " + std::to_string(rows) + " rows", deviation, norm ? 1e-4 : 0.01);
+    require(std::string("linear, ") + shape.name + ", " + std::to_string(rows) + " rows", deviation,
+            norm ? 1e-4 : 0.01);
     const int copies = static_cast<int>(o.weights.size());
-    const Times times =
-        time_calls(bench, copies, [&](int i) { run(bench, shape, o, rows, static_cast<size_t>(i)); });
-    const int64_t bytes = shape.inputs * shape.outputs * bytes_of(o.weights[0].type) + rows * (shape.inputs + shape.outputs) * 2 +
-                          (norm ? rows * shape.outputs * 8 : 0);
+    const Times times = time_calls(bench, copies, [&](int i) { run(bench, shape, o, rows, static_cast<size_t>(i)); });
+    const int64_t bytes = shape.inputs * shape.outputs * bytes_of(o.weights[0].type) +
+                          rows * (shape.inputs + shape.outputs) * 2 + (norm ? rows * shape.outputs * 8 : 0);
     report(field("op", "linear") + "," + field("shape", shape.name) + "," + field("epilogue", shape.epilogue) + "," +
                field("rows", rows) + "," + field("inputs", shape.inputs) + "," + field("outputs", shape.outputs) + "," +
                field("bytes", bytes) + "," + field("operations", 2 * rows * shape.inputs * shape.outputs) + "," +

@@ -18,8 +18,11 @@ int main(int count, char** arguments) {
   const struct {
     const char* name;
     void (*run)(const bench::Bench&);
-  } parts[] = {{"measure", bench::measure}, {"linear", bench::linear}, {"attention", bench::attention},
-               {"head", bench::head},       {"remask", bench::remask}};
+  } parts[] = {{"measure", bench::measure},
+               {"linear", bench::linear},
+               {"attention", bench::attention},
+               {"head", bench::head},
+               {"remask", bench::remask}};
   try {
     bench::Bench bench;
     std::string note;

@@ -60,8 +60,8 @@ void memory(const Bench& bench) {
   report(field("op", "copy") + "," + field("bytes", 2 * bytes), copy);
   const unsigned blocks = static_cast<unsigned>(bench.tiny ? 1 : bench.stream->processors * 4);
   const Times read = time_calls(bench, 4, [&](int) {
-    launch(read_kernel, {dim3(blocks), dim3(read_threads), 0, stream, "read"}, reinterpret_cast<const uint4*>(from.get()),
-           bytes / 16, output.get());
+    launch(read_kernel, {dim3(blocks), dim3(read_threads), 0, stream, "read"},
+           reinterpret_cast<const uint4*>(from.get()), bytes / 16, output.get());
   });
   report(field("op", "read") + "," + field("bytes", bytes), read);
 }

@@ -45,7 +45,8 @@ void run_case(const Bench& bench, int64_t batch, int64_t length) {
     if (!maskable[static_cast<size_t>(row)]) continue;
     int64_t before = 0;
     for (int64_t other = row - row % length; other < row - row % length + length; ++other)
-      before += maskable[static_cast<size_t>(other)] && (key(other) < key(row) || (key(other) == key(row) && other < row));
+      before +=
+          maskable[static_cast<size_t>(other)] && (key(other) < key(row) || (key(other) == key(row) && other < row));
     wrong += (after[static_cast<size_t>(row)] == a.mask_token_id) != (before < count);
   }
   require("remask, wrong rows", static_cast<double>(wrong), 0);

@@ -8,8 +8,8 @@
 namespace mask_predict {
 
 struct EmbedArguments {
-  const int32_t* ids;           // [rows], each in 0 ... words.outputs - 1
-  const int32_t* positions;     // [rows], rows of the position table
+  const int32_t* ids;        // [rows], each in 0 ... words.outputs - 1
+  const int32_t* positions;  // [rows], rows of the position table
   int64_t rows;
   const PackedMatrix* words;    // [vocabulary, width]
   const float* position_table;  // [positions, width]

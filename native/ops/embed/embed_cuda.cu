@@ -1,9 +1,9 @@
 // One block per row; its threads take the columns in turn.
-#include "ops/weights/packed_layout.h"
 #include "cuda/platform.h"
 #include "cuda/stream.h"
-#include "ops/weights/weight_fragments.cuh"
 #include "ops/embed/embed.h"
+#include "ops/weights/packed_layout.h"
+#include "ops/weights/weight_fragments.cuh"
 
 namespace mask_predict::cuda {
 namespace {

@@ -14,8 +14,8 @@ struct LayerNormArguments {
   const float* gain;   // [width]
   const float* shift;  // [width]
   float epsilon;
-  float* output;       // [rows, width], or nullptr; may be input
-  void* normed;        // [rows, width], or nullptr: the same as activations; may be output where they are float32
+  float* output;  // [rows, width], or nullptr; may be input
+  void* normed;   // [rows, width], or nullptr: the same as activations; may be output where they are float32
 };
 
 }  // namespace mask_predict

@@ -26,7 +26,8 @@ __global__ void __launch_bounds__(threads)
   const float variance = block_sum(squares, scratch) / static_cast<float>(width);
   const float factor = 1.0f / sqrtf(variance + epsilon);
   for (int64_t i = threadIdx.x; i < width; i += threads) {
-    const float value = (load_global(input + first + i) - mean) * factor * load_global(gain + i) + load_global(shift + i);
+    const float value =
+        (load_global(input + first + i) - mean) * factor * load_global(gain + i) + load_global(shift + i);
     if (output != nullptr) store_global(output + first + i, value);
     if (normed == nullptr) continue;
     if (normed_is_float)

@@ -12,13 +12,13 @@
 namespace mask_predict {
 
 struct LinearArguments {
-  const void* input;             // [rows, weight.inputs]
+  const void* input;  // [rows, weight.inputs]
   int64_t rows;
   const PackedMatrix* weight;
-  const float* bias = nullptr;   // [weight.outputs rounded up to 16], or none
-  bool gelu = false;             // exact erf form
-  const float* residual = nullptr;  // [rows, weight.outputs], or none; may be the output
-  void* output;                  // [rows, weight.outputs]
+  const float* bias = nullptr;             // [weight.outputs rounded up to 16], or none
+  bool gelu = false;                       // exact erf form
+  const float* residual = nullptr;         // [rows, weight.outputs], or none; may be the output
+  void* output;                            // [rows, weight.outputs]
   ValueType output_type = ValueType::F32;  // or the context's activations
   // The weight of the product that comes next, if that is known: on the CPU its first bytes are fetched as this one ends.
   const PackedMatrix* next_weight = nullptr;
@@ -27,18 +27,18 @@ struct LinearArguments {
 enum class NormPlacement { Pre, Post };  // LayerNorm before (XL, XXL) or after (base, large) each block
 
 struct LinearNormArguments {
-  const void* input;             // [rows, weight.inputs]
+  const void* input;  // [rows, weight.inputs]
   int64_t rows;
   const PackedMatrix* weight;
-  const float* bias;             // [weight.outputs rounded up to 16]
+  const float* bias;  // [weight.outputs rounded up to 16]
   // Pre: states += product, normed = norm(states), the input of the next block.
   // Post: states = norm(states + product), normed = the same as activations.
   NormPlacement placement;
-  const float* gain;             // [weight.outputs]
+  const float* gain;  // [weight.outputs]
   const float* shift;
   float epsilon;
-  float* states;                 // [rows, weight.outputs], the residual stream
-  void* normed;                  // [rows, weight.outputs]; may be `states` where both are float32 and Post
+  float* states;                              // [rows, weight.outputs], the residual stream
+  void* normed;                               // [rows, weight.outputs]; may be `states` where both are float32 and Post
   const PackedMatrix* next_weight = nullptr;  // as above
 };
 

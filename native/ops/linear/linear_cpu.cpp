@@ -4,10 +4,10 @@
 #include <algorithm>
 
 #include "cpu/grain.h"
-#include "ops/weights/product.h"
 #include "cpu/thread_pool.h"
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/operations.h"
+#include "ops/weights/product.h"
 
 namespace mask_predict::cpu {
 namespace {
@@ -41,8 +41,10 @@ void linear(const Context& context, const LinearArguments& a) {
       const bool last_chunk = row + rows == a.rows;
       const int64_t column = group * group_columns, corner = row * w.outputs + column;
       const int columns = static_cast<int>(std::min<int64_t>(group_columns, w.outputs - column));
-      const Epilogue epilogue{columns, a.bias ? a.bias + column : nullptr, a.gelu,
-                                   a.residual ? a.residual + corner : nullptr, w.outputs, output + corner, w.outputs};
+      const Epilogue epilogue{columns,   a.bias ? a.bias + column : nullptr,
+                              a.gelu,    a.residual ? a.residual + corner : nullptr,
+                              w.outputs, output + corner,
+                              w.outputs};
       for (int64_t k = 0; k < w.inputs; k += block) {
         const int64_t inner = std::min(block, w.inputs - k);
         MultiplyTask task = product_task(input, row, rows, w, group, k, inner, scratch);
@@ -67,8 +69,8 @@ void linear(const Context& context, const LinearArguments& a) {
 void linear_norm(const Context& context, const LinearNormArguments& a) {
   linear(context, {a.input, a.rows, a.weight, a.bias, false, a.states, a.states, ValueType::F32, a.next_weight});
   const bool post = a.placement == NormPlacement::Post;
-  layer_norm(context, {a.states, a.rows, a.weight->outputs, a.gain, a.shift, a.epsilon, post ? a.states : nullptr,
-                       a.normed});
+  layer_norm(context,
+             {a.states, a.rows, a.weight->outputs, a.gain, a.shift, a.epsilon, post ? a.states : nullptr, a.normed});
 }
 
 }  // namespace mask_predict::cpu

@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <string>
 
+#include "cuda/stream.h"
+#include "ops/linear/linear.h"
 #include "ops/linear/linear_float.cuh"
 #include "ops/linear/linear_reduce.cuh"
 #include "ops/linear/linear_tensor.cuh"
 #include "ops/weights/packed_layout.h"
-#include "cuda/stream.h"
-#include "ops/linear/linear.h"
 
 namespace mask_predict::cuda {
 namespace {
@@ -35,10 +35,12 @@ int64_t rows_of_partials(const Stream& stream, int64_t slices, int64_t outputs) 
 
 void require_types(const Context& context, const PackedMatrix& weight) {
   const bool floats = context.activations == ValueType::F32 && weight.type == WeightType::F32;
-  const bool narrow = context.activations == ValueType::BF16 &&
-                      (weight.type == WeightType::BF16 || weight.type == WeightType::I8 || weight.type == WeightType::F8);
+  const bool narrow =
+      context.activations == ValueType::BF16 &&
+      (weight.type == WeightType::BF16 || weight.type == WeightType::I8 || weight.type == WeightType::F8);
   if (floats || narrow) return;
-  throw Error(ErrorCode::Device, "a CUDA device multiplies float32 by float32, and bfloat16 by bfloat16, int8 or fp8 only");
+  throw Error(ErrorCode::Device,
+              "a CUDA device multiplies float32 by float32, and bfloat16 by bfloat16, int8 or fp8 only");
 }
 
 template <class Weights, int row_tile, bool all_slices>
@@ -96,14 +98,14 @@ Step next_step(const Stream& stream, const PackedMatrix& weight, int64_t rows_le
 }
 
 // The sums of step.rows rows: bare, into `partials`, or if that is nullptr through the epilogue.
-void multiply(const Context& context, const PackedMatrix& weight, const void* input, const Step& step,
-              float* partials, const LinearEpilogue& epilogue, bool wide) {
+void multiply(const Context& context, const PackedMatrix& weight, const void* input, const Step& step, float* partials,
+              const LinearEpilogue& epilogue, bool wide) {
   const Stream& stream = *context.stream;
   const int rows = static_cast<int>(step.rows);
   const int outputs = static_cast<int>(weight.outputs), inputs = static_cast<int>(weight.inputs);
   if (weight.type == WeightType::F32) {
-    const FloatLinear a{weight.data.as<float>(), static_cast<const float*>(input), rows, outputs, inputs, partials,
-                        epilogue};
+    const FloatLinear a{
+        weight.data.as<float>(), static_cast<const float*>(input), rows, outputs, inputs, partials, epilogue};
     launch(linear_float_kernel,
            LaunchShape{dim3(tiles(rows, float_rows), tiles(outputs, float_outputs)), dim3(float_threads),
                        float_shared_bytes, stream.handle, "linear_float", true},
@@ -115,18 +117,26 @@ void multiply(const Context& context, const PackedMatrix& weight, const void* in
     return;
   }
   const InnerSlices slices = slices_of(weight);
-  const TensorLinear a{weight.data.as<uint4>(), static_cast<const __nv_bfloat16*>(input), rows, outputs, inputs,
-                       inputs % 8 == 0 && aligned_16(input), wide, slices, scales_of(weight), partials, epilogue};
-  with_weights(weight.type, [&](auto weights) {
-    launch_slices<decltype(weights)>(stream, a, step.parts < slices.slices);
-  });
+  const TensorLinear a{weight.data.as<uint4>(),
+                       static_cast<const __nv_bfloat16*>(input),
+                       rows,
+                       outputs,
+                       inputs,
+                       inputs % 8 == 0 && aligned_16(input),
+                       wide,
+                       slices,
+                       scales_of(weight),
+                       partials,
+                       epilogue};
+  with_weights(weight.type,
+               [&](auto weights) { launch_slices<decltype(weights)>(stream, a, step.parts < slices.slices); });
 }
 
 template <bool wide>
 void launch_reduce(const Stream& stream, const ReduceLinear& a) {
   const dim3 grid(static_cast<unsigned>(a.rows), tiles(a.outputs, reduce_outputs));
-  launch(linear_reduce_kernel<wide>,
-         LaunchShape{grid, dim3(reduce_threads), 0, stream.handle, "linear_reduce", true}, a);
+  launch(linear_reduce_kernel<wide>, LaunchShape{grid, dim3(reduce_threads), 0, stream.handle, "linear_reduce", true},
+         a);
 }
 
 template <bool wide>
@@ -152,8 +162,8 @@ void linear(const Context& context, const LinearArguments& arguments) {
   const Stream& stream = *context.stream;
   const int64_t outputs = weight.outputs;
   const int64_t input_bytes = bytes_of(context.activations), output_bytes = bytes_of(arguments.output_type);
-  const bool wide = outputs % 4 == 0 && aligned_16(arguments.output) && aligned_16(arguments.bias) &&
-                    aligned_16(arguments.residual);
+  const bool wide =
+      outputs % 4 == 0 && aligned_16(arguments.output) && aligned_16(arguments.bias) && aligned_16(arguments.residual);
 
   for (int64_t first = 0; first < arguments.rows;) {
     const Step step = next_step(stream, weight, arguments.rows - first, false);
@@ -164,8 +174,8 @@ void linear(const Context& context, const LinearArguments& arguments) {
     const char* input = advance(arguments.input, first * weight.inputs, input_bytes);
     multiply(context, weight, input, step, step.leaves_sums() ? stream.partials : nullptr, epilogue, wide);
     if (step.leaves_sums()) {
-      const ReduceLinear sums{stream.partials, step.parts, static_cast<int>(step.rows), static_cast<int>(outputs),
-                              scales_of(weight), epilogue};
+      const ReduceLinear sums{stream.partials,           step.parts,        static_cast<int>(step.rows),
+                              static_cast<int>(outputs), scales_of(weight), epilogue};
       wide ? launch_reduce<true>(stream, sums) : launch_reduce<false>(stream, sums);
     }
     first += step.rows;

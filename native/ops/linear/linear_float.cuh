@@ -15,7 +15,7 @@ struct FloatLinear {
   int rows;
   int outputs;
   int inputs;
-  float* partials;       // [rows, outputs]: gets the bare sums, if not nullptr
+  float* partials;          // [rows, outputs]: gets the bare sums, if not nullptr
   LinearEpilogue epilogue;  // otherwise
 };
 
@@ -29,8 +29,8 @@ inline constexpr size_t float_shared_bytes = (float_rows + float_outputs) * floa
 
 // Copies `count` rows of a matrix [matrix_rows, inner] from (first_row, first_inner); zeros beyond it.
 template <int count>
-__device__ __forceinline__ void copy_floats(float* tile, const float* matrix, int matrix_rows, int inner,
-                                            int first_row, int first_inner) {
+__device__ __forceinline__ void copy_floats(float* tile, const float* matrix, int matrix_rows, int inner, int first_row,
+                                            int first_inner) {
   const int position = first_inner + lane_index();
 #pragma unroll 8
   for (int i = warp_index(); i < count; i += float_threads / 32) {
@@ -62,8 +62,8 @@ __global__ void __launch_bounds__(float_threads) linear_float_kernel(const Float
         float4 inputs[4], weights[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          inputs[i] = load_shared(
-              reinterpret_cast<const float4*>(input_tile + (row_in_tile + i) * float_stride + inside));
+          inputs[i] =
+              load_shared(reinterpret_cast<const float4*>(input_tile + (row_in_tile + i) * float_stride + inside));
           weights[i] = load_shared(
               reinterpret_cast<const float4*>(weight_tile + (output_in_tile + i * 16) * float_stride + inside));
         }

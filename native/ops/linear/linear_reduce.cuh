@@ -3,9 +3,9 @@
 // (linear_epilogue.cuh), whose number and order depend on the width alone.
 #pragma once
 
+#include "cuda/reduce.cuh"
 #include "ops/linear/linear_epilogue.cuh"
 #include "ops/linear/linear_slices.h"
-#include "cuda/reduce.cuh"
 
 namespace mask_predict::cuda {
 
@@ -34,7 +34,7 @@ struct ReduceLinear {
   int slices;
   int rows;
   int outputs;
-  const float* scales;    // linear_epilogue.cuh
+  const float* scales;  // linear_epilogue.cuh
   LinearEpilogue epilogue;
 };
 
@@ -65,15 +65,15 @@ struct NormLinear {
   int slices;
   int rows;
   int width;
-  const float* scales;    // linear_epilogue.cuh
-  const float* bias;      // or nullptr
+  const float* scales;  // linear_epilogue.cuh
+  const float* bias;    // or nullptr
   const float* gain;
   const float* shift;
   float epsilon;
-  bool post;              // the residual stream gets the normed values, else the sums
-  float* states;          // [rows, width], the residual stream
-  void* normed;           // [rows, width]; may be `states`
-  bool narrow;            // normed is bfloat16, else float
+  bool post;      // the residual stream gets the normed values, else the sums
+  float* states;  // [rows, width], the residual stream
+  void* normed;   // [rows, width]; may be `states`
+  bool narrow;    // normed is bfloat16, else float
 };
 
 inline constexpr int norm_most_warps = 32;

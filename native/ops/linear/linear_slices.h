@@ -26,8 +26,8 @@ inline InnerSlices inner_slices(int64_t outputs, int64_t inputs, int64_t weight_
   constexpr int64_t wanted_blocks = 160;
   const int64_t blocks = (outputs + block_outputs - 1) / block_outputs;
   const int64_t chunks = std::max<int64_t>((inputs + chunk_inner - 1) / chunk_inner, 1);
-  const int64_t wanted = std::clamp<int64_t>((wanted_blocks + blocks - 1) / blocks, 1,
-                                             std::min<int64_t>(chunks, most_slices));
+  const int64_t wanted =
+      std::clamp<int64_t>((wanted_blocks + blocks - 1) / blocks, 1, std::min<int64_t>(chunks, most_slices));
   const int64_t slice_chunks = (chunks + wanted - 1) / wanted;
   return {static_cast<int>(chunks), static_cast<int>(slice_chunks),
           static_cast<int>((chunks + slice_chunks - 1) / slice_chunks)};

@@ -23,12 +23,12 @@ struct TensorLinear {
   int rows;
   int outputs;
   int inputs;
-  bool aligned_rows;           // every row of the input begins at a multiple of 16 bytes
-  bool wide_outputs;           // linear_epilogue.cuh
+  bool aligned_rows;  // every row of the input begins at a multiple of 16 bytes
+  bool wide_outputs;  // linear_epilogue.cuh
   InnerSlices slices;
-  const float* scales;         // linear_epilogue.cuh
-  float* partials;             // [slices, rows, outputs]: gets the bare sums, of each slice or of all, if not nullptr
-  LinearEpilogue epilogue;     // otherwise
+  const float* scales;      // linear_epilogue.cuh
+  float* partials;          // [slices, rows, outputs]: gets the bare sums, of each slice or of all, if not nullptr
+  LinearEpilogue epilogue;  // otherwise
 };
 
 inline constexpr int tensor_threads = 128;
@@ -44,14 +44,14 @@ struct RowStages {
   // 16 bytes apart from each other beyond their length, 8 rows lie in 8 different groups of banks; so do the sums.
   static constexpr int stride = chunk_inner + 8;
   template <int row_tile>
-  static constexpr size_t bytes = sizeof(__nv_bfloat16) * static_cast<size_t>(count * row_tile * stride);
+  static constexpr size_t bytes = sizeof(__nv_bfloat16) * static_cast<size_t>(count* row_tile* stride);
   static_assert(count * stride * sizeof(__nv_bfloat16) >= sums_stride * sizeof(float));
 };
 
 // The rows' stages, whose place the block's sums take at the end; and the sums of the slices before.
 template <class Weights, int row_tile, bool all_slices>
-inline constexpr size_t tensor_shared_bytes =
-    RowStages<Weights>::template bytes<row_tile> + (all_slices ? size_t{row_tile * block_outputs} * sizeof(float) : 0);
+inline constexpr size_t tensor_shared_bytes = RowStages<Weights>::template bytes<row_tile> +
+                                              (all_slices ? size_t{row_tile * block_outputs} * sizeof(float) : 0);
 
 // Brings one chunk of the rows into shared memory, zeros beyond the matrix: asynchronously, where rows are aligned.
 template <class Weights, int row_tile>

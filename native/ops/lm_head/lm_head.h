@@ -23,15 +23,15 @@ struct LmHeadPartial {
 inline constexpr int64_t lm_head_ranges = 264;
 
 struct LmHeadArguments {
-  const void* states;          // [rows, width]
+  const void* states;  // [rows, width]
   int64_t rows;
   const PackedMatrix* weight;  // [vocabulary, width]
   const float* bias;           // [vocabulary rounded up to 16]
   int32_t mask_token_id;
-  LmHeadPartial* partials;     // [lm_head_ranges * rows], working memory
-  int32_t* ids;                // [rows]: the best allowed id, or -1 where no logit is a number
-  float* log_probs;            // [rows]: its log-probability
-  float* log_sums;             // [rows]: log-sum-exp over the real ids
+  LmHeadPartial* partials;  // [lm_head_ranges * rows], working memory
+  int32_t* ids;             // [rows]: the best allowed id, or -1 where no logit is a number
+  float* log_probs;         // [rows]: its log-probability
+  float* log_sums;          // [rows]: log-sum-exp over the real ids
 };
 
 struct LogitsAtArguments {
@@ -41,7 +41,7 @@ struct LogitsAtArguments {
   const int32_t* rows;  // [count], rows of states
   const int32_t* ids;   // [count]
   int64_t count;
-  float* logits;        // [count]
+  float* logits;  // [count]
 };
 
 }  // namespace mask_predict

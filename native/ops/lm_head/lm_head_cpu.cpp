@@ -5,9 +5,9 @@
 #include <limits>
 
 #include "cpu/grain.h"
-#include "ops/weights/product.h"
 #include "cpu/thread_pool.h"
 #include "ops/lm_head/lm_head.h"
+#include "ops/weights/product.h"
 
 namespace mask_predict::cpu {
 namespace {
@@ -101,7 +101,8 @@ void logits_at(const Context& context, const LogitsAtArguments& a) {
   context.pool->parallel_for(a.count, grain, [&](int64_t begin, int64_t end, int thread) {
     float* scratch = context.pool->scratch<float>(thread);
     for (int64_t i = begin; i < end; i++)
-      a.logits[i] = product(static_cast<const float*>(a.states) + a.rows[i] * w.inputs, a.ids[i], scratch) + a.bias[a.ids[i]];
+      a.logits[i] =
+          product(static_cast<const float*>(a.states) + a.rows[i] * w.inputs, a.ids[i], scratch) + a.bias[a.ids[i]];
   });
 }
 

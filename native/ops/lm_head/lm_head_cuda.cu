@@ -4,14 +4,14 @@
 //
 // Which logits form a range, and in which order they are taken in, follows from the vocabulary alone; a row's bits
 // therefore never depend on other rows or on how many there are.
+#include "base/error.h"
+#include "cuda/platform.h"
+#include "cuda/stream.h"
+#include "ops/lm_head/lm_head.h"
 #include "ops/lm_head/lm_head_partial.cuh"
 #include "ops/lm_head/lm_head_plain.cuh"
 #include "ops/lm_head/lm_head_tensor_cores.cuh"
 #include "ops/weights/packed_layout.h"
-#include "cuda/platform.h"
-#include "cuda/stream.h"
-#include "base/error.h"
-#include "ops/lm_head/lm_head.h"
 
 namespace mask_predict::cuda {
 namespace {
@@ -29,9 +29,8 @@ constexpr int row_threads = row_warps * 32;
 constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
 
 // One warp for each row; lane l takes the ranges l, l + 32, ...
-__global__ void __launch_bounds__(row_threads)
-    lm_head_finish(const LmHeadPartial* partials, int ranges, int rows, int32_t* ids, float* log_probs,
-                   float* log_sums) {
+__global__ void __launch_bounds__(row_threads) lm_head_finish(const LmHeadPartial* partials, int ranges, int rows,
+                                                              int32_t* ids, float* log_probs, float* log_sums) {
   using namespace lm_head;
   constexpr int most = (static_cast<int>(lm_head_ranges) + 31) / 32;
   wait_for_earlier_kernels();
@@ -62,8 +61,7 @@ __global__ void __launch_bounds__(row_threads)
   const double relative = static_cast<double>(reference(all_largest));
   double sum = 0;
 #pragma unroll
-  for (int i = 0; i < most; ++i)
-    sum += static_cast<double>(sums[i]) * exp(static_cast<double>(largest[i]) - relative);
+  for (int i = 0; i < most; ++i) sum += static_cast<double>(sums[i]) * exp(static_cast<double>(largest[i]) - relative);
   sum = warp_sum(sum);
   if (lane == 0) {
     const double log_of_sum = log(sum);
@@ -132,9 +130,10 @@ bool is_plain(const Context& context, const PackedMatrix& weight) {
   const bool plain = context.activations == ValueType::F32;
   const bool fits = plain ? weight.type == WeightType::F32 : weight.type != WeightType::F32 && weight.inputs % 8 == 0;
   if (!fits)
-    throw Error(ErrorCode::InvalidArgument,
-                "on a CUDA device the language-model head's weight is float32 for float32 activations, and for bfloat16 "
-                "a narrower type with a width that is a multiple of 8");
+    throw Error(
+        ErrorCode::InvalidArgument,
+        "on a CUDA device the language-model head's weight is float32 for float32 activations, and for bfloat16 "
+        "a narrower type with a width that is a multiple of 8");
   return plain;
 }
 
@@ -166,15 +165,9 @@ void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
   if (a.rows == 0) return;
   const int real_ids = a.mask_token_id + 1;
   const int strips = (real_ids + lm_head::strip_outputs - 1) / lm_head::strip_outputs, ranges = ranges_of(strips);
-  const Head head{a.states,
-                  a.weight->data.as<void>(),
-                  scales_of(*a.weight),
-                  a.bias,
-                  static_cast<int>(a.rows),
-                  static_cast<int>(a.weight->inputs),
-                  real_ids,
-                  a.mask_token_id,
-                  strips,
+  const Head head{a.states,  a.weight->data.as<void>(), scales_of(*a.weight),
+                  a.bias,    static_cast<int>(a.rows),  static_cast<int>(a.weight->inputs),
+                  real_ids,  a.mask_token_id,           strips,
                   a.partials};
   const cudaStream_t stream = context.stream->handle;
   if (plain) {
@@ -193,8 +186,8 @@ void logits_at(const Context& context, const LogitsAtArguments& a) {
   const bool plain = is_plain(context, *a.weight);
   if (a.count == 0) return;
   const int count = static_cast<int>(a.count), width = static_cast<int>(a.weight->inputs);
-  const LaunchShape shape{dim3(blocks_of(a.count, row_warps)), dim3(row_threads), 0, context.stream->handle,
-                          "logits_at", true};
+  const LaunchShape shape{
+      dim3(blocks_of(a.count, row_warps)), dim3(row_threads), 0, context.stream->handle, "logits_at", true};
   if (plain) {
     launch(logits_at_plain, shape, static_cast<const float*>(a.states), a.weight->data.as<float>(), a.bias, a.rows,
            a.ids, count, width, a.logits);

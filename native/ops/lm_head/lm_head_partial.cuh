@@ -22,7 +22,7 @@ constexpr int pass_strips = warps * strips_per_warp;  // of which a warp has w a
 constexpr float lowest = -std::numeric_limits<float>::infinity();
 
 struct Head {
-  const void* states;   // [rows, width]
+  const void* states;  // [rows, width]
   const void* weight;
   const float* scales;  // of ids, where weights are bytes, or nullptr
   const float* bias;
@@ -30,7 +30,7 @@ struct Head {
   int width;
   int real_ids;
   int mask_token_id;
-  int strips;           // of real ids
+  int strips;  // of real ids
   LmHeadPartial* partials;
 };
 
@@ -101,7 +101,8 @@ __device__ __forceinline__ void take_in(LmHeadPartial (&kept)[2], const Logits<r
       Best best{lowest, -1};
 #pragma unroll
       for (int i = 0; i < count; ++i) {
-        values[i] = ids[i] < end ? __fmaf_rn(logits.sums[i / 2][group][i % 2 * 2 + parity], scales[i], bias[i]) : lowest;
+        values[i] =
+            ids[i] < end ? __fmaf_rn(logits.sums[i / 2][group][i % 2 * 2 + parity], scales[i], bias[i]) : lowest;
         largest = fmaxf(largest, values[i]);
         if (may_be_answered(ids[i], head.mask_token_id)) best = better(best, {values[i], ids[i]});
       }

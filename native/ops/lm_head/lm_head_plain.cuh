@@ -8,8 +8,8 @@ namespace mask_predict::cuda {
 namespace lm_head {
 
 constexpr int plain_rows = 32;
-constexpr int plain_inner = 32;                 // a warp copies a row
-constexpr int plain_stride = plain_inner + 1;   // a warp's 8 outputs, and its 4 rows, lie in different banks
+constexpr int plain_inner = 32;                // a warp copies a row
+constexpr int plain_stride = plain_inner + 1;  // a warp's 8 outputs, and its 4 rows, lie in different banks
 constexpr size_t plain_bytes = (pass_strips * strip_outputs + plain_rows) * plain_stride * sizeof(float);
 
 static __global__ void __launch_bounds__(threads) lm_head_plain(Head head) {

@@ -11,13 +11,13 @@ namespace mask_predict::cuda {
 namespace lm_head {
 
 constexpr int stages = 4;
-constexpr int stage_loads = 2;  // of each strip
+constexpr int stage_loads = 2;                                               // of each strip
 constexpr int stage_fragments = warps * strips_per_warp * stage_loads * 32;  // of 16 bytes
 
 template <class Weights>
 struct StatesStage {
   static constexpr int tiles = stage_loads * Weights::load_tiles;  // of 16 inner positions
-  static constexpr int row_chunks = tiles * 2;                      // of 16 bytes
+  static constexpr int row_chunks = tiles * 2;                     // of 16 bytes
   // Where a chunk of a row of states lies, in chunks. One row, or two, fill all banks, and chunks are exchanged
   // otherwise in each row, or in every second one, so that ldmatrix finds the same chunk of 8 rows in 8 groups of banks.
   static __device__ __forceinline__ int place(int row, int chunk) {

@@ -33,9 +33,9 @@ struct AttentionBlock {
   const Element* source;  // key 0; rows are 2 * width apart, a row's values lie `width` behind its keys
   const Element* own;     // key source_rows; the same
   int64_t width;
-  int rows;               // of query; 0 or fewer: there is nothing to do
+  int rows;  // of query; 0 or fewer: there is nothing to do
   int source_rows;
-  int keys;               // of the source and own
+  int keys;  // of the source and own
 
   __device__ __forceinline__ const Element* key(int index) const {
     const bool from_source = index < source_rows;

@@ -23,8 +23,7 @@ constexpr __host__ __device__ int stride(int head_size) { return head_size | 1; 
 
 // queries [warps, head_size] and probabilities [warps, tile_keys] of float4, keys and values [tile_keys, stride]
 constexpr size_t shared_bytes(int head_size) {
-  return static_cast<size_t>(tile_rows * (head_size + tile_keys) + 2 * tile_keys * stride(head_size)) *
-         sizeof(float);
+  return static_cast<size_t>(tile_rows * (head_size + tile_keys) + 2 * tile_keys * stride(head_size)) * sizeof(float);
 }
 
 __device__ __forceinline__ float widened(float x) { return x; }

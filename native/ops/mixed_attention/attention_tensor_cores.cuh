@@ -215,7 +215,7 @@ __global__ void __launch_bounds__(TensorCoreAttention<head_size>::threads, 2)
   }
   if (!has_rows) return;
 
-  // By way of the warp's part of the query tile, which is no longer needed, so that stores are of whole rows.
+    // By way of the warp's part of the query tile, which is no longer needed, so that stores are of whole rows.
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const float factor = 1.0f / sum_over_row(sum[half]);

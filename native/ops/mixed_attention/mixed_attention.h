@@ -19,16 +19,16 @@ struct AttentionSequence {
 };
 
 struct MixedAttentionArguments {
-  const void* query;             // [query rows, width]
-  const void* own;               // [own rows, 2 * width]: keys, then values
+  const void* query;  // [query rows, width]
+  const void* own;    // [own rows, 2 * width]: keys, then values
   const AttentionSequence* sequences;
   int64_t sequence_count;
-  int64_t layer;                 // of the sources to attend to
-  int64_t most_queries;          // of any sequence, or more
-  int64_t most_keys;             // source_rows + own_rows of any sequence, or more
+  int64_t layer;         // of the sources to attend to
+  int64_t most_queries;  // of any sequence, or more
+  int64_t most_keys;     // source_rows + own_rows of any sequence, or more
   int64_t heads;
-  int64_t head_size;             // width = heads * head_size
-  void* output;                  // [query rows, width]
+  int64_t head_size;  // width = heads * head_size
+  void* output;       // [query rows, width]
 };
 
 }  // namespace mask_predict

@@ -20,7 +20,6 @@ struct Item {
   int64_t sequence, head, first_query;
 };
 
-
 // Where a group of columns begins in a matrix [inner][columns] cut into groups of 48, and how wide it is.
 struct Group {
   int64_t offset;
@@ -28,8 +27,7 @@ struct Group {
 };
 Group group_of(int64_t column, int64_t all_columns, int64_t inner) {
   const int64_t left = all_columns - column;
-  return {column * inner,
-          left >= group_columns ? group_columns : static_cast<int>(round_up(left, panel_columns))};
+  return {column * inner, left >= group_columns ? group_columns : static_cast<int>(round_up(left, panel_columns))};
 }
 
 }  // namespace
@@ -47,8 +45,8 @@ void mixed_attention(const Context& context, const MixedAttentionArguments& a) {
   if (items.empty()) return;
 
   const int64_t key_columns = round_up(a.most_keys, panel_columns);
-  const int64_t scratch_floats = key_columns * a.head_size + a.most_keys * head_columns + query_block * key_columns +
-                                 query_block * head_columns;
+  const int64_t scratch_floats =
+      key_columns * a.head_size + a.most_keys * head_columns + query_block * key_columns + query_block * head_columns;
   context.pool->reserve_scratch(static_cast<uint64_t>(scratch_floats) * sizeof(float));
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a.head_size)));
 
@@ -88,7 +86,8 @@ void mixed_attention(const Context& context, const MixedAttentionArguments& a) {
       float* block = values + group.offset;
       const int64_t used = std::min<int64_t>(group.columns, a.head_size - first);
       each_run(0, all_keys, [&](const float* rows, int64_t key, int64_t count) {
-        context.kernels->copy_rows(rows + width + first, count, 2 * width, used, block + key * group.columns, group.columns);
+        context.kernels->copy_rows(rows + width + first, count, 2 * width, used, block + key * group.columns,
+                                   group.columns);
       });
       for (int64_t key = 0; used < group.columns && key < all_keys; key++)
         std::fill(block + key * group.columns + used, block + (key + 1) * group.columns, 0.0f);

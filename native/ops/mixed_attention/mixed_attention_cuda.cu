@@ -5,10 +5,10 @@
 #include <cmath>
 #include <string>
 
-#include "ops/mixed_attention/attention_plain.cuh"
-#include "ops/mixed_attention/attention_tensor_cores.cuh"
 #include "cuda/platform.h"
 #include "cuda/stream.h"
+#include "ops/mixed_attention/attention_plain.cuh"
+#include "ops/mixed_attention/attention_tensor_cores.cuh"
 
 namespace mask_predict::cuda {
 namespace {
@@ -48,8 +48,8 @@ void plainly(const Context& context, const MixedAttentionArguments& a) {
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a.head_size)));
   launch(plain_attention_kernel<Element>,
          {grid_of(a, plain_attention::tile_rows), dim3(plain_attention::threads),
-          plain_attention::shared_bytes(static_cast<int>(a.head_size)), context.stream->handle,
-          "mixed_attention_plain", true},
+          plain_attention::shared_bytes(static_cast<int>(a.head_size)), context.stream->handle, "mixed_attention_plain",
+          true},
          parameters_of<Element>(a), scale);
 }
 

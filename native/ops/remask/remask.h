@@ -28,9 +28,9 @@ struct RemaskArguments {
   const int32_t* counts;          // [sequences], at most the maskable rows of each
   const int32_t* masked_offsets;  // [sequences + 1]: sums of counts, where each sequence's masked rows begin
   int64_t sequences;
-  int64_t most_rows;              // of any sequence, or more
+  int64_t most_rows;  // of any sequence, or more
   int32_t mask_token_id;
-  int32_t* masked_rows;           // [masked_offsets[sequences]]: the rows masked now, rising
+  int32_t* masked_rows;  // [masked_offsets[sequences]]: the rows masked now, rising
 };
 
 }  // namespace mask_predict

@@ -2,9 +2,9 @@
 // key of 64 bits, its score as an integer of the same order above its number, so that no two keys are equal; a row
 // is masked if fewer than counts[s] keys are below its own. Where it goes in the list is again a count, of the
 // masked rows below it. Nothing depends on the order in which threads run.
+#include "base/special_ids.h"
 #include "cuda/platform.h"
 #include "cuda/stream.h"
-#include "base/special_ids.h"
 #include "ops/remask/remask.h"
 
 namespace mask_predict::cuda {

@@ -13,7 +13,7 @@ struct GatherRowsArguments {
   const int32_t* index;  // [rows]
   int64_t rows;
   int64_t width;
-  void* output;          // [rows, width]
+  void* output;  // [rows, width]
 };
 
 struct MeanRowsArguments {
@@ -21,7 +21,7 @@ struct MeanRowsArguments {
   const int32_t* offsets;  // [sequences + 1]; every sequence has a row
   int64_t sequences;
   int64_t width;
-  void* output;            // [sequences, width], activations
+  void* output;  // [sequences, width], activations
 };
 
 }  // namespace mask_predict

@@ -17,7 +17,8 @@ void mean_rows(const Context& context, const MeanRowsArguments& a) {
   for (int64_t s = 0; s < a.sequences; s++) {
     float* mean = static_cast<float*>(a.output) + s * a.width;
     std::memset(mean, 0, static_cast<size_t>(a.width) * sizeof(float));
-    for (int64_t r = a.offsets[s]; r < a.offsets[s + 1]; r++) context.kernels->add(mean, a.input + r * a.width, a.width);
+    for (int64_t r = a.offsets[s]; r < a.offsets[s + 1]; r++)
+      context.kernels->add(mean, a.input + r * a.width, a.width);
     const float inverse = 1.0f / static_cast<float>(a.offsets[s + 1] - a.offsets[s]);
     for (int64_t i = 0; i < a.width; i++) mean[i] *= inverse;
   }

@@ -54,8 +54,8 @@ void gather_rows(const Context& context, const GatherRowsArguments& a) {
 void mean_rows(const Context& context, const MeanRowsArguments& a) {
   if (a.sequences == 0) return;
   launch(mean_rows_kernel,
-         {dim3(static_cast<unsigned>(a.sequences)), dim3(threads), 0, context.stream->handle, "mean_rows", true}, a.input,
-         a.offsets, a.width, a.output, context.activations == ValueType::F32);
+         {dim3(static_cast<unsigned>(a.sequences)), dim3(threads), 0, context.stream->handle, "mean_rows", true},
+         a.input, a.offsets, a.width, a.output, context.activations == ValueType::F32);
 }
 
 }  // namespace mask_predict::cuda

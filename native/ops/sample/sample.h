@@ -12,18 +12,18 @@
 namespace mask_predict {
 
 struct SampleArguments {
-  const float* logits;       // [rows, vocabulary]
+  const float* logits;  // [rows, vocabulary]
   int64_t rows;
-  int64_t vocabulary;        // row stride
-  int32_t mask_token_id;     // real ids are 0 ... mask_token_id
-  float temperature;         // > 0
-  float nucleus;             // 0 < nucleus <= 1
+  int64_t vocabulary;     // row stride
+  int32_t mask_token_id;  // real ids are 0 ... mask_token_id
+  float temperature;      // > 0
+  float nucleus;          // 0 < nucleus <= 1
   uint64_t seed;
   const int32_t* sequences;  // [rows]
   const int32_t* positions;  // [rows]
   int32_t iteration;
-  int32_t* ids;              // [rows]; -1 where no logit is a number
-  float* log_probs;          // [rows]
+  int32_t* ids;      // [rows]; -1 where no logit is a number
+  float* log_probs;  // [rows]
 };
 
 }  // namespace mask_predict

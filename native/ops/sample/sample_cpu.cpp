@@ -24,9 +24,9 @@ struct Cut {
 
 // A thread's working memory, taken before the threads begin: what is refused memory there could not be reported.
 struct Scratch {
-  double* shares;                    // [buckets]
-  std::pair<float, int64_t>* border; // [real ids]
-  float* weights;                    // [real ids]
+  double* shares;                     // [buckets]
+  std::pair<float, int64_t>* border;  // [real ids]
+  float* weights;                     // [real ids]
 
   static uint64_t bytes(int64_t real_ids) {
     return buckets * sizeof(double) + static_cast<uint64_t>(real_ids) * (sizeof(*border) + sizeof(float));
@@ -114,8 +114,9 @@ void sample(const Context& context, const SampleArguments& a) {
       double kept = 0;
       for (int64_t i = 0; i < real_ids; i++)
         if (may_be_answered(i, a.mask_token_id) && cut.keeps(weights[i], i)) kept += static_cast<double>(weights[i]);
-      const double draw = kept * uniform_draw(a.seed, static_cast<uint32_t>(a.sequences[r]),
-                                              static_cast<uint32_t>(a.positions[r]), static_cast<uint32_t>(a.iteration));
+      const double draw =
+          kept * uniform_draw(a.seed, static_cast<uint32_t>(a.sequences[r]), static_cast<uint32_t>(a.positions[r]),
+                              static_cast<uint32_t>(a.iteration));
       double passed = 0;
       for (int64_t i = 0; i < real_ids; i++) {
         if (!may_be_answered(i, a.mask_token_id) || !cut.keeps(weights[i], i)) continue;

@@ -22,10 +22,10 @@ using Amount = unsigned long long;
 
 constexpr int warps = 32;
 constexpr int threads = warps * 32;
-constexpr int batch = 8;           // logits that a thread has on their way at the same time
+constexpr int batch = 8;  // logits that a thread has on their way at the same time
 constexpr int bucket_bits = 12;
 constexpr int buckets = 1 << bucket_bits;
-constexpr float unit = 0x1p-44f;   // 2^20 weights of 1 fit into 64 bits
+constexpr float unit = 0x1p-44f;  // 2^20 weights of 1 fit into 64 bits
 constexpr float largest_float = std::numeric_limits<float>::max();
 constexpr float lowest = -std::numeric_limits<float>::infinity();
 constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
@@ -42,13 +42,12 @@ __device__ __forceinline__ Amount in_units(float weight) {
   return weight > 0.0f ? static_cast<Amount>(weight * (1.0f / unit)) : 0;
 }
 
-
 // One row's logits and what its weights are relative to.
 struct Row {
   const float* logits;
   int real_ids;
   int mask_token_id;
-  float most;                 // the largest logit of the allowed ids
+  float most;  // the largest logit of the allowed ids
   float inverse_temperature;
 
   // 0 for ids that are never the answer. The product is spelled out so that it is rounded the same way in every place
@@ -190,8 +189,8 @@ __device__ __forceinline__ Nucleus nucleus_of(const Row& row, Amount total, doub
   const float weight = __uint_as_float(leading);
   const Amount one = in_units(weight);
   const Amount ties = one == 0 ? 0 : (limit - above) / one;  // that are kept before the last one
-  const Place last = first_above(ties, row.real_ids, shared,
-                                 [&](int id) { return static_cast<Amount>(row.weight(id) == weight); });
+  const Place last =
+      first_above(ties, row.real_ids, shared, [&](int id) { return static_cast<Amount>(row.weight(id) == weight); });
   return {weight, last.index, above + (ties + 1) * one};
 }
 
@@ -255,10 +254,10 @@ __global__ void __launch_bounds__(threads) sample_kernel(SampleArguments a) {
   const Amount sum = sum_of_all(own_sum, shared), total = sum_of_all(own_total, shared);
   const Nucleus nucleus = nucleus_of(row, total, static_cast<double>(a.nucleus), shared);
 
-  const double draw = static_cast<double>(nucleus.kept) *
-                      uniform_draw(a.seed, static_cast<uint32_t>(load_global(a.sequences + number)),
-                                   static_cast<uint32_t>(load_global(a.positions + number)),
-                                   static_cast<uint32_t>(a.iteration));
+  const double draw =
+      static_cast<double>(nucleus.kept) * uniform_draw(a.seed, static_cast<uint32_t>(load_global(a.sequences + number)),
+                                                       static_cast<uint32_t>(load_global(a.positions + number)),
+                                                       static_cast<uint32_t>(a.iteration));
   // The product may be rounded up to the sum itself, or beyond where that is rounded to 53 bits.
   const Amount last = nucleus.kept - 1, limit = static_cast<Amount>(draw) < last ? static_cast<Amount>(draw) : last;
   const Place drawn = first_above(limit, real_ids, shared, [&](int id) {

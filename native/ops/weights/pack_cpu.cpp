@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cpu/thread_pool.h"
 #include "base/error.h"
+#include "cpu/thread_pool.h"
 #include "ops/weights/packed_matrix.h"
 
 namespace mask_predict::cpu {
@@ -20,7 +20,7 @@ void store(PackedMatrix& matrix, int64_t index, float value) {
     case WeightType::F32: matrix.data.as<float>()[index] = value; break;
     case WeightType::F16: matrix.data.as<uint16_t>()[index] = float_to_half(value); break;
     case WeightType::BF16: matrix.data.as<uint16_t>()[index] = float_to_bf16(value); break;
-    case WeightType::I8:  // quantized by whole rows
+    case WeightType::I8:         // quantized by whole rows
     case WeightType::F8: break;  // not on the CPU
   }
 }
@@ -28,7 +28,8 @@ void store(PackedMatrix& matrix, int64_t index, float value) {
 // The row as it is, element by element to its place.
 template <class Element>
 void place_row(const char* row, int64_t inputs, Element* first, int64_t stride) {
-  for (int64_t k = 0; k < inputs; k++) std::memcpy(first + k * stride, row + k * static_cast<int64_t>(sizeof(Element)), sizeof(Element));
+  for (int64_t k = 0; k < inputs; k++)
+    std::memcpy(first + k * stride, row + k * static_cast<int64_t>(sizeof(Element)), sizeof(Element));
 }
 
 // A row [inputs] quantized as activations are, so that a weight is rounded the same way on every instruction set.
@@ -54,15 +55,17 @@ int64_t packed_bytes(WeightType type, int64_t outputs, int64_t inputs) {
   const PackedMatrix matrix{type, outputs, inputs, {}};
   if (type != WeightType::I8) return matrix.padded_outputs() * inputs * bytes_of(type);
   if (inputs > most_byte_inputs)
-    throw Error(ErrorCode::InvalidArgument, "precision 'int8' is for matrices of up to " + std::to_string(most_byte_inputs) +
-                                                " inputs, not " + std::to_string(inputs) + ": their products are added in 32 bits");
+    throw Error(ErrorCode::InvalidArgument, "precision 'int8' is for matrices of up to " +
+                                                std::to_string(most_byte_inputs) + " inputs, not " +
+                                                std::to_string(inputs) + ": their products are added in 32 bits");
   return matrix.padded_outputs() * (matrix.padded_inputs() + static_cast<int64_t>(sizeof(float) + sizeof(int32_t)));
 }
 
 void pack(const Context& context, const PackSource& source, int64_t first, int64_t count, PackedMatrix& matrix) {
   const int64_t inputs = matrix.inputs;
   const int64_t row_bytes = (inputs + 15) / 16 * 16;
-  if (matrix.type == WeightType::I8) context.pool->reserve_scratch(static_cast<uint64_t>(row_bytes) * (sizeof(float) + 1));
+  if (matrix.type == WeightType::I8)
+    context.pool->reserve_scratch(static_cast<uint64_t>(row_bytes) * (sizeof(float) + 1));
   context.pool->parallel_for(count, group_columns, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; i++) {
       if (matrix.type == WeightType::I8) {
@@ -96,7 +99,8 @@ void unpack_row(const PackedMatrix& matrix, int64_t output, float* row) {
         row[k + i] = scale * static_cast<float>(bytes[i]);
     return;
   }
-  for (int64_t k = 0; k < matrix.inputs; k++) row[k] = read_weight(matrix.data.as<char>(), matrix.type, index + k * stride);
+  for (int64_t k = 0; k < matrix.inputs; k++)
+    row[k] = read_weight(matrix.data.as<char>(), matrix.type, index + k * stride);
 }
 
 void select_outputs(const Context& context, const PackedMatrix& matrix, const int32_t* outputs, PackedMatrix& subset) {

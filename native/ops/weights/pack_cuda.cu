@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "cpu/thread_pool.h"
-#include "ops/weights/packed_layout.h"
 #include "cuda/platform.h"
 #include "cuda/stream.h"
+#include "ops/weights/packed_layout.h"
 #include "ops/weights/packed_matrix.h"
 #include "ops/weights/quantize.h"
 
@@ -196,8 +196,12 @@ void copy_plainly(const Context& context, const PackedMatrix& matrix) {
 
 void select_outputs(const Context& context, const PackedMatrix& matrix, const int32_t* outputs, PackedMatrix& subset) {
   if (subset.outputs == 0) return;
-  const LaunchShape shape{dim3(static_cast<unsigned>(subset.outputs)), dim3(select_threads), 0, context.stream->handle,
-                          "select_outputs", true};
+  const LaunchShape shape{dim3(static_cast<unsigned>(subset.outputs)),
+                          dim3(select_threads),
+                          0,
+                          context.stream->handle,
+                          "select_outputs",
+                          true};
   if (bytes_of(matrix.type) == 1) {
     launch(select_bytes_kernel, shape, matrix.data.as<const uint8_t>(), scales_of(matrix), outputs, matrix.inputs,
            subset.data.as<uint8_t>(), const_cast<float*>(scales_of(subset)));

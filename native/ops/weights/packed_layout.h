@@ -17,7 +17,6 @@
 
 namespace mask_predict::cuda {
 
-
 // Lane row % 8 * 4 + column % 8 / 2 holds (row, column), (row + 8, column), (row, column + 8), (row + 8, column + 8) of
 // a tile in its four registers, two neighbouring columns in each.
 struct FragmentPlace {
@@ -46,7 +45,8 @@ MASK_PREDICT_HOST_DEVICE inline int64_t byte_index(int64_t output, int64_t input
 // Of an int8 or fp8 matrix, [outputs rounded up to 16]; nullptr of any other.
 inline const float* scales_of(const PackedMatrix& matrix) {
   if (bytes_of(matrix.type) != 1) return nullptr;
-  return reinterpret_cast<const float*>(matrix.data.as<char>() + round_up(matrix.outputs, 16) * round_up(matrix.inputs, 32));
+  return reinterpret_cast<const float*>(matrix.data.as<char>() +
+                                        round_up(matrix.outputs, 16) * round_up(matrix.inputs, 32));
 }
 
 // Fills matrix.plain, of a bfloat16 matrix.

@@ -31,9 +31,9 @@ struct PackedMatrix {
   int64_t groups() const { return (outputs + cpu::group_columns - 1) / cpu::group_columns; }
   int columns(int64_t group) const {
     const int64_t left = outputs - group * cpu::group_columns;
-    return left >= cpu::group_columns ? cpu::group_columns
-                                      : static_cast<int>((left + cpu::panel_columns - 1) / cpu::panel_columns *
-                                                         cpu::panel_columns);
+    return left >= cpu::group_columns
+               ? cpu::group_columns
+               : static_cast<int>((left + cpu::panel_columns - 1) / cpu::panel_columns * cpu::panel_columns);
   }
   const char* at(int64_t group, int64_t input) const {
     return data.as<char>() + (group * cpu::group_columns * padded_inputs() + input * columns(group)) * bytes_of(type);
@@ -42,9 +42,7 @@ struct PackedMatrix {
     constexpr int64_t step = cpu::bytes_per_step;
     return type == WeightType::I8 ? round_up(inputs, step) : inputs;
   }
-  int64_t padded_outputs() const {
-    return round_up(outputs, cpu::panel_columns);
-  }
+  int64_t padded_outputs() const { return round_up(outputs, cpu::panel_columns); }
   // Of I8 on the CPU: [padded_outputs] each.
   float* scales() const { return reinterpret_cast<float*>(data.as<char>() + padded_outputs() * padded_inputs()); }
   int32_t* byte_sums() const { return reinterpret_cast<int32_t*>(scales() + padded_outputs()); }

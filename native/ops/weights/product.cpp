@@ -38,9 +38,18 @@ uint64_t byte_row_bytes(const PackedMatrix& weight) {
 
 MultiplyTask product_task(const ProductRows& rows, int64_t first_row, int64_t count, const PackedMatrix& weight,
                           int64_t group, int64_t first_input, int64_t inputs, float* sums) {
-  MultiplyTask task{rows.values + (first_row * rows.stride + first_input) * rows.element, rows.stride, count,
-                    weight.at(group, first_input), weight.type, inputs, weight.columns(group), sums, group_columns,
-                    false, nullptr, 0};
+  MultiplyTask task{rows.values + (first_row * rows.stride + first_input) * rows.element,
+                    rows.stride,
+                    count,
+                    weight.at(group, first_input),
+                    weight.type,
+                    inputs,
+                    weight.columns(group),
+                    sums,
+                    group_columns,
+                    false,
+                    nullptr,
+                    0};
   if (weight.type == WeightType::I8) {
     task.input_scales = rows.scales + first_row;
     task.weight_scales = weight.scales() + group * group_columns;

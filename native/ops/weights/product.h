@@ -13,9 +13,9 @@ namespace mask_predict::cpu {
 // Activations [rows, inputs]: float32 as they are, or bytes where the weight is bytes.
 struct ProductRows {
   const char* values;
-  int64_t stride;        // elements
-  int64_t element;       // bytes of one
-  const float* scales;   // of bytes: [rows]
+  int64_t stride;       // elements
+  int64_t element;      // bytes of one
+  const float* scales;  // of bytes: [rows]
 };
 
 // Bytes are made once for all columns, by all threads; they are good until the next call with the same pool.

@@ -6,10 +6,10 @@
 #include <cstdio>
 #include <set>
 
+#include "../masked_target.h"
 #include "engine/model_loader.h"
 #include "safetensors_mutation.h"
 #include "target.h"
-#include "../masked_target.h"
 
 using namespace mask_predict;
 
@@ -91,7 +91,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     options.threads = 1;
     options.memory_limit = memory_limit;
     const std::atomic<bool> cancelled{false};
-    const LoadedModel model = load_model({fuzz::directory(), std::nullopt}, options, [](double) {}, cancelled);
+    const LoadedModel model = load_model(
+        {fuzz::directory(), std::nullopt}, options, [](double) {}, cancelled);
     use(*model.engine);
   });
   return 0;

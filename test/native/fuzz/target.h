@@ -13,7 +13,9 @@
 
 namespace mask_predict::fuzz {
 
-inline std::string_view text_of(const uint8_t* data, size_t size) { return {reinterpret_cast<const char*>(data), size}; }
+inline std::string_view text_of(const uint8_t* data, size_t size) {
+  return {reinterpret_cast<const char*>(data), size};
+}
 
 // Runs `body`; whether it ended without Error(ModelFormat), or Error(OutOfMemory) of a budget.
 template <class Body>
