@@ -13,8 +13,8 @@ export type { LatencyStatistics, ModelStatistics } from './scheduling/statistics
 export type { IterationEvent, RequestEvent } from './scheduling/diagnostics.js';
 export { Engine } from './token/engine.js';
 export type { EngineConfig } from './token/engine.js';
-export { quantize } from './token/quantize.js';
-export type { QuantizeOptions } from './token/quantize.js';
+export { quantize } from './text/quantize.js';
+export type { QuantizeOptions } from './text/quantize.js';
 export { Source, Target } from './token/sequences.js';
 export type { Architecture, ArchitectureName } from './token/architectures.js';
 export type {
@@ -36,4 +36,4 @@ export { Tokenizer } from './text/tokenizer.js';
 export type { EncodeOptions, Encoding } from './text/tokenizer.js';
 export { MaskPredictError } from './errors.js';
 export type { ErrorCode } from './errors.js';
-export type { Vocabulary } from './text/vocabulary.js';
+export type { Vocabulary } from './token/vocabulary.js';

@@ -35,7 +35,8 @@ import { SourceCache } from '../scheduling/source-cache.js';
 import type { ModelStatistics } from '../scheduling/statistics.js';
 import { TextReader, textOptions, type TextOptions } from './text.js';
 import { Tokenizer, type Encoding } from './tokenizer.js';
-import { allowedIds } from './vocabulary.js';
+import { allowedIds } from '../token/vocabulary.js';
+import { idsOfLanguages } from './languages.js';
 import { Choice, LengthPrediction, Scoring } from './scoring.js';
 
 export type {
@@ -105,7 +106,11 @@ export class MaskPredict {
     const engine = await Engine.load(directory, {
       ...engineOptions,
       maskTokenId: tokenizer.maskTokenId,
-      ...(vocabulary && { vocabulary: { allowedIds: allowedIds(vocabulary, tokenizer) } }),
+      ...(vocabulary && {
+        vocabulary: {
+          allowedIds: allowedIds(vocabulary, (languages) => idsOfLanguages(languages, tokenizer)),
+        },
+      }),
     });
     if (engine.config.vocabulary <= tokenizer.maskTokenId) {
       await engine.close();

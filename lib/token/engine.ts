@@ -43,7 +43,7 @@ import {
 } from '../options.js';
 import { checkFree, writeConfig } from './saved-model.js';
 import { nativeTargets, Source, Target } from './sequences.js';
-import { allowedIds } from '../text/vocabulary.js';
+import { allowedIds } from './vocabulary.js';
 
 export type EngineConfig = NativeConfig;
 

@@ -2,12 +2,12 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Engine } from './engine.js';
-import type { EngineLoadOptions, SaveOptions } from './engine-options.js';
+import { Engine } from '../token/engine.js';
+import type { EngineLoadOptions, SaveOptions } from '../token/engine-options.js';
 import { invalidArgument } from '../errors.js';
 import { checkOptions } from '../options.js';
-import { checkFree, written } from './saved-model.js';
-import { Tokenizer } from '../text/tokenizer.js';
+import { checkFree, written } from '../token/saved-model.js';
+import { Tokenizer } from './tokenizer.js';
 
 export type QuantizeOptions = SaveOptions &
   Pick<EngineLoadOptions, 'maskTokenId' | 'threads' | 'memoryLimit' | 'onProgress'>;
