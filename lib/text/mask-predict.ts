@@ -8,7 +8,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Engine, loadOptions, nativeOf } from '../token/engine.js';
+import { Engine, loadOptions } from '../token/engine.js';
 import type { EngineLoadOptions } from '../token/engine-options.js';
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
 import {
@@ -120,7 +120,7 @@ export class MaskPredict {
           `${engine.config.vocabulary}`,
       );
     }
-    const runner = nativeRunner(nativeOf(engine));
+    const runner = nativeRunner(Engine.native(engine));
     const scheduler = new Scheduler(runner, new SourceCache(kept), sharing(engine));
     return new MaskPredict(engine, tokenizer, scheduler);
   }
