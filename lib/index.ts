@@ -1,9 +1,10 @@
-export { MaskPredict, embeddedModel } from './text/mask-predict.js';
+export { embeddedModel } from './text/loading.js';
+export type { ModelOptions } from './text/loading.js';
+export { MaskPredict } from './text/mask-predict.js';
 export type {
   Generation,
   GenerateOptions,
   LengthOption,
-  ModelOptions,
   RefinedToken,
   RefinementStep,
   TextOptions,
