@@ -6,7 +6,7 @@ import { choiceOption, numberOption } from './choices.js';
 import { readCorpus, type Corpus, type References } from './corpus.js';
 import { commonNGrams, countNGrams, numberNGrams, type Level } from './n-grams.js';
 import { SentenceStatistics } from './sentence-statistics.js';
-import { signature } from './signature.js';
+import { signature, yesOrNo } from './signature.js';
 import { trimEnd } from './white-space.js';
 
 /** A way to treat an order that has n-grams but no right one (Chen and Cherry, 2014); see {@link BleuOptions.smooth}. */
@@ -124,7 +124,7 @@ function signatureOf({ referenceCount }: Corpus, settings: Settings): string {
   return signature({
     nrefs: referenceCount,
     case: settings.lowercase ? 'lc' : 'mixed',
-    eff: settings.effectiveOrder ? 'yes' : 'no',
+    eff: yesOrNo(settings.effectiveOrder),
     tok: settings.tokenize,
     smooth: valued ? `${smooth}[${smoothValue.toFixed(2)}]` : smooth,
     order: order === 4 ? undefined : order,

@@ -101,10 +101,9 @@ function sentenceRow(texts: readonly string[], settings: Settings): number[] {
   const characters = settings.whitespace ? (text: string) => Array.from(text) : visibleCodePoints;
   const levels = [
     ...numberNGrams(texts.map(characters), settings.order),
-    ...numberNGrams(texts.map(wordsAndPunctuation), settings.wordOrder).slice(
-      0,
-      settings.wordOrder,
-    ),
+    ...(settings.wordOrder > 0
+      ? numberNGrams(texts.map(wordsAndPunctuation), settings.wordOrder)
+      : []),
   ];
   const hypothesis = levels.map((level) => countNGrams(level, 0));
   let best: number[] = [];
