@@ -4,13 +4,10 @@
 
 #include "base/error.h"
 #include "model/saved_weights.h"
+#include "model/tensor_table.h"
 
 namespace mask_predict::training {
 namespace {
-
-const char* const lengths_name = "embed_length.weight";
-const char* const words_name = "roberta.embeddings.word_embeddings.weight";
-const char* const decoder_name = "lm_head.decoder.weight";
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text = "[";
@@ -48,10 +45,9 @@ void settle_mask_token(ModelConfig& config, const std::string& directory, int64_
   }
 }
 
-// Another name for the head's bias.
-const Tensor* find(const Checkpoint& checkpoint, const std::string& name) {
-  const Tensor* tensor = checkpoint.find(name);
-  return tensor == nullptr && name == "lm_head.bias" ? checkpoint.find("lm_head.decoder.bias") : tensor;
+const Tensor* find(const Checkpoint& checkpoint, const ParameterTensor& wanted) {
+  const Tensor* tensor = checkpoint.find(wanted.name);
+  return tensor == nullptr && !wanted.another.empty() ? checkpoint.find(wanted.another) : tensor;
 }
 
 }  // namespace
@@ -65,17 +61,18 @@ ModelFiles open_model(const std::string& directory, int64_t mask_token_id) {
                     "directory they were quantized from, and quantize the result");
   ModelConfig& c = files.config;
   settle_mask_token(c, directory, mask_token_id);
-  const std::string beyond = "roberta.encoder.layer." + std::to_string(c.layers) + ".attention.self.query.weight";
+  const std::string beyond = tensor_of_layer(c.layers), &lengths_name = tensor_names().lengths;
   if (files.checkpoint.find(beyond) != nullptr)
     throw Error(ErrorCode::ModelFormat, "config.json says num_hidden_layers: " + std::to_string(c.layers) +
                                             ", but there is a tensor \"" + beyond + "\"");
   files.token_types = files.checkpoint.find("roberta.embeddings.token_type_embeddings.weight") != nullptr;
   if (!c.tie_word_embeddings) {
-    const Tensor *decoder = files.checkpoint.find(decoder_name), *words = files.checkpoint.find(words_name);
+    const Tensor *decoder = files.checkpoint.find(tensor_names().decoder),
+                 *words = files.checkpoint.find(tensor_names().words);
     if (decoder == nullptr)
       throw Error(ErrorCode::ModelFormat, std::string("config.json says tie_word_embeddings: false, but there is no "
                                                       "tensor \"") +
-                                              decoder_name + "\"");
+                                              tensor_names().decoder + "\"");
     c.tie_word_embeddings = words != nullptr && decoder->data == words->data;
   }
   const Tensor* lengths = files.checkpoint.find(lengths_name);
@@ -97,9 +94,9 @@ void read_weights(const ModelFiles& files, const ParameterTable& table, float* w
   int64_t done = 0;
   for (const ParameterTensor& wanted : table.tensors()) {
     if (cancelled.load()) throw Cancelled();
-    const Tensor* tensor = find(files.checkpoint, wanted.name);
+    const Tensor* tensor = find(files.checkpoint, wanted);
     if (tensor == nullptr) {
-      if (wanted.name != lengths_name)
+      if (wanted.name != tensor_names().lengths)
         throw Error(ErrorCode::ModelFormat,
                     files.checkpoint.files().front() + ": there is no tensor \"" + wanted.name +
                         "\"; a masked-LM checkpoint (XLMRobertaForMaskedLM or XLMRobertaXLForMaskedLM) has it");

@@ -1,5 +1,6 @@
 #include "training/parameters.h"
 
+#include <map>
 #include <utility>
 
 #include "base/numbers.h"
@@ -11,66 +12,112 @@ constexpr int64_t alignment = 16;  // floats: a line of the cache
 
 }  // namespace
 
+// The entries of the model's table by where they lie in `weights`, which is empty.
+class ParameterTable::Places {
+ public:
+  explicit Places(const ModelConfig& config) {
+    weights.layers.resize(static_cast<size_t>(config.layers));
+    each_tensor(config, weights,
+                {[this](const TensorEntry& entry, PackedMatrix& place) { entries_.emplace(&place, entry); },
+                 [this](const TensorEntry& entry, Buffer& place) { entries_.emplace(&place, entry); }});
+  }
+  template <class Place>
+  const TensorEntry& operator[](const Place& place) const {
+    return entries_.at(&place);
+  }
+  template <class Place>
+  bool has(const Place& place) const {
+    return entries_.count(&place) > 0;
+  }
+
+  Weights weights;
+
+ private:
+  std::map<const void*, TensorEntry> entries_;
+};
+
 ParameterTable::ParameterTable(const ModelConfig& c, const ParameterChoices& choices) : choices_(choices) {
+  const Places places(c);
+  const Weights& w = places.weights;
   const bool pre = c.norm == NormPlacement::Pre;
-  const int64_t d = c.hidden;
-  const std::string embeddings = "roberta.embeddings.";
-  for (int64_t i = 0; i < c.layers; i++) layers.push_back(layer(i, c));
-  if (pre) outer_norm = norm("roberta.encoder.LayerNorm", d);
-  head_dense = linear("lm_head.dense", d, d);
-  head_norm = norm("lm_head.layer_norm", d);
-  head_bias = add("lm_head.bias", {c.vocabulary}, false);
-  decoder = c.tie_word_embeddings ? -1 : add("lm_head.decoder.weight", {c.vocabulary, d}, true);
-  lengths = c.lengths > 0 ? add("embed_length.weight", {c.lengths, d}, true) : -1;
+  for (const LayerWeights& l : w.layers) layers.push_back(layer(places, l));
+  if (pre) outer_norm = norm(places, w.outer_norm);
+  head_dense = linear(places, w.head_dense);
+  head_norm = norm(places, w.head_norm);
+  align();
+  head_bias = add(places[w.head_bias], Kind::Bias);
+  decoder = places.has(w.separate_decoder) ? add(places[w.separate_decoder], Kind::Embedding) : -1;
+  lengths = places.has(w.lengths) ? add(places[w.lengths], Kind::Embedding) : -1;
 
   if (choices.freeze_embeddings) {
+    align();
     trained_ = count_;
     adding_trained_ = false;
   }
-  words = add(embeddings + "word_embeddings.weight", {c.vocabulary, d}, true);
-  positions = add(embeddings + "position_embeddings.weight", {c.max_positions, d}, true);
-  token_types = choices.token_types ? add(embeddings + "token_type_embeddings.weight", {c.token_types, d}, true) : -1;
-  if (!pre) outer_norm = norm(embeddings + "LayerNorm", d);
-  if (c.tie_word_embeddings) decoder = words;
-  count_ = round_up(count_, alignment);
+  words = add(places[w.words], Kind::Embedding);
+  const TensorEntry& table = places[w.positions];
+  positions = add(table, Kind::Embedding);
+  align();
+  token_types = choices.token_types ? add(Kind::Embedding, table.added, "", {table.added_rows, table.inputs}) : -1;
+  if (!pre) outer_norm = norm(places, w.outer_norm);
+  if (decoder < 0) decoder = words;
+  align();
   if (adding_trained_) trained_ = count_;
 }
 
-int64_t ParameterTable::add(const std::string& name, std::vector<int64_t> shape, bool decays, bool aligned) {
-  if (aligned) count_ = round_up(count_, alignment);
+void ParameterTable::align() { count_ = round_up(count_, alignment); }
+
+// The tensors of an entry, one behind the other.
+int64_t ParameterTable::add(const TensorEntry& entry, Kind kind) {
+  const int64_t outputs = entry.outputs / static_cast<int64_t>(entry.names.size());
+  int64_t first = -1;
+  for (const std::string& name : entry.names) {
+    const int64_t offset =
+        add(kind, name, entry.another,
+            entry.is_vector() ? std::vector<int64_t>{outputs} : std::vector<int64_t>{outputs, entry.inputs});
+    if (first < 0) first = offset;
+  }
+  return first;
+}
+
+int64_t ParameterTable::add(Kind kind, const std::string& name, const std::string& another,
+                            std::vector<int64_t> shape) {
   int64_t count = 1;
   for (const int64_t extent : shape) count *= extent;
-  tensors_.push_back({name, std::move(shape), count_, count, decays || choices_.decay_all, adding_trained_});
+  const bool decays = kind == Kind::Matrix || kind == Kind::Embedding || choices_.decay_all;
+  tensors_.push_back({kind, name, another, std::move(shape), count_, count, decays, adding_trained_});
   count_ += count;
   return tensors_.back().offset;
 }
 
-LinearOffsets ParameterTable::linear(const std::string& name, int64_t outputs, int64_t inputs) {
-  const int64_t weight = add(name + ".weight", {outputs, inputs}, true);
-  return {weight, add(name + ".bias", {outputs}, false)};
+template <class Linear>
+LinearOffsets ParameterTable::linear(const Places& places, const Linear& l) {
+  align();
+  const int64_t weight = add(places[l.matrix], Kind::Matrix);
+  align();
+  return {weight, add(places[l.bias], Kind::Bias)};
 }
 
-NormOffsets ParameterTable::norm(const std::string& name, int64_t width) {
-  const int64_t gain = add(name + ".weight", {width}, false);
-  return {gain, add(name + ".bias", {width}, false)};
+NormOffsets ParameterTable::norm(const Places& places, const NormWeights& n) {
+  align();
+  const int64_t gain = add(places[n.gain], Kind::Gain);
+  align();
+  return {gain, add(places[n.shift], Kind::Shift)};
 }
 
-LayerOffsets ParameterTable::layer(int64_t index, const ModelConfig& c) {
-  const std::string prefix = "roberta.encoder.layer." + std::to_string(index) + ".", self = prefix + "attention.self.";
-  const bool pre = c.norm == NormPlacement::Pre;
-  const int64_t d = c.hidden;
+LayerOffsets ParameterTable::layer(const Places& places, const LayerWeights& l) {
   LayerOffsets layer{};
-  layer.query_key_value.weight = add(self + "query.weight", {d, d}, true);
-  add(self + "key.weight", {d, d}, true, false);
-  add(self + "value.weight", {d, d}, true, false);
-  layer.query_key_value.bias = add(self + "query.bias", {d}, false);
-  add(self + "key.bias", {d}, false, false);
-  add(self + "value.bias", {d}, false, false);
-  layer.attention_output = linear(prefix + "attention.output.dense", d, d);
-  layer.attention_norm = norm(prefix + (pre ? "attention.self_attn_layer_norm" : "attention.output.LayerNorm"), d);
-  layer.feed_forward_in = linear(prefix + "intermediate.dense", c.feed_forward, d);
-  layer.feed_forward_out = linear(prefix + "output.dense", d, c.feed_forward);
-  layer.feed_forward_norm = norm(prefix + (pre ? "LayerNorm" : "output.LayerNorm"), d);
+  align();
+  layer.query_key_value.weight = add(places[l.query.matrix], Kind::Matrix);
+  add(places[l.key_value.matrix], Kind::Matrix);
+  align();
+  layer.query_key_value.bias = add(places[l.query.bias], Kind::Bias);
+  add(places[l.key_value.bias], Kind::Bias);
+  layer.attention_output = linear(places, l.attention_output);
+  layer.attention_norm = norm(places, l.attention_norm);
+  layer.feed_forward_in = linear(places, l.feed_forward_in);
+  layer.feed_forward_out = linear(places, l.feed_forward_out);
+  layer.feed_forward_norm = norm(places, l.feed_forward_norm);
   return layer;
 }
 

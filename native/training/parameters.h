@@ -1,7 +1,7 @@
 // All weights of a model that is trained, in one piece of float32 memory, and the table that says which tensor lies
 // where. Gradients and the optimiser's two moments are pieces of the same table.
 //
-// Names and shapes are Hugging Face's. Queries, keys and values of a layer lie side by side, so that one product makes
+// Names and shapes are those of the model's table of tensors. Queries, keys and values of a layer lie side by side, so that one product makes
 // all three. What is frozen lies at the end and has neither gradients nor moments.
 #pragma once
 
@@ -10,13 +10,17 @@
 #include <string>
 #include <vector>
 
-#include "model/config.h"
+#include "model/tensor_table.h"
 #include "ops/adamw/adamw.h"
 
 namespace mask_predict::training {
 
 struct ParameterTensor {
+  enum class Kind { Matrix, Embedding, Bias, Gain, Shift };
+
+  Kind kind;
   std::string name;
+  std::string another;  // a name that a file may have instead; empty: none
   std::vector<int64_t> shape;
   int64_t offset;  // in floats
   int64_t count;
@@ -65,10 +69,16 @@ class ParameterTable {
   int64_t lengths;
 
  private:
-  int64_t add(const std::string& name, std::vector<int64_t> shape, bool decays, bool aligned = true);
-  LinearOffsets linear(const std::string& name, int64_t outputs, int64_t inputs);
-  NormOffsets norm(const std::string& name, int64_t width);
-  LayerOffsets layer(int64_t index, const ModelConfig& config);
+  class Places;
+
+  using Kind = ParameterTensor::Kind;
+  int64_t add(const TensorEntry& entry, Kind kind);
+  int64_t add(Kind kind, const std::string& name, const std::string& another, std::vector<int64_t> shape);
+  template <class Linear>
+  LinearOffsets linear(const Places& places, const Linear& linear);
+  NormOffsets norm(const Places& places, const NormWeights& norm);
+  LayerOffsets layer(const Places& places, const LayerWeights& layer);
+  void align();
 
   std::vector<ParameterTensor> tensors_;
   const ParameterChoices choices_;

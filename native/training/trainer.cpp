@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "base/philox.h"
+#include "base/special_ids.h"
 #include "cpu/grain.h"
 #include "cpu/instruction_set.h"
 #include "model/safetensors.h"
@@ -36,14 +37,6 @@ std::string gibibytes(uint64_t bytes) {
   const uint64_t hundredths = (bytes * 100 + (uint64_t{1} << 29)) >> 30;
   return std::to_string(hundredths / 100) + "." + std::to_string(hundredths / 10 % 10) +
          std::to_string(hundredths % 10) + " GiB";
-}
-
-bool is_norm(const std::string& name) {
-  return name.find("LayerNorm") != std::string::npos || name.find("layer_norm") != std::string::npos;
-}
-
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
 // A number of its own for each name, so that what is drawn for a tensor does not depend on the others.
@@ -125,8 +118,8 @@ void Trainer::allocate(const std::string& purpose) {
 // Box and Muller from two words each of Philox(seed; index / 2, tensor).
 void Trainer::draw(const ParameterTensor& tensor) {
   float* const values = weights_.as<float>() + tensor.offset;
-  if (is_norm(tensor.name) || tensor.shape.size() == 1) {
-    std::fill_n(values, tensor.count, is_norm(tensor.name) && ends_with(tensor.name, ".weight") ? 1.0f : 0.0f);
+  if (tensor.kind != ParameterTensor::Kind::Matrix && tensor.kind != ParameterTensor::Kind::Embedding) {
+    std::fill_n(values, tensor.count, tensor.kind == ParameterTensor::Kind::Gain ? 1.0f : 0.0f);
     return;
   }
   const uint32_t stream = stream_of(tensor.name);
@@ -145,7 +138,7 @@ void Trainer::draw(const ParameterTensor& tensor) {
       }
     }
   });
-  if (ends_with(tensor.name, "word_embeddings.weight")) std::fill_n(values + config_.hidden, config_.hidden, 0.0f);
+  if (tensor.offset == table_->words) std::fill_n(values + pad_id * config_.hidden, config_.hidden, 0.0f);
 }
 
 TrainerMemory Trainer::memory() const {
