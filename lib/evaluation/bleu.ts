@@ -33,7 +33,8 @@ export interface BleuOptions {
   /**
    * The highest order of n-grams, 1 … 16. Default 4. With 2 it is BLEU-2 and the signature says `order:2`. Others mean
    * other things by that name: NLTK's `corpus_bleu` with the weights (0.5, 0.5) is `{ order: 2, tokenize: 'none', smooth:
-   * 'none' }`, and the precision of pairs alone is `brevityPenalty * precisions[1]`.
+   * 'none' }`, but that it counts a wrong pair for a hypothesis without any; the precision of pairs alone is
+   * `brevityPenalty * precisions[1]`.
    */
   order?: number;
 }
