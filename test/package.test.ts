@@ -12,7 +12,7 @@ import {
   renameSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import './built-package.js';
@@ -92,6 +92,39 @@ t.test('what is in the tarball', async (t) => {
   t.same(strangers, [], 'no tests, no build output, nothing hidden');
   t.ok(packed.size < 10 * 2 ** 20, `${(packed.size / 2 ** 20).toFixed(1)} MiB`);
 });
+
+t.test('declarations show what is exported and nothing internal', async (t) => {
+  const exported = new Set<string>();
+  const index = readFileSync(join(root, 'dist/index.d.ts'), 'utf8');
+  for (const [, names] of index.matchAll(/^export (?:type )?\{([^}]*)\}/gms)) {
+    for (const name of names!.split(',')) exported.add(name.trim());
+  }
+  const declarations = reachable('dist/index.d.ts', 'dist/token/operations.d.ts');
+  t.ok(declarations.size > 10, `${declarations.size} files`);
+  for (const [path, text] of declarations) {
+    t.notMatch(path, /binding|native/, 'the surface of the addon');
+    t.notMatch(text, /@internal|\bNative[A-Z]/, `${path}: nothing internal`);
+    if (path === 'dist/token/operations.d.ts') continue;
+    const names = text.matchAll(
+      /^export (?:declare )?(?:class|interface|type|function|const|let) (\w+)/gm,
+    );
+    for (const [, name] of names) t.ok(exported.has(name!), `${path}: ${name} is exported`);
+  }
+});
+
+/** The declarations that a program reads which imports one of these, by path. */
+function reachable(...paths: string[]): Map<string, string> {
+  const found = new Map<string, string>();
+  for (let path = paths.pop(); path !== undefined; path = paths.pop()) {
+    if (found.has(path)) continue;
+    const text = readFileSync(join(root, path), 'utf8');
+    found.set(path, text);
+    for (const [, other] of text.matchAll(/from '(\.[^']+)'/g)) {
+      paths.push(join(dirname(path), other!).replace(/\.(c?)js$/, '.d.$1ts'));
+    }
+  }
+  return found;
+}
 
 function readdir(folder: RegExp): string[] {
   return paths
@@ -221,7 +254,7 @@ t.test('installed', async (t) => {
 const program = `
 import {
   Engine, MaskPredict, MaskPredictError, Tokenizer, embeddedModel,
-  type EngineConfig, type ErrorCode, type Generation, type RefinementStep, type Source, type Target,
+  Source, Target, type EngineConfig, type ErrorCode, type Generation, type RefinementStep,
 } from 'mask-predict';
 import { lmHeadArgmax, packWeight, type PackedWeight } from 'mask-predict/operations';
 
@@ -260,6 +293,12 @@ export async function main(): Promise<void> {
     await Engine.load('x', { device: 'abacus' });
     // @ts-expect-error nor such an architecture
     await Engine.random('xlm-r-tiny');
+    // @ts-expect-error the engine makes sources
+    new Source();
+    // @ts-expect-error and they make targets
+    new Target();
+    // @ts-expect-error this is for the package alone
+    Engine.native(engine);
   } catch (error) {
     if (error instanceof MaskPredictError) {
       const code: ErrorCode = error.code;
