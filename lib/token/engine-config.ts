@@ -20,6 +20,8 @@ export interface EngineConfig {
   layerNormEpsilon: number;
   /** Whether the head is the word embeddings. */
   tieWordEmbeddings: boolean;
-  /** Number of weights. */
+  /** Weights, a tied one counted once. */
   parameters: number;
+  /** Weights of the layers' matrices: multiplications for each row that goes through them. */
+  bodyWeights: number;
 }
