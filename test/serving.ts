@@ -1,7 +1,7 @@
 /** A server with the embedded model on a free loopback port, for the time of a test. */
 import { embeddedModel, MaskPredict, type ModelOptions } from '../lib/mask-predict.js';
 import { defaultLimits, type Limits } from '../lib/serve/limits.js';
-import { Server } from '../lib/serve/server.js';
+import { Server, type ServerOptions } from '../lib/serve/server.js';
 
 export interface Serving {
   model: MaskPredict;
@@ -16,16 +16,20 @@ export async function serving(
   limits: Partial<Limits> = {},
   examples: readonly string[] = [],
   options: ModelOptions = {},
+  more: Partial<ServerOptions> = {},
 ): Promise<Serving> {
   const model = await MaskPredict.load(embeddedModel, { device: 'cpu', threads: 1, ...options });
   const log: string[] = [];
   const server = await Server.listen(model, {
     name: 'numbers',
-    host: '127.0.0.1',
+    hosts: ['127.0.0.1'],
     port: 0,
     limits: { ...defaultLimits, ...limits },
     examples,
     log: (message) => log.push(message),
+    allowedHosts: [],
+    cors: [],
+    ...more,
   });
   const close = async () => {
     await server.close(1000);
