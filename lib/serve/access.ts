@@ -52,7 +52,8 @@ function checkHost({ raw, socket }: FastifyRequest, access: Access, checked: boo
 
 /** The name or address of a header Host, without its port. */
 function hostname(host: string): string {
-  const [, name = host] = /^(?:\[([^\]]*)\]|([^:]*))(?::\d*)?$/.exec(host)?.filter(Boolean) ?? [];
+  const [, address, other = host] = /^(?:\[([^\]]*)\]|([^:]*))(?::\d*)?$/.exec(host) ?? [];
+  const name = address ?? other;
   return name.toLowerCase().replace(/\.$/, '');
 }
 

@@ -41,8 +41,13 @@ export function answerConnectionErrors(server: Server): void {
       417,
       `this server does not do 'expect: ${request.headers.expect}'`,
     );
-    response.writeHead(417, { 'content-type': 'application/json', connection: 'close' });
-    response.end(errorBody(error));
+    const body = errorBody(error);
+    response.writeHead(417, {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(body),
+      connection: 'close',
+    });
+    response.end(body);
   });
   server.on('connect', (_request, socket) => {
     socket.on('error', () => {});
