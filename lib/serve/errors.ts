@@ -161,6 +161,9 @@ export function errorBody({ message, code }: RequestError): string {
  */
 export function sendError(reply: FastifyReply, error: RequestError): FastifyReply {
   const { status } = error;
+  // Fastify would cut off a client that still sends its body, which then has an error of its own and not this answer.
+  // Node.js reads the rest of it, as long as a request may take.
+  reply.removeHeader('connection');
   if (status === 429 || status === 503) reply.header('retry-after', '1');
   if (error.code === 'ERR_CONTENT_ENCODING') reply.header('accept-encoding', 'gzip, deflate, br');
   return reply
