@@ -20,15 +20,10 @@ export async function serving(
 ): Promise<Serving> {
   const model = await MaskPredict.load(embeddedModel, { device: 'cpu', threads: 1, ...options });
   const log: string[] = [];
-  const server = await Server.listen(model, {
-    name: 'numbers',
-    hosts: ['127.0.0.1'],
-    port: 0,
+  const server = await listening(model, {
     limits: { ...defaultLimits, ...limits },
     examples,
     log: (message) => log.push(message),
-    allowedHosts: [],
-    cors: [],
     ...more,
   });
   const close = async () => {
@@ -36,4 +31,19 @@ export async function serving(
     await model.close();
   };
   return { model, server, url: server.url, log, close };
+}
+
+/** The server alone, of a model that is there. */
+export function listening(model: MaskPredict, options: Partial<ServerOptions>): Promise<Server> {
+  return Server.listen(model, {
+    name: 'numbers',
+    hosts: ['127.0.0.1'],
+    port: 0,
+    limits: defaultLimits,
+    examples: [],
+    allowedHosts: [],
+    cors: [],
+    log: () => {},
+    ...options,
+  });
 }
