@@ -1,11 +1,18 @@
 /** What an engine works on: sources, encoded once, and targets, the texts being written over them. */
-import type { NativeSource, NativeTarget } from '../../native/binding.cjs';
+import type { NativeAnswer, NativeSource, NativeTarget } from '../../native/binding.cjs';
 import { invalidArgument } from '../errors.js';
 import { checkOptions } from '../options.js';
+
+/** What was read of a source that was not kept, for the text level. */
+export let answerOf: (source: Source) => NativeAnswer;
 
 /** An encoded source: made by {@link Engine.encode}, read by any number of targets. */
 export class Source {
   readonly #source: NativeSource;
+
+  static {
+    answerOf = (source) => source.#source.answer();
+  }
 
   /** @internal */
   constructor(source: NativeSource) {

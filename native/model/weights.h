@@ -19,6 +19,7 @@ struct LinearWeights {
   Buffer bias;  // float32, padded with zeros to a multiple of 16
 
   const float* bias_values() const { return bias.as<float>(); }
+  explicit operator bool() const { return static_cast<bool>(matrix); }
 };
 
 struct NormWeights {
@@ -45,9 +46,14 @@ struct Weights {       // in a device's memory
   std::vector<LayerWeights> layers;
   LinearWeights head_dense;  // [D, D]
   NormWeights head_norm;
-  PackedMatrix separate_decoder;  // [V, D], only where it is not the word embeddings
-  Buffer head_bias;               // float32 [V], padded to a multiple of 16
-  PackedMatrix lengths;           // [lengths, D], never I8; empty without a length predictor
+  PackedMatrix separate_decoder;   // [V, D], only where it is not the word embeddings
+  Buffer head_bias;                // float32 [V], padded to a multiple of 16
+  PackedMatrix lengths;            // [lengths, D], never I8; empty without a length predictor
+  LinearWeights classifier_dense;  // [D, D]; both empty without a sequence classifier
+  LinearWeights classifier;        // [classes, D]
+  LinearWeights token_classifier;  // [classes, D]; empty without one
+
+  bool has_head() const { return static_cast<bool>(head_dense); }
 
   const PackedMatrix& decoder() const { return separate_decoder ? separate_decoder : words; }
 };
