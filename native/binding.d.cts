@@ -24,12 +24,20 @@ interface NativeConfig {
   vocabulary: number;
   maxPositions: number;
   lengths: number;
+  /** Whether it has a language-model head. */
+  head: boolean;
+  /** Of its sequence classifier and its token classifier; 0 without one. */
+  classes: number;
+  tokenClasses: number;
   maskTokenId: number;
   norm: 'pre' | 'post';
   layerNormEpsilon: number;
   /** Whether the head is the word embeddings. */
   tieWordEmbeddings: boolean;
+  /** Weights, a tied one counted once. */
   parameters: number;
+  /** Weights of the layers' matrices: multiplications for each row that goes through them. */
+  bodyWeights: number;
 }
 
 interface NativeMemory {

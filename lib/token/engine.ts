@@ -55,7 +55,7 @@ import {
 } from './readings.js';
 import { checkFree, writeConfig } from './saved-model.js';
 import { nativeTargets, Source, Target } from './sequences.js';
-import { allowedIds } from '../text/vocabulary.js';
+import { allowedIds } from './vocabulary.js';
 
 export type EngineConfig = NativeConfig;
 
@@ -72,9 +72,6 @@ const engineOptions = [
 ];
 /** Of {@link Engine.load}. */
 export const loadOptions = [...engineOptions, 'maskTokenId'];
-
-/** The addon's engine behind an engine, for the scheduler of the text level. */
-export let nativeOf: (engine: Engine) => NativeEngine;
 
 let warnedOfFallback = false;
 
@@ -97,8 +94,9 @@ export class Engine {
     this.#native = engine;
   }
 
-  static {
-    nativeOf = (engine) => engine.#native;
+  /** @internal The addon's engine behind it, for the scheduler of the text level. */
+  static native(engine: Engine): NativeEngine {
+    return engine.#native;
   }
 
   /**
@@ -235,7 +233,7 @@ export class Engine {
       () => this.#native.encode(sources, booleanOption('states', options.states, true)),
       (unwanted) => unwanted.forEach((source) => source.dispose()),
     );
-    return encoded.map((source) => new Source(source));
+    return encoded.map((source) => Source.of(source));
   }
 
   /**

@@ -89,7 +89,7 @@ Reading read_reading(const Napi::Value& value, std::vector<int32_t>& ids, const 
   constexpr std::pair<const char*, Reading::Kind> kinds[] = {
       {"mean", Reading::Mean},           {"first", Reading::First}, {"classes", Reading::Classes},
       {"tokens", Reading::TokenClasses}, {"weigh", Reading::Weigh}, {"best", Reading::Best},
-      {"logits", Reading::Logits}, {"score", Reading::Weigh},
+      {"logits", Reading::Logits},       {"score", Reading::Weigh},
   };
   const std::string given = read_string(object.Get("kind"), "what to read of " + name);
   const auto* const kind =

@@ -123,11 +123,15 @@ Napi::Value EngineObject::config(const Napi::CallbackInfo& info) {
     set("vocabulary", c.vocabulary);
     set("maxPositions", c.max_positions);
     set("lengths", c.lengths);
+    object.Set("head", c.head);
+    set("classes", c.classes);
+    set("tokenClasses", c.token_classes);
     set("maskTokenId", c.mask_token_id);
     object.Set("norm", c.norm == NormPlacement::Pre ? "pre" : "post");
     object.Set("layerNormEpsilon", c.layer_norm_epsilon);
     object.Set("tieWordEmbeddings", c.tie_word_embeddings);
     set("parameters", c.parameters());
+    set("bodyWeights", c.body_weights());
     return object;
   });
 }
@@ -243,7 +247,7 @@ Napi::Value EngineObject::read(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineObject::predict(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    state();
+    state().engine().check_head();
     Targets targets = read_targets(info[0]);
     const std::optional<Sampling> sampling = read_sampling(info[1]);
     return started(
@@ -279,7 +283,7 @@ Napi::Value EngineObject::remask(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineObject::decode(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    state();
+    state().engine().check_head();
     Targets targets = read_targets(info[0]);
     const int64_t iterations = read_integer(info[1], "iterations", 1, 100000);
     const std::optional<Sampling> sampling = read_sampling(info[2]);
@@ -297,7 +301,7 @@ Napi::Value EngineObject::decode(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineObject::logits(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    state();
+    state().engine().check_head();
     return started(
         info.Env(),
         [s = state_, targets = read_targets(info[0])](const std::atomic<bool>& cancelled) -> Executor::Answer {
@@ -321,7 +325,7 @@ Napi::Value EngineObject::states(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineObject::log_probs(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    state();
+    state().engine().check_head();
     Targets targets = read_targets(info[0]);
     const Napi::Array lists = read_array(info[1], "candidates");
     if (lists.Length() != targets.size())
@@ -347,6 +351,7 @@ Napi::Value EngineObject::advance(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     std::vector<NewSource> new_sources = read_new_sources(info, 0, state().engine());
     const Targets targets = read_targets(info[2]);
+    if (!targets.empty()) state().engine().check_head();
     std::vector<TargetWork> works = read_works(targets, info, 3, *config_);
     interrupted_ = std::make_shared<std::atomic<bool>>(false);
     return started(info.Env(),

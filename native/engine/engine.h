@@ -51,7 +51,9 @@ class Engine {
   // The same for a source that is read and not kept: when a pass has encoded it, its reading has the answer. The reading
   // must be one that the model can give (check_reading).
   std::shared_ptr<Source> new_reading(const std::vector<int32_t>& ids, Reading reading);
-  // Error(InvalidArgument) that says what the model lacks. May be asked from any thread.
+  // Error(InvalidArgument) that says what the model lacks. May be asked from any thread. What predicts tokens needs the
+  // head.
+  void check_head() const;
   void check_reading(const Reading& reading) const;
 
   // What everything below is made of: passes that encode new sources beside running targets, so that weights are read

@@ -82,13 +82,19 @@ std::vector<int32_t> wanted_positions(const Reading& reading, const std::vector<
   return positions;
 }
 
+void Engine::check_head() const {
+  if (!config().head)
+    throw Error(ErrorCode::InvalidArgument,
+                "this model has no language-model head (tensors lm_head.*): it can embed texts, but neither write nor "
+                "fill in any");
+}
+
 void Engine::check_reading(const Reading& reading) const {
   const auto lacks = [](const std::string& what) { throw Error(ErrorCode::InvalidArgument, "this model has " + what); };
-  if (reading.wants_head() && !weights_->has_head())
-    lacks("no language-model head (tensors lm_head.*), so it fills no masks; it can embed texts");
-  if (reading.kind == Reading::Classes && !weights_->classifier)
+  if (reading.wants_head()) check_head();
+  if (reading.kind == Reading::Classes && config().classes == 0)
     lacks("no sequence classifier (tensors classifier.dense.* and classifier.out_proj.*)");
-  if (reading.kind == Reading::TokenClasses && !weights_->token_classifier)
+  if (reading.kind == Reading::TokenClasses && config().token_classes == 0)
     lacks("no token classifier (tensors classifier.weight and classifier.bias)");
 }
 

@@ -1,12 +1,14 @@
 // Weights from a checkpoint: every tensor's shape and type is checked against the config before it is read, and
 // its pages are given back once packed.
 #include <algorithm>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "model/checkpoint.h"
 #include "model/saved_weights.h"
 #include "model/tensor_source.h"
+#include "model/tensor_table.h"
 #include "model/weights.h"
 
 namespace mask_predict {
@@ -23,12 +25,15 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 class CheckpointSource : public TensorSource {
  public:
   CheckpointSource(const Checkpoint& checkpoint, const Context& context, std::optional<WeightType> type)
-      : checkpoint_(checkpoint), context_(context), type_(type), saved_(is_saved(checkpoint)) {}
+      : checkpoint_(checkpoint), context_(context), type_(type), saved_(is_saved(checkpoint)) {
+    const std::string& words = tensor_names().words;
+    bare_ = checkpoint.find(words) == nullptr && checkpoint.find(words.substr(prefix.size())) != nullptr;
+  }
 
   // Whether these are matrices that were packed before they were saved.
   bool saved() const { return saved_; }
 
-  bool has(const std::string& name) const override { return checkpoint_.find(name) != nullptr; }
+  bool has(const std::string& name) const override { return lookup(name) != nullptr; }
 
   bool same(const std::string& name, const std::string& other) const override {
     return find(name).data == find(other).data;
@@ -39,7 +44,7 @@ class CheckpointSource : public TensorSource {
 
   std::optional<PackedMatrix> packed(const std::string& name, int64_t outputs, int64_t inputs,
                                      std::shared_ptr<MemoryBudget> budget) const override {
-    const Tensor* tensor = saved_ ? checkpoint_.find(name) : nullptr;
+    const Tensor* tensor = saved_ ? lookup(name) : nullptr;
     if (tensor == nullptr || tensor->type != TensorType::U8) return std::nullopt;
     const int64_t bytes = cpu::packed_bytes(WeightType::I8, outputs, inputs);
     if (tensor->shape != std::vector<int64_t>{bytes})
@@ -57,9 +62,19 @@ class CheckpointSource : public TensorSource {
 
   void check_shape(const std::string& name, const std::vector<int64_t>& shape) const { find(name, shape); }
 
+  // Rows of a classifier's last layer [classes, hidden], 0 if there is none.
+  int64_t classes(const std::string& name, int64_t hidden) const {
+    const Tensor* tensor = lookup(name + ".weight");
+    if (tensor == nullptr) return 0;
+    if (tensor->shape.size() != 2 || tensor->shape[1] != hidden || tensor->shape[0] < 1 || tensor->shape[0] > (1 << 20))
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + tensor->name + "\" has shape " + shape_text(tensor->shape) +
+                                              "; a classifier has 1 to 2^20 rows of " + std::to_string(hidden));
+    return tensor->shape[0];
+  }
+
   // Rows of the length predictor [classes, hidden], 0 if there is none.
   int64_t length_classes(const std::string& name, int64_t hidden) const {
-    const Tensor* tensor = checkpoint_.find(name);
+    const Tensor* tensor = lookup(name);
     if (tensor == nullptr) return 0;
     if (tensor->shape.size() != 2 || tensor->shape[1] != hidden || tensor->shape[0] < 4 || tensor->shape[0] > (1 << 20))
       throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has shape " + shape_text(tensor->shape) +
@@ -90,6 +105,12 @@ class CheckpointSource : public TensorSource {
   }
 
  private:
+  // The checkpoint of an encoder alone has the same tensors without this.
+  static constexpr std::string_view prefix = "roberta.";
+  const Tensor* lookup(const std::string& name) const {
+    return checkpoint_.find(bare_ && name.compare(0, prefix.size(), prefix) == 0 ? name.substr(prefix.size()) : name);
+  }
+
   static bool is_saved(const Checkpoint& checkpoint) {
     const std::string* layout = checkpoint.metadata(saved_layout_key);
     if (layout != nullptr && *layout != saved_layout)
@@ -100,11 +121,10 @@ class CheckpointSource : public TensorSource {
   }
 
   const Tensor& find(const std::string& name) const {
-    const Tensor* tensor = checkpoint_.find(name);
+    const Tensor* tensor = lookup(name);
     if (tensor == nullptr)
-      throw Error(ErrorCode::ModelFormat,
-                  checkpoint_.files().front() + ": there is no tensor \"" + name +
-                      "\"; a masked-LM checkpoint (XLMRobertaForMaskedLM or XLMRobertaXLForMaskedLM) has it");
+      throw Error(ErrorCode::ModelFormat, checkpoint_.files().front() + ": there is no tensor \"" + name +
+                                              "\", which a checkpoint of XLM-RoBERTa or XLM-RoBERTa-XL has");
     return *tensor;
   }
 
@@ -131,6 +151,7 @@ class CheckpointSource : public TensorSource {
   const Context& context_;
   const std::optional<WeightType> type_;  // of every matrix; none: as stored
   const bool saved_;
+  bool bare_ = false;  // whether the encoder's tensors are without their prefix
 };
 
 }  // namespace
@@ -156,23 +177,27 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, std::o
 
   const Checkpoint checkpoint = Checkpoint::open(directory);
   const CheckpointSource source(checkpoint, context.device, type);
-  const std::string words = "roberta.embeddings.word_embeddings.weight", lengths = "embed_length.weight";
-  const std::string beyond = "roberta.encoder.layer." + std::to_string(config.layers) + ".attention.self.query.weight";
+  const TensorNames& names = tensor_names();
+  const std::string beyond = tensor_of_layer(config.layers);
   if (source.has(beyond))
     throw Error(ErrorCode::ModelFormat, "config.json says num_hidden_layers: " + std::to_string(config.layers) +
                                             ", but there is a tensor \"" + beyond + "\"");
   if (source.saved() && !context.device.operations->reads_saved_layout)
     throw Error(ErrorCode::Device, directory + ": weights saved as int8 are for the CPU; use device 'cpu'");
-  if (!source.saved()) source.check_shape(words, {config.vocabulary, config.hidden});
-  const int64_t length_rows = source.length_classes(lengths, config.hidden);
+  if (!source.saved()) source.check_shape(names.words, {config.vocabulary, config.hidden});
+  const int64_t length_rows = source.length_classes(names.lengths, config.hidden);
   if (config.lengths > 0 && config.lengths != length_rows)
     throw Error(ErrorCode::ModelFormat, "config.json says length_vocab_size: " + std::to_string(config.lengths) +
-                                            ", but tensor \"" + lengths + "\" has " + std::to_string(length_rows) +
-                                            " rows");
+                                            ", but tensor \"" + names.lengths + "\" has " +
+                                            std::to_string(length_rows) + " rows");
   config.lengths = length_rows;
+  config.head =
+      std::any_of(names.head.begin(), names.head.end(), [&](const std::string& name) { return source.has(name); });
+  config.classes = source.classes(names.classifier, config.hidden);
+  config.token_classes = source.classes(names.token_classifier, config.hidden);
 
   // Everything at once, so that a model that does not fit is refused before any of it is read.
-  const WeightType packed_type = source.saved() ? WeightType::I8 : source.type(words);
+  const WeightType packed_type = source.saved() ? WeightType::I8 : source.type(names.words);
   const uint64_t bytes = packed_bytes(config, packed_type, context.device);
   context.budget->reserve(bytes, "the model in " + directory);
   context.budget->release(bytes);

@@ -19,7 +19,6 @@ struct LinearWeights {
   Buffer bias;  // float32, padded with zeros to a multiple of 16
 
   const float* bias_values() const { return bias.as<float>(); }
-  explicit operator bool() const { return static_cast<bool>(matrix); }
 };
 
 struct NormWeights {
@@ -38,22 +37,20 @@ struct LayerWeights {
 };
 
 struct Weights {       // in a device's memory
-  ModelConfig config;  // mask_token_id, lengths and tie_word_embeddings are settled
+  ModelConfig config;  // settled: mask_token_id, tie_word_embeddings, and which heads there are
   std::shared_ptr<MemoryBudget> budget;
   PackedMatrix words;      // [V, D]
   Buffer positions;        // float32 [max_positions, D], token type row 0 added
   NormWeights outer_norm;  // on the embeddings (post-LN) or after the last layer (pre-LN)
   std::vector<LayerWeights> layers;
-  LinearWeights head_dense;  // [D, D]
+  LinearWeights head_dense;  // [D, D]; all of the head is empty without one
   NormWeights head_norm;
   PackedMatrix separate_decoder;   // [V, D], only where it is not the word embeddings
   Buffer head_bias;                // float32 [V], padded to a multiple of 16
   PackedMatrix lengths;            // [lengths, D], never I8; empty without a length predictor
-  LinearWeights classifier_dense;  // [D, D]; both empty without a sequence classifier
+  LinearWeights classifier_dense;  // [D, D]; never I8, like what follows; both empty without a sequence classifier
   LinearWeights classifier;        // [classes, D]
-  LinearWeights token_classifier;  // [classes, D]; empty without one
-
-  bool has_head() const { return static_cast<bool>(head_dense); }
+  LinearWeights token_classifier;  // [token_classes, D]; empty without one
 
   const PackedMatrix& decoder() const { return separate_decoder ? separate_decoder : words; }
 };
@@ -70,8 +67,9 @@ struct LoadContext {
 };
 
 class TensorSource;
+struct TensorEntry;
 
-// Packs the tensors of one source: a whole model, in the order of the computation, or parts of another one.
+// Packs the tensors of one source: a whole model, in the order of the table, or parts of another one.
 class WeightsBuilder {
  public:
   WeightsBuilder(const TensorSource& source, const LoadContext& context);
@@ -81,16 +79,13 @@ class WeightsBuilder {
   NormWeights norm(const std::string& name, int64_t width);
 
  private:
-  void step();
-  Buffer upload(const std::vector<float>& values, const std::string& name);
-  Buffer vector(const std::string& name, int64_t size);
-  PackedMatrix empty(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
-  void add_plain_copy(const std::string& name, PackedMatrix& matrix) const;
-  PackedMatrix matrix(const std::string& name, int64_t outputs, int64_t inputs);
-  PackedMatrix matrix(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
-  void fill(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix);
+  std::vector<std::string> names_in_source(const TensorEntry& entry) const;
+  PackedMatrix matrix(const TensorEntry& entry);
+  Buffer values(const TensorEntry& entry);
+  WeightType type_of(const TensorEntry& entry) const;
   void check_scales(const std::string& name, int64_t first, int64_t count, const PackedMatrix& matrix) const;
-  PackedMatrix key_value(const std::string& attention, int64_t width);
+  void add_plain_copy(const std::string& name, PackedMatrix& matrix) const;
+  void step();
 
   const TensorSource& source_;
   const LoadContext& context_;
