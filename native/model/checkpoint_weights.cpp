@@ -1,7 +1,6 @@
 // Weights from a checkpoint: every tensor's shape and type is checked against the config before it is read, and
 // its pages are given back once packed.
 #include <algorithm>
-#include <string_view>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -25,15 +24,12 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 class CheckpointSource : public TensorSource {
  public:
   CheckpointSource(const Checkpoint& checkpoint, const Context& context, std::optional<WeightType> type)
-      : checkpoint_(checkpoint), context_(context), type_(type), saved_(is_saved(checkpoint)) {
-    const std::string& words = tensor_names().words;
-    bare_ = checkpoint.find(words) == nullptr && checkpoint.find(words.substr(prefix.size())) != nullptr;
-  }
+      : checkpoint_(checkpoint), context_(context), type_(type), saved_(is_saved(checkpoint)) {}
 
   // Whether these are matrices that were packed before they were saved.
   bool saved() const { return saved_; }
 
-  bool has(const std::string& name) const override { return lookup(name) != nullptr; }
+  bool has(const std::string& name) const override { return checkpoint_.find(name) != nullptr; }
 
   bool same(const std::string& name, const std::string& other) const override {
     return find(name).data == find(other).data;
@@ -44,7 +40,7 @@ class CheckpointSource : public TensorSource {
 
   std::optional<PackedMatrix> packed(const std::string& name, int64_t outputs, int64_t inputs,
                                      std::shared_ptr<MemoryBudget> budget) const override {
-    const Tensor* tensor = saved_ ? lookup(name) : nullptr;
+    const Tensor* tensor = saved_ ? checkpoint_.find(name) : nullptr;
     if (tensor == nullptr || tensor->type != TensorType::U8) return std::nullopt;
     const int64_t bytes = cpu::packed_bytes(WeightType::I8, outputs, inputs);
     if (tensor->shape != std::vector<int64_t>{bytes})
@@ -64,7 +60,7 @@ class CheckpointSource : public TensorSource {
 
   // Rows of a classifier's last layer [classes, hidden], 0 if there is none.
   int64_t classes(const std::string& name, int64_t hidden) const {
-    const Tensor* tensor = lookup(name + ".weight");
+    const Tensor* tensor = checkpoint_.find(name + ".weight");
     if (tensor == nullptr) return 0;
     if (tensor->shape.size() != 2 || tensor->shape[1] != hidden || tensor->shape[0] < 1 || tensor->shape[0] > (1 << 20))
       throw Error(ErrorCode::ModelFormat, "tensor \"" + tensor->name + "\" has shape " + shape_text(tensor->shape) +
@@ -74,7 +70,7 @@ class CheckpointSource : public TensorSource {
 
   // Rows of the length predictor [classes, hidden], 0 if there is none.
   int64_t length_classes(const std::string& name, int64_t hidden) const {
-    const Tensor* tensor = lookup(name);
+    const Tensor* tensor = checkpoint_.find(name);
     if (tensor == nullptr) return 0;
     if (tensor->shape.size() != 2 || tensor->shape[1] != hidden || tensor->shape[0] < 4 || tensor->shape[0] > (1 << 20))
       throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has shape " + shape_text(tensor->shape) +
@@ -105,12 +101,6 @@ class CheckpointSource : public TensorSource {
   }
 
  private:
-  // The checkpoint of an encoder alone has the same tensors without this.
-  static constexpr std::string_view prefix = "roberta.";
-  const Tensor* lookup(const std::string& name) const {
-    return checkpoint_.find(bare_ && name.compare(0, prefix.size(), prefix) == 0 ? name.substr(prefix.size()) : name);
-  }
-
   static bool is_saved(const Checkpoint& checkpoint) {
     const std::string* layout = checkpoint.metadata(saved_layout_key);
     if (layout != nullptr && *layout != saved_layout)
@@ -121,7 +111,7 @@ class CheckpointSource : public TensorSource {
   }
 
   const Tensor& find(const std::string& name) const {
-    const Tensor* tensor = lookup(name);
+    const Tensor* tensor = checkpoint_.find(name);
     if (tensor == nullptr)
       throw Error(ErrorCode::ModelFormat, checkpoint_.files().front() + ": there is no tensor \"" + name +
                                               "\", which a checkpoint of XLM-RoBERTa or XLM-RoBERTa-XL has");
@@ -151,7 +141,6 @@ class CheckpointSource : public TensorSource {
   const Context& context_;
   const std::optional<WeightType> type_;  // of every matrix; none: as stored
   const bool saved_;
-  bool bare_ = false;  // whether the encoder's tensors are without their prefix
 };
 
 }  // namespace
