@@ -42,6 +42,7 @@ export interface QueueOptions {
 const most = 2 ** 20;
 const day = 86_400_000;
 
+/** @internal */
 export const queueOptions = ['priority', 'deadline'];
 
 /** Weights of XLM-R base's layers, of which 128 rows are a good pass on a CPU. */
@@ -53,7 +54,7 @@ function defaultRowBudget(device: string, bodyWeights: number): number {
   return Math.round(Math.min(Math.max((least * baseWeights) / bodyWeights, least), many));
 }
 
-/** The options for an engine, or the error that names the wrong one. */
+/** @internal The options for an engine, or the error that names the wrong one. */
 export function readSchedulingOptions(
   options: SchedulingOptions = {},
 ): (engine: { device: string; config: { bodyWeights: number } }) => Required<SchedulingOptions> {
@@ -70,6 +71,7 @@ export function readSchedulingOptions(
   });
 }
 
+/** @internal */
 export function readQueueOptions(options: QueueOptions): {
   priority: number;
   deadline: number | undefined;

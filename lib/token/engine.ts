@@ -11,7 +11,6 @@ import type {
   Call,
   LoadOptions,
   NativeAnswer,
-  NativeConfig,
   NativeEngine,
   NativeReading,
   RandomArchitecture,
@@ -20,6 +19,7 @@ import type {
 import { join } from 'node:path';
 import { onAbort } from '../abort.js';
 import { randomArchitecture, type Architecture, type ArchitectureName } from './architectures.js';
+import type { EngineConfig } from './engine-config.js';
 import type {
   CallOptions,
   DecodeOptions,
@@ -57,8 +57,6 @@ import { checkFree, writeConfig } from './saved-model.js';
 import { nativeTargets, Source, Target } from './sequences.js';
 import { allowedIds } from './vocabulary.js';
 
-export type EngineConfig = NativeConfig;
-
 const engineOptions = [
   'device',
   'precision',
@@ -70,7 +68,7 @@ const engineOptions = [
   'logger',
   'signal',
 ];
-/** Of {@link Engine.load}. */
+/** @internal Of {@link Engine.load}. */
 export const loadOptions = [...engineOptions, 'maskTokenId'];
 
 let warnedOfFallback = false;
