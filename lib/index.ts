@@ -9,6 +9,17 @@ export type {
   RefinementStep,
   TextOptions,
 } from './text/mask-predict.js';
+export type { Classification, ClassifyInput } from './text/classification.js';
+export type { EmbedOptions } from './text/embedding.js';
+export type {
+  FillLabelsOptions,
+  FillMaskOptions,
+  LabelCandidate,
+  MaskCandidate,
+} from './text/fill-mask.js';
+export type { LikelihoodOptions } from './text/pseudo-log-likelihood.js';
+export type { TextScore } from './text/scoring.js';
+export type { FilledMask, Pooling } from './token/readings.js';
 export type { QueueOptions, SchedulingOptions } from './scheduling/options.js';
 export type { LatencyStatistics, ModelStatistics } from './scheduling/statistics.js';
 export type { IterationEvent, RequestEvent } from './scheduling/diagnostics.js';

@@ -8,7 +8,16 @@ import { channel, tracingChannel } from 'node:diagnostics_channel';
 
 /** The message of a request's events: one object from its start to its end. */
 export interface RequestEvent {
-  call: 'generate' | 'refine' | 'choose' | 'score' | 'predictLength';
+  call:
+    | 'generate'
+    | 'refine'
+    | 'choose'
+    | 'score'
+    | 'predictLength'
+    | 'fillMask'
+    | 'pseudoLogLikelihood'
+    | 'embed'
+    | 'classify';
   /** How many prompts. */
   prompts: number;
   priority: number | undefined;
