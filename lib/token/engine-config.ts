@@ -14,6 +14,12 @@ export interface EngineConfig {
   maxPositions: number;
   /** Classes of the length predictor, 0 without one. */
   lengths: number;
+  /** Whether the model has a language-model head. */
+  head: boolean;
+  /** Classes of its sequence classifier, 0 without one. */
+  classes: number;
+  /** Classes of its token classifier, 0 without one. */
+  tokenClasses: number;
   maskTokenId: number;
   /** LayerNorm before or after each block. */
   norm: 'pre' | 'post';
