@@ -235,9 +235,16 @@ t.test('without fastify it says how to get it', async (t) => {
 
 t.test('another fastify, there for another package, is refused before it listens', async (t) => {
   for (const [module, message] of [
-    ["export const fastify = () => ({ version: '3.29.5' })", /needs fastify 5, but found 3.29.5: /],
-    ["export const fastify = () => ({ version: '4.29.1' })", /needs fastify 5, but found 4.29.1: /],
-    ["export const fastify = () => ({ version: '50.0.0' })", /needs fastify 5, but found 50.0.0: /],
+    [
+      "export const fastify = () => ({ version: '3.29.5' })",
+      /needs fastify 5.5 or a later 5, but found 3.29.5: /,
+    ],
+    ["export const fastify = () => ({ version: '4.29.1' })", /but found 4.29.1: /],
+    [
+      "export const fastify = () => ({ version: '5.4.0' })",
+      /but found 5.4.0: npm install fastify@5/,
+    ],
+    ["export const fastify = () => ({ version: '50.0.0' })", /but found 50.0.0: /],
     ['export const fastify = () => ({})', /found one too old to tell its version: npm install/],
     ['export default 1', /found one too old to tell its version: npm install fastify@5/],
   ] as const) {
