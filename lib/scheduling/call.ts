@@ -72,11 +72,16 @@ export class ScheduledCall {
   open = 0;
   /** Whether a sequence has ever begun. */
   begun = false;
+  /** Whether it stands in the queue. */
+  queued = false;
   ended = false;
   /** Passes that went by while it was the first in line. */
   passedOver = 0;
-  /** Where in the queue it stands: the earlier, the sooner. */
+  /** Where in the queue it stands: the earlier, the sooner. Changed only while it is not queued. */
   due = 0;
+  /** When its first source joined a pass, and when its last one was encoded. */
+  joined: number | undefined;
+  encoded = 0;
   /** What is to be undone when it ends: its timer, its listener. */
   forget: () => void = () => {};
   resolve!: (results: unknown[]) => void;
