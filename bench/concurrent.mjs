@@ -7,7 +7,6 @@
 // of up to and targets of `--source` and `--target` ids. A caller waits for nothing else, so one caller is the same twice.
 import { parseArgs } from 'node:util';
 import { Engine, MaskPredict } from '../dist/index.js';
-import { nativeOf } from '../dist/token/engine.js';
 import { readSchedulingOptions } from '../dist/scheduling/options.js';
 import { nativeRunner } from '../dist/scheduling/passes.js';
 import { Scheduler } from '../dist/scheduling/scheduler.js';
@@ -54,7 +53,7 @@ async function open(name) {
   const engine = await Engine.random(name, device);
   const { maskTokenId } = engine.config;
   const scheduler = new Scheduler(
-    nativeRunner(nativeOf(engine)),
+    nativeRunner(Engine.native(engine)),
     new SourceCache(0),
     readSchedulingOptions({ rowBudget })(engine),
   );

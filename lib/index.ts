@@ -1,9 +1,10 @@
-export { MaskPredict, embeddedModel } from './text/mask-predict.js';
+export { embeddedModel } from './text/loading.js';
+export type { ModelOptions } from './text/loading.js';
+export { MaskPredict } from './text/mask-predict.js';
 export type {
   Generation,
   GenerateOptions,
   LengthOption,
-  ModelOptions,
   RefinedToken,
   RefinementStep,
   TextOptions,
@@ -13,8 +14,8 @@ export type { LatencyStatistics, ModelStatistics } from './scheduling/statistics
 export type { IterationEvent, RequestEvent } from './scheduling/diagnostics.js';
 export { Engine } from './token/engine.js';
 export type { EngineConfig } from './token/engine.js';
-export { quantize } from './token/quantize.js';
-export type { QuantizeOptions } from './token/quantize.js';
+export { quantize } from './text/quantize.js';
+export type { QuantizeOptions } from './text/quantize.js';
 export { Source, Target } from './token/sequences.js';
 export type { Architecture, ArchitectureName } from './token/architectures.js';
 export type {
@@ -36,4 +37,4 @@ export { Tokenizer } from './text/tokenizer.js';
 export type { EncodeOptions, Encoding } from './text/tokenizer.js';
 export { MaskPredictError } from './errors.js';
 export type { ErrorCode } from './errors.js';
-export type { Vocabulary } from './text/vocabulary.js';
+export type { Vocabulary } from './token/vocabulary.js';

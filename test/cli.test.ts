@@ -11,7 +11,8 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import type { InputStream, OutputStream } from '../lib/cli/output.js';
 import { run } from '../lib/cli/run.js';
-import { embeddedModel, MaskPredict } from '../lib/text/mask-predict.js';
+import { embeddedModel } from '../lib/text/loading.js';
+import { MaskPredict } from '../lib/text/mask-predict.js';
 
 const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const notBuilt = existsSync(program) ? false : 'dist/cli/main.js is not built';

@@ -68,6 +68,8 @@ t.test('what is in the tarball', async (t) => {
     'dist/index.d.ts',
     'dist/token/operations.js',
     'dist/token/operations.d.ts',
+    'dist/evaluation/index.js',
+    'dist/evaluation/index.d.ts',
     'page/index.html',
     'page/style.css',
     'page/script.js',
@@ -132,6 +134,12 @@ t.test('installed', async (t) => {
     status: 0, // the error was caught
     stdout: /^ERR_DEVICE mask-predict has no native addon for .*npm rebuild mask-predict/s,
   });
+  const measures = node(
+    'measures.mjs',
+    `import { accuracy, bleu } from 'mask-predict/evaluation';
+    console.log(bleu(['It is one of two.'], [['It is one of two.']]).score, accuracy(['C.'], ['C']).score);`,
+  );
+  t.match(measures, { status: 0, stderr: '', stdout: '100 1\n' }, 'the measures need no addon');
   if (existsSync(`${prebuilds}-of-the-tarball`)) {
     renameSync(`${prebuilds}-of-the-tarball`, prebuilds);
   } else {
@@ -151,17 +159,19 @@ t.test('installed', async (t) => {
     const rows = kernels.meanRows({
       input: Float32Array.of(1, 2, 3, 4), offsets: Int32Array.of(0, 2), width: 2,
     });
-    console.log(text, [...rows].join(' '), manifest.name);`;
+    const { score } = chrf([text], [[text]]);
+    console.log(text, [...rows].join(' '), manifest.name, score);`;
   const expected = {
     status: 0,
     stderr: '',
-    stdout: 'viertausendzweihundertsiebzehn 2 3 mask-predict\n',
+    stdout: 'viertausendzweihundertsiebzehn 2 3 mask-predict 100\n',
   };
   t.match(
     node(
       'module.mjs',
       `import { MaskPredict } from 'mask-predict';
       import * as kernels from 'mask-predict/operations';
+      import { chrf } from 'mask-predict/evaluation';
       import manifest from 'mask-predict/package.json' with { type: 'json' };
       process.removeAllListeners('warning'); // JSON modules are experimental in Node 20
       ${answer}`,
@@ -174,6 +184,7 @@ t.test('installed', async (t) => {
       'common.cjs',
       `const { MaskPredict } = require('mask-predict');
       const kernels = require('mask-predict/operations');
+      const { chrf } = require('mask-predict/evaluation');
       const manifest = require('mask-predict/package.json');
       (async () => {${answer}})();`,
     ),
@@ -224,6 +235,7 @@ import {
   type EngineConfig, type ErrorCode, type Generation, type RefinementStep, type Source, type Target,
 } from 'mask-predict';
 import { lmHeadArgmax, packWeight, type PackedWeight } from 'mask-predict/operations';
+import { bleu, bleuStatistics, bootstrap, rouge, type BleuScore } from 'mask-predict/evaluation';
 
 export async function main(): Promise<void> {
   await using model: MaskPredict = await MaskPredict.load(embeddedModel, {
@@ -253,6 +265,9 @@ export async function main(): Promise<void> {
   console.log(one.text, many.length, label, logProbs, mean, lengths, config.layers, passes, best.ids);
   const random = await Engine.random('xlm-r-base', { seed: 1 });
   await random.close();
+  const { score, precisions }: BleuScore = bleu(['x'], [['x'], [null]], { smooth: 'floor' });
+  const [first] = bootstrap([bleuStatistics(['x'], [['x']]), [0.5]], { seed: 1n });
+  console.log(score, precisions, first?.difference?.pValue, rouge(['x'], [['x']]).rougeL.fmeasure);
   try {
     // @ts-expect-error there is no such option
     await model.generate('x', { iteration: 3 });
@@ -260,6 +275,8 @@ export async function main(): Promise<void> {
     await Engine.load('x', { device: 'abacus' });
     // @ts-expect-error nor such an architecture
     await Engine.random('xlm-r-tiny');
+    // @ts-expect-error a list of texts is no list of reference sets
+    bleu(['x'], ['x']);
   } catch (error) {
     if (error instanceof MaskPredictError) {
       const code: ErrorCode = error.code;

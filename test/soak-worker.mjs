@@ -5,7 +5,6 @@ import { workerData } from 'node:worker_threads';
 
 async function work() {
   const { embeddedModel, Engine } = await import('../dist/index.js');
-  const { nativeOf } = await import('../dist/token/engine.js');
   const { readGenerateOptions, Writing } = await import('../dist/text/generation.js');
   const { readSchedulingOptions } = await import('../dist/scheduling/options.js');
   const { nativeRunner } = await import('../dist/scheduling/passes.js');
@@ -17,7 +16,11 @@ async function work() {
   for (;;) {
     const engine = await Engine.load(embeddedModel);
     const scheduling = readSchedulingOptions()(engine);
-    const scheduler = new Scheduler(nativeRunner(nativeOf(engine)), new SourceCache(0), scheduling);
+    const scheduler = new Scheduler(
+      nativeRunner(Engine.native(engine)),
+      new SourceCache(0),
+      scheduling,
+    );
     for (let call = 0; call < 5; call++) {
       await scheduler.run([new Writing(ids, plan)], { priority: 0 });
       const [source] = await engine.encode([ids]);

@@ -6,7 +6,7 @@
  * On the device that MASK_PREDICT_DEVICE names, by default the CPU; in float32.
  */
 import t from 'tap';
-import { Engine, nativeOf } from '../lib/token/engine.js';
+import { Engine } from '../lib/token/engine.js';
 import { MaskPredict, type Source, type Target } from '../lib/index.js';
 import { nativeRunner } from '../lib/scheduling/passes.js';
 import { sameBits } from './reference/closeness.js';
@@ -56,7 +56,7 @@ for (const name of ['tiny-base', 'tiny-xl']) {
     }
 
     // Some or none of a pass with states, by themselves and beside targets at work.
-    const runner = nativeRunner(nativeOf(engine));
+    const runner = nativeRunner(Engine.native(engine));
     const expected = given(full);
     await engine.decode(expected, 1);
     const kinds: [string, (i: number) => boolean][] = [

@@ -1,5 +1,6 @@
 /** `info`: what a model is and how it runs here. */
-import { embeddedModel, type MaskPredict } from '../text/mask-predict.js';
+import { embeddedModel } from '../text/loading.js';
+import type { MaskPredict } from '../text/mask-predict.js';
 import { Arguments, modelOptions, UsageError } from './arguments.js';
 import { modelHelp, withModel, type Command } from './command.js';
 import { Output } from './output.js';

@@ -1,7 +1,7 @@
 /** `quantize`: a model directory becomes one of int8 weights. */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { quantize as write } from '../token/quantize.js';
+import { quantize as write } from '../text/quantize.js';
 import { Arguments, UsageError } from './arguments.js';
 import type { Command } from './command.js';
 import { Output, Progress } from './output.js';

@@ -1,7 +1,7 @@
 /** `serve`: a model behind HTTP until a signal comes. */
 import { basename, resolve } from 'node:path';
 import { parts } from './demo.js';
-import { embeddedModel } from '../text/mask-predict.js';
+import { embeddedModel } from '../text/loading.js';
 import { defaultLimits, type Limits } from '../serve/limits.js';
 import { loadFastify, Server } from '../serve/server.js';
 import { Arguments, modelOptions, UsageError } from './arguments.js';

@@ -5,7 +5,7 @@ import type {
   NativeSource,
   NativeStopRule,
 } from '../../native/binding.cjs';
-import { Source, type Target } from '../token/sequences.js';
+import { Source, Target } from '../token/sequences.js';
 
 /** A source that is to be encoded, with or without its final states. */
 export interface SourcePlan {
@@ -76,7 +76,7 @@ export function nativeRunner(engine: NativeEngine): PassRunner {
       const { promise, id } = engine.advance(
         sources.map(({ ids }) => ids),
         sources.map(({ states }) => states),
-        targets.map(({ plan }) => plan.target.native),
+        targets.map(({ plan }) => Target.native(plan.target)),
         plans,
         each((plan) => plan.seed),
         each((plan) => plan.stop),
@@ -85,7 +85,7 @@ export function nativeRunner(engine: NativeEngine): PassRunner {
       if (sources.length === 0)
         return { promise: promise as Promise<AdvanceResult & { sources: [] }>, id };
       const wrap = (source: NativeSource | Error) =>
-        source instanceof Error ? source : new Source(source);
+        source instanceof Error ? source : Source.of(source);
       const wrapped = promise.then((result) => ({ ...result, sources: result.sources.map(wrap) }));
       return { promise: wrapped, id };
     },

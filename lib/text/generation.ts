@@ -6,6 +6,7 @@ import { checkOptions, integerOption, seedOption, stopOption } from '../options.
 import type { Moments, Sequence, TargetOutcome } from '../scheduling/call.js';
 import type { TargetPlan } from '../scheduling/passes.js';
 import type { Source, Target } from '../token/sequences.js';
+import { sum } from './scoring.js';
 import { textOptions, type TextOptions } from './text.js';
 
 /** `'predict'` (default), a number of tokens, or the best of several predicted lengths decoded side by side. */
@@ -148,8 +149,4 @@ function targetsOf(source: Source, length: LengthOption): Target[] {
   return source
     .predictLengths(count)
     .map((candidate, sequence) => source.target(candidate.length, { sequence }));
-}
-
-export function sum(values: Float32Array): number {
-  return values.reduce((total, value) => total + value, 0);
 }

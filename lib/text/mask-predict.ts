@@ -5,38 +5,27 @@
  *
  * Here `tokens`, `tokenScores` and lengths do not count `<s>` and `</s>`.
  */
-import { statSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { Engine, loadOptions, nativeOf } from '../token/engine.js';
-import type { EngineLoadOptions } from '../token/engine-options.js';
-import { invalidArgument, MaskPredictError, shown } from '../errors.js';
+import type { Engine } from '../token/engine.js';
+import { invalidArgument, MaskPredictError } from '../errors.js';
 import {
   predictsLength,
   readGenerateOptions,
-  sum,
   Writing,
   type GenerateOptions,
   type Generation,
   type RefinementStep,
   type Written,
 } from './generation.js';
-import { checkOptions, checkSignal, integerOption } from '../options.js';
+import { checkOptions, checkSignal } from '../options.js';
 import type { PacedView, Sequence } from '../scheduling/call.js';
 import { traced, tracedReading, type RequestEvent } from '../scheduling/diagnostics.js';
-import {
-  readQueueOptions,
-  readSchedulingOptions,
-  type SchedulingOptions,
-} from '../scheduling/options.js';
-import { nativeRunner } from '../scheduling/passes.js';
-import { Scheduler, type ScheduledOptions } from '../scheduling/scheduler.js';
-import { SourceCache } from '../scheduling/source-cache.js';
+import { readQueueOptions } from '../scheduling/options.js';
+import type { Scheduler, ScheduledOptions } from '../scheduling/scheduler.js';
 import type { ModelStatistics } from '../scheduling/statistics.js';
-import { TextReader, textOptions, type TextOptions } from './text.js';
-import { Tokenizer, type Encoding } from './tokenizer.js';
-import { allowedIds } from './vocabulary.js';
+import { embeddedModel, loadModel, type ModelOptions } from './loading.js';
 import { Choice, LengthPrediction, Scoring } from './scoring.js';
+import { TextReader, textOptions, type TextOptions } from './text.js';
+import type { Encoding, Tokenizer } from './tokenizer.js';
 
 export type {
   Generation,
@@ -46,20 +35,6 @@ export type {
   RefinementStep,
 } from './generation.js';
 export type { TextOptions } from './text.js';
-
-/** The directory of the small model that comes with the package. */
-export const embeddedModel = fileURLToPath(new URL('../../models/numbers', import.meta.url));
-
-export interface ModelOptions extends EngineLoadOptions {
-  /** How concurrent calls share the model. The defaults suit one service. */
-  scheduling?: SchedulingOptions;
-  /**
-   * Keeps encoded sources that nobody uses, up to so many bytes, so that a prompt that is asked again is not encoded
-   * again; the least recently used go first. Equal prompts at the same time are encoded once too. One that was encoded
-   * for answers of given lengths is encoded again to predict a length. Default: none are kept.
-   */
-  sourceCache?: { bytes: number };
-}
 
 export class MaskPredict {
   /** The token level of this model. Closed with it. */
@@ -87,36 +62,7 @@ export class MaskPredict {
     directory: string = embeddedModel,
     options: ModelOptions = {},
   ): Promise<MaskPredict> {
-    checkOptions('MaskPredict.load()', options, [...loadOptions, 'scheduling', 'sourceCache']);
-    if (typeof directory !== 'string')
-      throw invalidArgument('the model directory must be a string');
-    if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
-      throw new MaskPredictError('ERR_MODEL_FORMAT', `there is no model directory ${directory}`);
-    }
-    const { scheduling, sourceCache, ...engineOptions } = options;
-    const sharing = readSchedulingOptions(scheduling);
-    if (sourceCache !== undefined) checkOptions('sourceCache', sourceCache, ['bytes']);
-    const largest = Number.MAX_SAFE_INTEGER;
-    const kept = integerOption('sourceCache.bytes', sourceCache?.bytes, 0, 0, largest);
-    const tokenizer = await Tokenizer.load(join(directory, 'sentencepiece.bpe.model'), {
-      ...(options.maskTokenId !== undefined && { maskTokenId: options.maskTokenId }),
-    });
-    const { vocabulary } = options;
-    const engine = await Engine.load(directory, {
-      ...engineOptions,
-      maskTokenId: tokenizer.maskTokenId,
-      ...(vocabulary && { vocabulary: { allowedIds: allowedIds(vocabulary, tokenizer) } }),
-    });
-    if (engine.config.vocabulary <= tokenizer.maskTokenId) {
-      await engine.close();
-      throw new MaskPredictError(
-        'ERR_MODEL_FORMAT',
-        `${directory}: the tokenizer has ids up to ${tokenizer.maskTokenId}, the model only ` +
-          `${engine.config.vocabulary}`,
-      );
-    }
-    const runner = nativeRunner(nativeOf(engine));
-    const scheduler = new Scheduler(runner, new SourceCache(kept), sharing(engine));
+    const { engine, tokenizer, scheduler } = await loadModel(directory, options);
     return new MaskPredict(engine, tokenizer, scheduler);
   }
 
@@ -231,30 +177,7 @@ export class MaskPredict {
   ): Promise<{ label: string; index: number; logProbs: number[] }> {
     return traced(event('choose', 1, options), async () => {
       checkOptions('choose()', options, textOptions);
-      if (!Array.isArray(labels) || labels.length === 0) {
-        throw invalidArgument('choose() needs an array with at least one label');
-      }
-      const { ids } = this.#texts.prompt(prompt, options);
-      const encoded = labels.map((label, index) =>
-        this.#texts.answer(label as string, options, `label ${index}`),
-      );
-      const lengths = encoded.map((label) => label.length - 2);
-      if (lengths.some((length) => length !== lengths[0])) {
-        const list = labels
-          .map((label, index) => `${shown(label)} has ${lengths[index]}`)
-          .join(', ');
-        throw invalidArgument(
-          `labels must have the same number of tokens, or their length alone decides: ${list}`,
-        );
-      }
-      const logProbs = (await this.#run(new Choice(ids, encoded), options)).map(sum);
-      const index = logProbs.reduce((best, value, i) => (value > logProbs[best]! ? i : best), 0);
-      if (logProbs[index] === -Infinity) {
-        throw invalidArgument(
-          'no label can be written with the allowed ids of this vocabulary; allow the ids of a label',
-        );
-      }
-      return { label: labels[index] as string, index, logProbs };
+      return this.#run(new Choice(this.#texts, prompt, labels, options), options);
     });
   }
 
@@ -269,12 +192,8 @@ export class MaskPredict {
   ): Promise<{ mean: number; sum: number; tokenScores: Float32Array }> {
     return traced(event('score', 1, options), async () => {
       checkOptions('score()', options, textOptions);
-      const { ids } = this.#texts.prompt(prompt, options);
-      const given = this.#texts.answer(text, options, 'the text to score');
-      const scoring = new Scoring(ids, given, this.engine.maskTokenId);
-      const tokenScores = await this.#run(scoring, options);
-      const total = sum(tokenScores);
-      return { mean: total / tokenScores.length, sum: total, tokenScores };
+      const { maskTokenId } = this.engine;
+      return this.#run(new Scoring(this.#texts, prompt, text, maskTokenId, options), options);
     });
   }
 
@@ -286,9 +205,7 @@ export class MaskPredict {
   ): Promise<{ length: number; logProb: number }[]> {
     return traced(event('predictLength', 1, options), async () => {
       checkOptions('predictLength()', options, textOptions);
-      const { ids } = this.#texts.prompt(prompt, options);
-      const lengths = await this.#run(new LengthPrediction(ids, count), options);
-      return lengths.map(({ length, logProb }) => ({ length: length - 2, logProb }));
+      return this.#run(new LengthPrediction(this.#texts, prompt, count, options), options);
     });
   }
 

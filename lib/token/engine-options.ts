@@ -1,5 +1,5 @@
 /** The options of an engine and of its calls. */
-import type { Vocabulary } from '../text/vocabulary.js';
+import type { Vocabulary } from './vocabulary.js';
 
 export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
 export type Precision = 'auto' | 'fp32' | 'bf16' | 'fp16' | 'int8' | 'fp8';

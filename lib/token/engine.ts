@@ -43,7 +43,7 @@ import {
 } from '../options.js';
 import { checkFree, writeConfig } from './saved-model.js';
 import { nativeTargets, Source, Target } from './sequences.js';
-import { allowedIds } from '../text/vocabulary.js';
+import { allowedIds } from './vocabulary.js';
 
 export type EngineConfig = NativeConfig;
 
@@ -60,9 +60,6 @@ const engineOptions = [
 ];
 /** Of {@link Engine.load}. */
 export const loadOptions = [...engineOptions, 'maskTokenId'];
-
-/** The addon's engine behind an engine, for the scheduler of the text level. */
-export let nativeOf: (engine: Engine) => NativeEngine;
 
 let warnedOfFallback = false;
 
@@ -85,8 +82,9 @@ export class Engine {
     this.#native = engine;
   }
 
-  static {
-    nativeOf = (engine) => engine.#native;
+  /** @internal The addon's engine behind it, for the scheduler of the text level. */
+  static native(engine: Engine): NativeEngine {
+    return engine.#native;
   }
 
   /**
@@ -223,7 +221,7 @@ export class Engine {
       () => this.#native.encode(sources, booleanOption('states', options.states, true)),
       (unwanted) => unwanted.forEach((source) => source.dispose()),
     );
-    return encoded.map((source) => new Source(source));
+    return encoded.map((source) => Source.of(source));
   }
 
   /** Fills every masked position with its best allowed token and that token's log-probability. */

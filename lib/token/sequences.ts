@@ -5,21 +5,25 @@ import { checkOptions } from '../options.js';
 
 /** An encoded source: made by {@link Engine.encode}, read by any number of targets. */
 export class Source {
-  readonly #source: NativeSource;
+  readonly #native: NativeSource;
+
+  private constructor(source: NativeSource) {
+    this.#native = source;
+  }
 
   /** @internal */
-  constructor(source: NativeSource) {
-    this.#source = source;
+  static of(source: NativeSource): Source {
+    return new Source(source);
   }
 
   /** Ids, `<s>` and `</s>` included. */
   get length(): number {
-    return this.#source.length;
+    return this.#native.length;
   }
 
   /** Bytes of memory it takes; 0 when it was disposed of. */
   get bytes(): number {
-    return this.#source.bytes;
+    return this.#native.bytes;
   }
 
   /**
@@ -27,12 +31,12 @@ export class Source {
    * encoded without states.
    */
   get lengthLogits(): Float32Array<ArrayBuffer> | null {
-    return this.#source.lengthLogits;
+    return this.#native.lengthLogits;
   }
 
   /** Final states after the last norm, `[length, hidden]`. `ERR_INVALID_ARGUMENT` if it was encoded without them. */
   states(): Float32Array<ArrayBuffer> {
-    return this.#source.states();
+    return this.#native.states();
   }
 
   /**
@@ -40,7 +44,7 @@ export class Source {
    * `ERR_INVALID_ARGUMENT` for a model without a length predictor, or if it was encoded without states.
    */
   predictLengths(count = 1): { length: number; logProb: number }[] {
-    return this.#source.predictLengths(count);
+    return this.#native.predictLengths(count);
   }
 
   /**
@@ -50,12 +54,12 @@ export class Source {
    */
   target(specification: number | Int32Array, options: { sequence?: number } = {}): Target {
     checkOptions('source.target()', options, ['sequence']);
-    return new Target(this.#source.target(specification, options.sequence ?? 0));
+    return Target.of(this.#native.target(specification, options.sequence ?? 0));
   }
 
   /** Frees the cache. Its targets cannot be used any more. */
   dispose(): void {
-    this.#source.dispose();
+    this.#native.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -65,41 +69,49 @@ export class Source {
 
 /** A text over a source, some of its positions `<mask>`: made by {@link Source.target}. */
 export class Target {
-  /** @internal */
-  readonly native: NativeTarget;
+  readonly #native: NativeTarget;
+
+  private constructor(target: NativeTarget) {
+    this.#native = target;
+  }
 
   /** @internal */
-  constructor(target: NativeTarget) {
-    this.native = target;
+  static of(target: NativeTarget): Target {
+    return new Target(target);
+  }
+
+  /** @internal The addon's target behind it. */
+  static native(target: Target): NativeTarget {
+    return target.#native;
   }
 
   /** Ids, `<s>` and `</s>` included. */
   get length(): number {
-    return this.native.length;
+    return this.#native.length;
   }
 
   /** The ids as they are now (a copy). */
   get tokens(): Int32Array<ArrayBuffer> {
-    return this.native.tokens;
+    return this.#native.tokens;
   }
 
   /** Log-probability of each token when it was predicted; 0 at the ends, given and masked positions. */
   get scores(): Float32Array<ArrayBuffer> {
-    return this.native.scores;
+    return this.#native.scores;
   }
 
   /** 1 at the positions that are masked now. */
   get masked(): Uint8Array<ArrayBuffer> {
-    return this.native.masked;
+    return this.#native.masked;
   }
 
   /** N: how many positions were masked at the start, and may be again. */
   get maskable(): number {
-    return this.native.maskable;
+    return this.#native.maskable;
   }
 
   dispose(): void {
-    this.native.dispose();
+    this.#native.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -107,11 +119,11 @@ export class Target {
   }
 }
 
-/** The addon's targets behind an array of them. */
+/** @internal The addon's targets behind an array of them. */
 export function nativeTargets(targets: Target[]): NativeTarget[] {
   if (!Array.isArray(targets)) throw invalidArgument('targets must be an array');
   return targets.map((target, index) => {
     if (!(target instanceof Target)) throw invalidArgument(`target ${index} is not a target`);
-    return target.native;
+    return Target.native(target);
   });
 }

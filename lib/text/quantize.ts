@@ -2,17 +2,16 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Engine } from './engine.js';
-import type { EngineLoadOptions, SaveOptions } from './engine-options.js';
+import { Engine } from '../token/engine.js';
+import type { EngineLoadOptions, SaveOptions } from '../token/engine-options.js';
 import { invalidArgument } from '../errors.js';
 import { checkOptions } from '../options.js';
-import { checkFree, written } from './saved-model.js';
-import { Tokenizer } from '../text/tokenizer.js';
+import { checkFree, written } from '../token/saved-model.js';
+import { loadTokenizer, tokenizerFile } from './loading.js';
 
 export type QuantizeOptions = SaveOptions &
   Pick<EngineLoadOptions, 'maskTokenId' | 'threads' | 'memoryLimit' | 'onProgress'>;
 
-const tokenizerFile = 'sentencepiece.bpe.model';
 const optionNames = ['overwrite', 'maskTokenId', 'threads', 'memoryLimit', 'onProgress', 'signal'];
 
 /**
@@ -35,8 +34,7 @@ export async function quantize(
   }
   const file = join(directory, tokenizerFile);
   if (existsSync(file)) {
-    const { maskTokenId } = loading;
-    const tokenizer = await Tokenizer.load(file, maskTokenId === undefined ? {} : { maskTokenId });
+    const tokenizer = await loadTokenizer(directory, loading.maskTokenId);
     loading.maskTokenId = tokenizer.maskTokenId;
   }
   const engine = await Engine.load(directory, { ...loading, device: 'cpu', precision: 'int8' });

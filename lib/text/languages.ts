@@ -1,0 +1,57 @@
+/** The pieces that languages are written with: by Unicode's scripts, for a vocabulary of languages. */
+import { invalidArgument, shown } from '../errors.js';
+import type { Tokenizer } from './tokenizer.js';
+
+/** The ids of the pieces whose characters all belong to the languages' scripts or to none, rising. */
+export function idsOfLanguages(languages: unknown, tokenizer: Tokenizer): Int32Array {
+  return idsOfScripts(scriptsOf(languages), tokenizer);
+}
+
+/** Scripts that are written together, by the name under which a language asks for them. */
+const combinedScripts: Record<string, string[]> = {
+  Jpan: ['Hira', 'Kana', 'Hani'],
+  Kore: ['Hang', 'Hani'],
+  Hans: ['Hani'],
+  Hant: ['Hani'],
+};
+
+function scriptsOf(languages: unknown): string[] {
+  if (!Array.isArray(languages) || languages.length === 0) {
+    throw invalidArgument("vocabulary.languages must be an array of language tags, e.g. ['de']");
+  }
+  return Array.from(languages as unknown[], (language) => {
+    const script = typeof language === 'string' ? likelyScript(language) : undefined;
+    if (script === undefined) {
+      throw invalidArgument(
+        `vocabulary.languages: ${shown(language)} is not the tag of a language with a known script; ` +
+          `BCP 47 tags are meant, such as 'de', 'zh' or 'sr-Latn'`,
+      );
+    }
+    return combinedScripts[script] ?? [script];
+  }).flat();
+}
+
+/** The script a language is usually written in (Unicode's likely subtags), or the one its tag names. */
+function likelyScript(language: string): string | undefined {
+  try {
+    const { script } = new Intl.Locale(language).maximize();
+    for (const part of combinedScripts[script!] ?? [script]) new RegExp(charactersOf(part!), 'u');
+    return script;
+  } catch {
+    return undefined; // not a tag, or a script that Unicode has no characters of
+  }
+}
+
+function charactersOf(script: string): string {
+  return `\\p{Script_Extensions=${script}}`;
+}
+
+function idsOfScripts(scripts: string[], tokenizer: Tokenizer): Int32Array {
+  const own = scripts.map(charactersOf).join('');
+  const pattern = new RegExp(`^[${own}\\p{Script=Common}\\p{Script=Inherited}]*$`, 'u');
+  const ids = [];
+  for (let id = 3; id < tokenizer.maskTokenId; id++) {
+    if (pattern.test(tokenizer.piece(id))) ids.push(id);
+  }
+  return Int32Array.from(ids);
+}

@@ -1,0 +1,109 @@
+/**
+ * A model directory becomes an engine, a tokenizer and a scheduler that belong together: options are checked before
+ * anything is read, and the two files against each other.
+ */
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { invalidArgument, MaskPredictError } from '../errors.js';
+import { checkOptions, integerOption } from '../options.js';
+import { readSchedulingOptions, type SchedulingOptions } from '../scheduling/options.js';
+import { nativeRunner } from '../scheduling/passes.js';
+import { Scheduler } from '../scheduling/scheduler.js';
+import { SourceCache } from '../scheduling/source-cache.js';
+import { Engine, loadOptions } from '../token/engine.js';
+import type { EngineLoadOptions } from '../token/engine-options.js';
+import { allowedIds } from '../token/vocabulary.js';
+import { idsOfLanguages } from './languages.js';
+import { Tokenizer } from './tokenizer.js';
+
+/** The directory of the small model that comes with the package. */
+export const embeddedModel = fileURLToPath(new URL('../../models/numbers', import.meta.url));
+
+export interface ModelOptions extends EngineLoadOptions {
+  /** How concurrent calls share the model. The defaults suit one service. */
+  scheduling?: SchedulingOptions;
+  /**
+   * Keeps encoded sources that nobody uses, up to so many bytes, so that a prompt that is asked again is not encoded
+   * again; the least recently used go first. Equal prompts at the same time are encoded once too. One that was encoded
+   * for answers of given lengths is encoded again to predict a length. Default: none are kept.
+   */
+  sourceCache?: { bytes: number };
+}
+
+/** @internal The tokenizer's file in a model directory. */
+export const tokenizerFile = 'sentencepiece.bpe.model';
+
+/** @internal */
+export interface LoadedModel {
+  engine: Engine;
+  tokenizer: Tokenizer;
+  scheduler: Scheduler;
+}
+
+/** @internal What `MaskPredict.load()` does. */
+export async function loadModel(directory: string, options: ModelOptions): Promise<LoadedModel> {
+  checkOptions('MaskPredict.load()', options, [...loadOptions, 'scheduling', 'sourceCache']);
+  checkDirectory(directory);
+  const { scheduling, sourceCache, ...engineOptions } = options;
+  const sharing = readSchedulingOptions(scheduling);
+  const kept = readSourceCache(sourceCache);
+  const tokenizer = await loadTokenizer(directory, options.maskTokenId);
+  const engine = await loadEngine(directory, engineOptions, tokenizer);
+  const runner = nativeRunner(Engine.native(engine));
+  return {
+    engine,
+    tokenizer,
+    scheduler: new Scheduler(runner, new SourceCache(kept), sharing(engine)),
+  };
+}
+
+/** @internal The tokenizer of a model directory, whose `<mask>` is `maskTokenId` if that is given. */
+export function loadTokenizer(
+  directory: string,
+  maskTokenId: number | undefined,
+): Promise<Tokenizer> {
+  return Tokenizer.load(
+    join(directory, tokenizerFile),
+    maskTokenId === undefined ? {} : { maskTokenId },
+  );
+}
+
+function checkDirectory(directory: unknown): void {
+  if (typeof directory !== 'string') throw invalidArgument('the model directory must be a string');
+  if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new MaskPredictError('ERR_MODEL_FORMAT', `there is no model directory ${directory}`);
+  }
+}
+
+/** Bytes of sources that nobody uses and that are kept. */
+function readSourceCache(sourceCache: ModelOptions['sourceCache']): number {
+  if (sourceCache !== undefined) checkOptions('sourceCache', sourceCache, ['bytes']);
+  return integerOption('sourceCache.bytes', sourceCache?.bytes, 0, 0, Number.MAX_SAFE_INTEGER);
+}
+
+/** The engine for a tokenizer: it shares the id of `<mask>`, and has a row for each of the tokenizer's ids. */
+async function loadEngine(
+  directory: string,
+  options: EngineLoadOptions,
+  tokenizer: Tokenizer,
+): Promise<Engine> {
+  const { vocabulary } = options;
+  const { maskTokenId } = tokenizer;
+  const engine = await Engine.load(directory, {
+    ...options,
+    maskTokenId,
+    ...(vocabulary && {
+      vocabulary: {
+        allowedIds: allowedIds(vocabulary, (languages) => idsOfLanguages(languages, tokenizer)),
+      },
+    }),
+  });
+  if (engine.config.vocabulary > maskTokenId) return engine;
+  await engine.close();
+  throw new MaskPredictError(
+    'ERR_MODEL_FORMAT',
+    `${directory}: the tokenizer has ids up to ${maskTokenId}, the model only ` +
+      `${engine.config.vocabulary}`,
+  );
+}
