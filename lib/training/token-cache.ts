@@ -51,7 +51,7 @@ export class TokenCache {
   /** The cache in `file`; undefined if there is none or it is not whole. */
   static async open(file: string): Promise<TokenCache | undefined> {
     const handle = await open(file).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return undefined;
+      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
       throw unreadable(file, error);
     });
     if (!handle) return undefined;
