@@ -38,3 +38,12 @@ export type { EncodeOptions, Encoding } from './text/tokenizer.js';
 export { MaskPredictError } from './errors.js';
 export type { ErrorCode } from './errors.js';
 export type { Vocabulary } from './token/vocabulary.js';
+export { Trainer } from './training/trainer.js';
+export type { TrainerMemory, TrainerStepOptions } from './training/trainer.js';
+export type {
+  ResumeOptions,
+  TrainerLoadOptions,
+  TrainerOptions,
+  TrainerShape,
+} from './training/trainer-options.js';
+export type { StepPart, StepResult } from './training/step.js';

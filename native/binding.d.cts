@@ -173,8 +173,107 @@ declare class NativeEngine {
   close(): Promise<void>;
 }
 
+/** A new model that is trained. */
+interface TrainingArchitecture extends RandomArchitecture {
+  tieWordEmbeddings: boolean;
+  /** Rows of the token types, 0 for none. */
+  tokenTypes: number;
+  layerNormEpsilon: number;
+  /** Whether its weights are drawn from the options' seed; else they are zeros, for `loadState`. */
+  draw: boolean;
+}
+
+interface NativeTrainerOptions {
+  /** 0: as many as the process may use. */
+  threads: number;
+  /** Bytes; 0: what the machine has free. */
+  memoryLimit: number;
+  /** -1: from config.json. */
+  maskTokenId: number;
+  /** Classes of a length predictor that is added; 0: as many as there are lengths. */
+  lengths: number;
+  seed: bigint;
+  dropout: number;
+  labelSmoothing: number;
+  lengthWeight: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  weightDecay: number;
+  /** 0: no clipping. */
+  clipNorm: number;
+  /** Whether biases and norms decay too. */
+  decayAll: boolean;
+  freezeEmbeddings: boolean;
+  recompute: string;
+}
+
+interface NativeStepPart {
+  sources: Int32Array[];
+  targets: Int32Array[];
+  golds: Int32Array[];
+  sourceOf?: Int32Array;
+}
+
+interface NativeStepResult {
+  loss: number;
+  nll: number;
+  lengthLoss: number;
+  gradientNorm: number;
+  maskedTokens: number;
+  examples: number;
+}
+
+declare class NativeTrainer {
+  /** Starts loading on the trainer's own thread; `ready` settles when it is done. */
+  constructor(
+    model: string | TrainingArchitecture,
+    options: NativeTrainerOptions,
+    onProgress: ((fraction: number) => void) | null,
+  );
+  readonly ready: Promise<void>;
+  readonly config: NativeConfig;
+  readonly facts: {
+    threads: number;
+    instructionSet: string;
+    /** Rows of the token types, 0 for none. */
+    tokenTypes: number;
+    addedLengthHead: boolean;
+  };
+  /** Bytes, and the number of updates. */
+  memory(): Call<{
+    weights: number;
+    gradients: number;
+    moments: number;
+    working: number;
+    limit: number;
+    updates: number;
+  }>;
+  /** Bytes in all that parts of so many rows take. */
+  bytesFor(rows: number): Call<number>;
+  reserve(rows: number): Call<void>;
+  step(
+    parts: NativeStepPart[],
+    options: { update: boolean; learningRate: number; seed: bigint; step: number },
+  ): Call<NativeStepResult>;
+  evaluate(parts: NativeStepPart[]): Call<NativeStepResult>;
+  gradients(): Call<[name: string, values: Float32Array<ArrayBuffer>][]>;
+  /** Writes a model.safetensors: 'fp32', 'fp16' or 'bf16'. */
+  save(path: string, precision: string): Call<void>;
+  /** Weights, moments and the number of updates, with a note in the file's metadata; and back. */
+  saveState(path: string, note: string): Call<void>;
+  loadState(path: string): Call<void>;
+  cancel(id: number): void;
+  close(): Promise<void>;
+}
+
 declare namespace binding {
   export {
+    NativeTrainer,
+    NativeTrainerOptions,
+    NativeStepPart,
+    NativeStepResult,
+    TrainingArchitecture,
     Call,
     SamplingParameters,
     AdvanceResult,

@@ -145,6 +145,28 @@ std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackI
   return works;
 }
 
+Napi::Object config_object(Napi::Env env, const ModelConfig& c) {
+  Napi::Object object = Napi::Object::New(env);
+  const auto set = [&](const char* name, int64_t value) {
+    object.Set(name, Napi::Number::New(env, static_cast<double>(value)));
+  };
+  object.Set("modelType", c.model_type);
+  set("layers", c.layers);
+  set("hidden", c.hidden);
+  set("heads", c.heads);
+  set("feedForward", c.feed_forward);
+  set("vocabulary", c.vocabulary);
+  set("maxPositions", c.max_positions);
+  set("lengths", c.lengths);
+  set("maskTokenId", c.mask_token_id);
+  object.Set("norm", c.norm == NormPlacement::Pre ? "pre" : "post");
+  object.Set("layerNormEpsilon", c.layer_norm_epsilon);
+  object.Set("tieWordEmbeddings", c.tie_word_embeddings);
+  set("parameters", c.parameters());
+  set("bodyWeights", c.body_weights());
+  return object;
+}
+
 Napi::Array arrays_of(Napi::Env env, const std::vector<std::vector<float>>& values) {
   Napi::Array array = Napi::Array::New(env, values.size());
   for (uint32_t i = 0; i < values.size(); i++) array.Set(i, new_floats(env, values[i].data(), values[i].size()));
