@@ -36,8 +36,8 @@ export type DatasetSource =
 
 export interface DatasetOptions {
   tokenizer: Tokenizer;
-  /** Its file: a part of the cache's name. */
-  tokenizerFile: string;
+  /** Its file's content: a part of the cache's name. */
+  tokenizerBytes: Uint8Array;
   fields: Fields;
   /** Ids with `<s>` and `</s>`; longer examples are left out. */
   maxSource: number;
@@ -91,7 +91,7 @@ export class Dataset {
     const opened: OpenedPart[] = [];
     try {
       if (isFiles(source)) {
-        const tokenizerHash = await hashOf(options.tokenizerFile);
+        const tokenizerHash = sha256(options.tokenizerBytes);
         for (const { file, weight } of files(source)) {
           opened.push({ ...(await openFile(file, tokenizerHash, options)), name: file, weight });
         }
@@ -308,7 +308,7 @@ async function hashOf(file: string, signal?: AbortSignal): Promise<string> {
   return hash.digest('hex');
 }
 
-function sha256(text: string): string {
+function sha256(text: string | Uint8Array): string {
   return createHash('sha256').update(text).digest('hex');
 }
 

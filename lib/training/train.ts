@@ -5,7 +5,7 @@
  */
 import { invalidArgument, shown } from '../errors.js';
 import { checkFunction, checkOptions, checkSignal, integerOption } from '../options.js';
-import { Tokenizer } from '../text/tokenizer.js';
+import type { Tokenizer } from '../text/tokenizer.js';
 import { checkRows, countSteps, epochSteps, runsOf, type Slot } from './batches.js';
 import { corruptSource, corruptTarget } from './corruption.js';
 import { Dataset, defaultCache, idsOption, type DatasetSource } from './dataset.js';
@@ -28,7 +28,7 @@ export interface DataOptions {
 
 export type DataEvent =
   | { kind: 'reading'; name: string; examples: number }
-  | { kind: 'ready'; examples: number; leftOut: number; epochSteps?: number; steps?: number };
+  | { kind: 'ready'; examples: number; leftOut: number; steps?: number };
 
 export interface TrainOptions extends DataOptions {
   /** Ids of sources and targets in a step, at most. Default 4096. */
@@ -91,12 +91,13 @@ export interface TrainingState {
 
 /** What the loop needs to know of the trainer. */
 export interface TrainingContext {
-  learningRate: number;
-  seed: bigint;
-  /** File of the SentencePiece model. */
-  tokenizerFile: string | undefined;
-  /** Read at the start, written after every step. */
-  state: TrainingState | undefined;
+  readonly learningRate: number;
+  readonly seed: bigint;
+  /** With the bytes of its file; only what reads texts needs it. */
+  readonly tokenizer: Tokenizer | undefined;
+  readonly tokenizerBytes: Uint8Array | undefined;
+  /** A {@link TrainingState} or nothing. Read at the start, written after every step. */
+  state: unknown;
 }
 
 const dataOptions = ['fields', 'maxSource', 'maxTarget', 'cache', 'onData', 'signal'];
@@ -126,6 +127,7 @@ export async function* runTraining(
     checkRows(dataset, plan.partRows);
     const state = startingState(dataset, plan, context);
     const steps = await totalSteps(dataset, plan, context);
+    await runner.reserve?.(plan.partRows);
     options.onData?.({
       kind: 'ready',
       examples: dataset.examples,
@@ -339,7 +341,7 @@ export async function openDataset(
   runner: StepRunner,
   source: DatasetSource,
   options: DataOptions & { signal?: AbortSignal },
-  { tokenizerFile }: TrainingContext,
+  { tokenizer, tokenizerBytes }: TrainingContext,
   texts: number,
 ): Promise<Dataset> {
   const { fields = defaultFields, cache = defaultCache(), onData, signal } = options;
@@ -348,17 +350,16 @@ export async function openDataset(
   if (typeof cache !== 'string' || cache === '') {
     throw invalidArgument(`cache must be the path of a directory, not ${shown(cache)}`);
   }
-  if (tokenizerFile === undefined) {
+  if (!tokenizer || !tokenizerBytes) {
     throw invalidArgument(
       'the model has no sentencepiece.bpe.model: put it into the directory to train on texts; step() needs none',
     );
   }
-  const tokenizer = await Tokenizer.load(tokenizerFile, { maskTokenId: runner.maskTokenId });
   // The length classes count from 0, and class L is a target of L ids.
   const longest = Math.min(runner.maxIds, runner.lengths - 1);
   return Dataset.open(source, {
     tokenizer,
-    tokenizerFile,
+    tokenizerBytes,
     fields,
     maxSource: idsOption('maxSource', options.maxSource, runner.maxIds),
     maxTarget: idsOption('maxTarget', options.maxTarget, longest),
@@ -397,8 +398,13 @@ function startingState(
     stepOfEpoch: 0,
     elapsed: 0,
   };
-  if (!state) return fresh;
-  for (const name of ['version', 'rows', 'sourceMask', 'seed'] as const) {
+  if (state === undefined || state === null) return fresh;
+  if (!isState(state)) {
+    throw invalidArgument(
+      'the trainer has a state that is not of train(): another loop kept it there',
+    );
+  }
+  for (const name of ['rows', 'sourceMask', 'seed'] as const) {
     if (state[name] === fresh[name]) continue;
     throw invalidArgument(
       `the training that goes on has ${name} ${state[name]}, not ${fresh[name]}: its position would mean nothing`,
@@ -411,6 +417,11 @@ function startingState(
     );
   }
   return state;
+}
+
+function isState(state: unknown): state is TrainingState {
+  const { version, step, epoch, stepOfEpoch, elapsed } = state as Partial<TrainingState>;
+  return version === 1 && [step, epoch, stepOfEpoch, elapsed].every(Number.isFinite);
 }
 
 /** Steps in all, where steps or epochs say so. */

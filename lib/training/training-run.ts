@@ -13,6 +13,7 @@ import { invalidArgument, MaskPredictError } from '../errors.js';
 import type { DatasetSource } from './dataset.js';
 import { LossCurve } from './loss-curve.js';
 import { readLog, TrainingLog } from './training-log.js';
+import { restoreDirectory } from './whole-directory.js';
 import type { TrainOptions, TrainingStep } from './train.js';
 import type { ValidateOptions, Validation } from './validate.js';
 
@@ -133,6 +134,8 @@ class Run {
   static async open(trainee: Trainee, options: RunOptions, step: number): Promise<Run> {
     const { directory, settings, best } = options;
     await writing(directory, () => mkdir(directory, { recursive: true }));
+    for (const name of [runFiles.best, runFiles.last])
+      await restoreDirectory(join(directory, name));
     const earlier = step > 0 ? await readRunFile(directory) : undefined;
     const comparable = earlier?.bestBy === best ? earlier.best : null;
     const log = await TrainingLog.open(join(directory, runFiles.log), step);

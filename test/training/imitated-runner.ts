@@ -5,6 +5,7 @@
 import { cp, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { embeddedModel } from '../../lib/text/loading.js';
+import { Tokenizer } from '../../lib/text/tokenizer.js';
 import type { StepOptions, StepPart, StepResult, StepRunner } from '../../lib/training/step.js';
 import {
   runTraining,
@@ -17,6 +18,8 @@ import type { Trainee } from '../../lib/training/training-run.js';
 import { runValidation, type ValidateOptions } from '../../lib/training/validate.js';
 
 export const tokenizerFile = join(embeddedModel, 'sentencepiece.bpe.model');
+export const tokenizer = await Tokenizer.load(tokenizerFile);
+export const tokenizerBytes = await readFile(tokenizerFile);
 
 export class ImitatedRunner implements StepRunner, Trainee {
   readonly maskTokenId = 401;
@@ -28,10 +31,19 @@ export class ImitatedRunner implements StepRunner, Trainee {
   onStep: (step: number) => void | Promise<void> = () => {};
   /** Loss of a validation. */
   validationLoss = () => 1;
-  readonly context: TrainingContext & { lengthWeight: number };
+  readonly context: TrainingContext & { lengthWeight: number; state: TrainingState | undefined } & {
+    tokenizer: Tokenizer | undefined;
+  };
 
   constructor(seed = 0n, state?: TrainingState) {
-    this.context = { learningRate: 1e-3, seed, tokenizerFile, state, lengthWeight: 0.1 };
+    this.context = {
+      learningRate: 1e-3,
+      seed,
+      tokenizer,
+      tokenizerBytes,
+      state,
+      lengthWeight: 0.1,
+    };
   }
 
   async runStep(parts: StepPart[], options: StepOptions): Promise<StepResult> {

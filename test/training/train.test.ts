@@ -35,7 +35,7 @@ t.test('an epoch has every example once, in steps of at most so many rows', asyn
   t.ok(steps[0]!.rowsPerSecond > 0);
   t.equal(steps.at(-1)!.progress, 1);
   const rates = steps.map(({ learningRate }) => learningRate);
-  t.equal(rates.at(-1), 1e-3 / (steps.length - 2), 'the schedule ends with the epoch');
+  t.ok(Math.abs(rates.at(-1)! * (steps.length - 2) - 1e-3) < 1e-12, 'the schedule ends with it');
 });
 
 t.test('a step in parts has the same examples with the same masks', async (t) => {
@@ -178,7 +178,7 @@ t.test('options are checked before any work', async (t) => {
     t.equal(runner.steps.length, 0);
   }
   const bare = new ImitatedRunner();
-  bare.context.tokenizerFile = undefined;
+  bare.context.tokenizer = undefined;
   await t.rejects(train(bare, { steps: 5 }), { message: /has no sentencepiece\.bpe\.model/ });
 });
 

@@ -1,5 +1,6 @@
 /** Validation: the same masks every time, means over everything, and answers of the saved model. */
 import t from 'tap';
+// @ts-expect-error A script of the benchmarks, without types.
 import { heldOutInstructions } from '../../bench/held-out.mjs';
 import { ImitatedRunner, instructions } from './imitated-runner.js';
 
