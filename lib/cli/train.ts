@@ -13,7 +13,7 @@ import {
 } from '../training/training-run.js';
 import { Arguments, UsageError } from './arguments.js';
 import type { Command } from './command.js';
-import type { Surroundings } from './output.js';
+import { Output, type Surroundings } from './output.js';
 import {
   argumentsOf,
   keepingOptions,
@@ -121,7 +121,7 @@ async function begin(
   }
   const run = runOptions(given, directory, settingsOf(given));
   const options = { ...trainerOptions(given), signal: surroundings.signal };
-  for (const name of Object.values(runFiles)) {
+  for (const name of [runFiles.best, runFiles.last, runFiles.checkpoints]) {
     if (!existsSync(join(directory, name))) continue;
     throw invalidArgument(
       `${directory} has a training already (${name}): --resume goes on with it, or name another directory`,
@@ -194,9 +194,8 @@ async function work(
       },
       step,
     );
-    stdout.write(
-      `${join(run.directory, run.valid === undefined ? runFiles.last : runFiles.best)}\n`,
-    );
+    const model = join(run.directory, run.valid === undefined ? runFiles.last : runFiles.best);
+    await new Output(stdout).write(`${model}\n`);
   } catch (error) {
     if (signal.aborted && existsSync(join(run.directory, runFiles.checkpoints))) {
       progress.line(`stopped; --resume --out ${run.directory} goes on`);
