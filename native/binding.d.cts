@@ -320,6 +320,26 @@ declare namespace binding {
   export function initialize(errorClass: new (code: never, message: string) => Error): void;
   /** Instruction sets this machine can run, best first. */
   export function instructionSets(): string[];
+  /**
+   * The operations of training, forward and backward, for tests: by name, with arguments and results that
+   * native/addon/training_operations.cpp names.
+   */
+  export const trainingOperations: Record<
+    | 'linearForward'
+    | 'linearBackward'
+    | 'layerNorm'
+    | 'geluBackward'
+    | 'mixedAttention'
+    | 'scatterRows'
+    | 'headLoss'
+    | 'lengthLoss'
+    | 'dropout'
+    | 'adamw',
+    (
+      args: object,
+      context: object,
+    ) => Record<string, Float32Array<ArrayBuffer>> & Record<string, number>
+  >;
   /** The single operations of native/ops, synchronous; arguments are checked by lib/token/operations.ts and again natively. */
   export const kernels: {
     packWeight(

@@ -77,14 +77,16 @@ void Pass::norm(const float* input, const NormOffsets& offsets, int64_t count, f
 }
 
 HeadLoss Pass::head_loss() const {
+  const int64_t real_ids = m_.config.mask_token_id + 1;
   return {.states = b_.head_normed,
           .rows = batch_.masked(),
           .width = width(),
           .decoder = weight(m_.table.decoder),
           .bias = weight(m_.table.head_bias),
-          .real_ids = m_.config.mask_token_id + 1,
+          .real_ids = real_ids,
           .gold = batch_.gold.data(),
           .smoothing = m_.objective.label_smoothing,
+          .chunk = head_chunk(batch_.masked(), real_ids),
           .logits = b_.logits,
           .log_sums = b_.head_log_sums};
 }

@@ -24,15 +24,6 @@ const char* const note_key = "mask_predict_training";
 const char* const first_prefix = "first_moment.";
 const char* const second_prefix = "second_moment.";
 
-const cpu::TrainingKernels& training_kernels() {
-  const std::string best = cpu::kernels_for("").name;
-#if defined(__x86_64__) || defined(_M_X64)
-  if (best.rfind("avx512", 0) == 0) return cpu::training_avx512;
-  if (best == "avx2") return cpu::training_avx2;
-#endif
-  return cpu::training_portable;
-}
-
 std::string gibibytes(uint64_t bytes) {
   const uint64_t hundredths = (bytes * 100 + (uint64_t{1} << 29)) >> 30;
   return std::to_string(hundredths / 100) + "." + std::to_string(hundredths / 10 % 10) +
@@ -61,7 +52,7 @@ Trainer::Trainer(const TrainerRequest& request, const TrainerOptions& options,
                  const std::function<void(double)>& progress, const std::atomic<bool>& cancelled)
     : options_(options) {
   pool_ = std::make_unique<cpu::ThreadPool>(options.threads > 0 ? options.threads : cpu::available_processors());
-  context_ = {&training_kernels(), pool_.get()};
+  context_ = {&cpu::training_kernels_for(cpu::kernels_for("")), pool_.get()};
   limit_ = options.memory_limit > 0 ? options.memory_limit : available_memory();
   budget_ = std::make_shared<MemoryBudget>(limit_);
   if (request.architecture) {

@@ -22,7 +22,8 @@ struct HeadLoss {
   int64_t real_ids;
   const int32_t* gold;  // [rows]
   double smoothing;
-  float* logits;    // [rows, head_chunk()]
+  int64_t chunk;    // ids whose logits are in memory together: head_chunk() of a model
+  float* logits;    // [rows, chunk]
   float* log_sums;  // [rows]
 };
 
@@ -39,7 +40,7 @@ struct HeadLossGradients {
   float* state_gradient;    // [rows, width], overwritten
   float* decoder_gradient;  // +=, or nullptr: the decoder is frozen
   float* bias_gradient;     // +=
-  float* partial_sums;      // [ceil(rows / sum_rows), head_chunk()]
+  float* partial_sums;      // [ceil(rows / sum_rows), chunk]
 };
 void head_loss_backward(const TrainingContext& context, const HeadLoss& a, const HeadLossGradients& gradients);
 

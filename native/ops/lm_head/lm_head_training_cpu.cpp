@@ -19,8 +19,7 @@ void chunk_logits(const TrainingContext& context, const HeadLoss& a, int64_t fir
 // body(first id, ids) for each chunk
 template <class Body>
 void for_chunks(const HeadLoss& a, const Body& body) {
-  const int64_t chunk = head_chunk(a.rows, a.real_ids);
-  for (int64_t first = 0; first < a.real_ids; first += chunk) body(first, std::min(chunk, a.real_ids - first));
+  for (int64_t first = 0; first < a.real_ids; first += a.chunk) body(first, std::min(a.chunk, a.real_ids - first));
 }
 
 }  // namespace
