@@ -58,3 +58,8 @@ export type {
   TrainerShape,
 } from './training/trainer-options.js';
 export type { StepPart, StepResult } from './training/step.js';
+export type { DatasetSource, WeightedFile } from './training/dataset.js';
+export type { Example } from './training/examples.js';
+export type { ScheduleName } from './training/schedule.js';
+export type { DataEvent, DataOptions, TrainingStep, TrainOptions } from './training/train.js';
+export type { AnswerScores, ValidateOptions, Validation } from './training/validate.js';

@@ -15,8 +15,17 @@ import { length } from './length.js';
 import { quantize } from './quantize.js';
 import { Output, OutputClosed, type Surroundings } from './output.js';
 import { serve } from './serve.js';
+import { train } from './train.js';
 
-const commands: Record<string, Command> = { generate, choose, length, info, quantize, serve };
+const commands: Record<string, Command> = {
+  generate,
+  choose,
+  length,
+  info,
+  quantize,
+  serve,
+  train,
+};
 
 const help = `Usage: mask-predict COMMAND [options]
 
