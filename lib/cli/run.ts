@@ -9,6 +9,7 @@ import { version } from '../version.js';
 import { UsageError } from './arguments.js';
 import { choose } from './choose.js';
 import type { Command } from './command.js';
+import { convert } from './convert.js';
 import { generate } from './generate.js';
 import { info } from './info.js';
 import { length } from './length.js';
@@ -16,7 +17,15 @@ import { quantize } from './quantize.js';
 import { Output, OutputClosed, type Surroundings } from './output.js';
 import { serve } from './serve.js';
 
-const commands: Record<string, Command> = { generate, choose, length, info, quantize, serve };
+const commands: Record<string, Command> = {
+  generate,
+  choose,
+  length,
+  info,
+  quantize,
+  convert,
+  serve,
+};
 
 const help = `Usage: mask-predict COMMAND [options]
 

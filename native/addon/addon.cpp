@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "addon/conversion_object.h"
 #include "addon/engine_object.h"
 #include "addon/environment.h"
 #include "addon/operations.h"
@@ -34,6 +35,7 @@ Napi::Object define(Napi::Env env, Napi::Object exports) {
   exports.Set("instructionSets", Napi::Function::New<list_instruction_sets>(env, "instructionSets"));
   exports.Set("kernels", define_kernels(env));
   exports.Set("NativeEngine", EngineObject::define(env));
+  exports.Set("NativeConversion", ConversionObject::define(env));
   return exports;
 }
 
