@@ -119,7 +119,7 @@ t.test('a wrong tensor', (t) =>
     'neither of the tied names': [
       withTensors((tensors) => void tensors.delete(words)),
       /word_embeddings/,
-      /this one has \d+ tensors: "embed_length\.weight"/,
+      /there are \d+ tensors: "embed_length\.weight"/,
     ],
     'an untied decoder without the embeddings': [
       withFiles(

@@ -1,5 +1,5 @@
 /** What the commands have in common: their shape, the model they load, and the help on its options. */
-import type { EngineLoadOptions } from '../token/engine-options.js';
+import type { ModelOptions } from '../text/loading.js';
 import { MaskPredict } from '../text/mask-predict.js';
 import type { Arguments } from './arguments.js';
 import { Progress, type Surroundings } from './output.js';
@@ -30,17 +30,19 @@ export const textHelp = `  --parse-special     read <mask>, <s> and the like in 
 
 /**
  * Loads a model, that of the options where no directory is given, and closes it whatever happens in `use`,
- * which is told what loading warned of.
+ * which is told what loading warned of. `more`: options that are not those of every command.
  */
 export async function withModel(
   given: Arguments,
   { stderr, signal }: Surroundings,
   use: (model: MaskPredict, warnings: string[]) => Promise<void>,
   directory: string | undefined = given.text('model'),
+  more: ModelOptions = {},
 ): Promise<void> {
   const progress = new Progress(stderr);
   const warnings: string[] = [];
-  const options: EngineLoadOptions = {
+  const options: ModelOptions = {
+    ...more,
     ...given.engineOptions(),
     logger: (level, message) => void (level === 'warn' && warnings.push(message)),
     signal,

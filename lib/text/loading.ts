@@ -14,6 +14,8 @@ import { SourceCache } from '../scheduling/source-cache.js';
 import { Engine, loadOptions } from '../token/engine.js';
 import type { EngineLoadOptions } from '../token/engine-options.js';
 import { allowedIds } from '../token/vocabulary.js';
+import { readClassSettings, type ClassSettings } from './classification.js';
+import { readEmbeddingSettings, type EmbeddingSettings } from './embedding.js';
 import { idsOfLanguages } from './languages.js';
 import { Tokenizer } from './tokenizer.js';
 
@@ -39,6 +41,8 @@ export interface LoadedModel {
   engine: Engine;
   tokenizer: Tokenizer;
   scheduler: Scheduler;
+  embedding: EmbeddingSettings;
+  classes: ClassSettings;
 }
 
 /** @internal What `MaskPredict.load()` does. */
@@ -48,6 +52,7 @@ export async function loadModel(directory: string, options: ModelOptions): Promi
   const { scheduling, sourceCache, ...engineOptions } = options;
   const sharing = readSchedulingOptions(scheduling);
   const kept = readSourceCache(sourceCache);
+  const embedding = readEmbeddingSettings(directory);
   const tokenizer = await loadTokenizer(directory, options.maskTokenId);
   const engine = await loadEngine(directory, engineOptions, tokenizer);
   const runner = nativeRunner(Engine.native(engine));
@@ -55,6 +60,8 @@ export async function loadModel(directory: string, options: ModelOptions): Promi
     engine,
     tokenizer,
     scheduler: new Scheduler(runner, new SourceCache(kept), sharing(engine)),
+    embedding,
+    classes: readClassSettings(directory),
   };
 }
 
