@@ -25,6 +25,8 @@ export type { LatencyStatistics, ModelStatistics } from './scheduling/statistics
 export type { IterationEvent, RequestEvent } from './scheduling/diagnostics.js';
 export { Engine } from './token/engine.js';
 export type { EngineConfig } from './token/engine-config.js';
+export { convert } from './text/convert.js';
+export type { ConvertOptions, Converted } from './text/convert.js';
 export { quantize } from './text/quantize.js';
 export type { QuantizeOptions } from './text/quantize.js';
 export { Source, Target } from './token/sequences.js';

@@ -9,6 +9,7 @@ import { version } from '../version.js';
 import { UsageError } from './arguments.js';
 import { choose } from './choose.js';
 import type { Command } from './command.js';
+import { convert } from './convert.js';
 import { generate } from './generate.js';
 import { info } from './info.js';
 import { length } from './length.js';
@@ -23,6 +24,7 @@ const commands: Record<string, Command> = {
   length,
   info,
   quantize,
+  convert,
   serve,
   train,
 };

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "addon/conversion_object.h"
 #include "addon/engine_object.h"
 #include "addon/environment.h"
 #include "addon/operations.h"
@@ -38,6 +39,7 @@ Napi::Object define(Napi::Env env, Napi::Object exports) {
   exports.Set("trainingOperations", define_training_operations(env));
   exports.Set("NativeEngine", EngineObject::define(env));
   exports.Set("NativeTrainer", TrainerObject::define(env));
+  exports.Set("NativeConversion", ConversionObject::define(env));
   return exports;
 }
 
