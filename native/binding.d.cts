@@ -191,6 +191,11 @@ declare namespace binding {
   export function initialize(errorClass: new (code: never, message: string) => Error): void;
   /** Instruction sets this machine can run, best first. */
   export function instructionSets(): string[];
+  /**
+   * Takes the exclusive advisory lock of an open file, without waiting; closing it or the end of the process gives it
+   * back. `'busy'`: another one has it; `'unsupported'`: the file system has no such locks.
+   */
+  export function lockFile(descriptor: number): 'locked' | 'busy' | 'unsupported';
   /** The single operations of native/ops, synchronous; arguments are checked by lib/token/operations.ts and again natively. */
   export const kernels: {
     packWeight(

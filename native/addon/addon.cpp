@@ -5,6 +5,7 @@
 
 #include "addon/engine_object.h"
 #include "addon/environment.h"
+#include "addon/file_lock.h"
 #include "addon/operations.h"
 #include "addon/sequence_objects.h"
 #include "cpu/instruction_set.h"
@@ -32,6 +33,7 @@ Napi::Object define(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(environment.release());  // deleted with the environment
   exports.Set("initialize", Napi::Function::New<initialize>(env, "initialize"));
   exports.Set("instructionSets", Napi::Function::New<list_instruction_sets>(env, "instructionSets"));
+  exports.Set("lockFile", Napi::Function::New<lock_file>(env, "lockFile"));
   exports.Set("kernels", define_kernels(env));
   exports.Set("NativeEngine", EngineObject::define(env));
   return exports;
