@@ -1,5 +1,7 @@
 export { embeddedModel } from './text/loading.js';
 export type { ModelOptions } from './text/loading.js';
+export { modelDirectory } from './hub/model-directory.js';
+export type { HubOptions, ModelDirectoryOptions, Transfer } from './hub/settings.js';
 export { MaskPredict } from './text/mask-predict.js';
 export type {
   Generation,
@@ -9,11 +11,22 @@ export type {
   RefinementStep,
   TextOptions,
 } from './text/mask-predict.js';
+export type { Classification, ClassifyInput } from './text/classification.js';
+export type { EmbedOptions } from './text/embedding.js';
+export type {
+  FillLabelsOptions,
+  FillMaskOptions,
+  LabelCandidate,
+  MaskCandidate,
+} from './text/fill-mask.js';
+export type { LikelihoodOptions } from './text/pseudo-log-likelihood.js';
+export type { TextScore } from './text/scoring.js';
+export type { FilledMask, Pooling } from './token/readings.js';
 export type { QueueOptions, SchedulingOptions } from './scheduling/options.js';
 export type { LatencyStatistics, ModelStatistics } from './scheduling/statistics.js';
 export type { IterationEvent, RequestEvent } from './scheduling/diagnostics.js';
 export { Engine } from './token/engine.js';
-export type { EngineConfig } from './token/engine.js';
+export type { EngineConfig } from './token/engine-config.js';
 export { quantize } from './text/quantize.js';
 export type { QuantizeOptions } from './text/quantize.js';
 export { Source, Target } from './token/sequences.js';
@@ -34,7 +47,7 @@ export type {
   StopRule,
 } from './token/engine-options.js';
 export { Tokenizer } from './text/tokenizer.js';
-export type { EncodeOptions, Encoding } from './text/tokenizer.js';
+export type { EncodeOptions, Encoding, TokenizerOptions } from './text/tokenizer.js';
 export { MaskPredictError } from './errors.js';
 export type { ErrorCode } from './errors.js';
 export type { Vocabulary } from './token/vocabulary.js';

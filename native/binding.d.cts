@@ -24,6 +24,11 @@ interface NativeConfig {
   vocabulary: number;
   maxPositions: number;
   lengths: number;
+  /** Whether it has a language-model head. */
+  head: boolean;
+  /** Of its sequence classifier and its token classifier; 0 without one. */
+  classes: number;
+  tokenClasses: number;
   maskTokenId: number;
   norm: 'pre' | 'post';
   layerNormEpsilon: number;
@@ -65,7 +70,28 @@ interface NativeSource {
   /** The `count` best lengths in ids, best first. */
   predictLengths(count: number): { length: number; logProb: number }[];
   target(specification: number | Int32Array, sequence: number): NativeTarget;
+  /** Of a source that was read and not kept. */
+  answer(): NativeAnswer;
   dispose(): void;
+}
+
+/**
+ * What is asked of a sequence that is read for its own sake (native/engine/reading.h). `score` masks one position and
+ * asks for the log-probability of the id that was there.
+ */
+type NativeReading =
+  | { kind: 'mean' | 'first' | 'classes' | 'tokens' | 'logits' }
+  | { kind: 'best'; count: number }
+  | { kind: 'weigh'; candidates: Int32Array[] }
+  | { kind: 'score'; position: number };
+
+interface NativeAnswer {
+  /** The positions the answer is about, rising. */
+  positions: Int32Array<ArrayBuffer>;
+  /** States, logits or log-probabilities. */
+  values: Float32Array<ArrayBuffer>;
+  /** Of `best`. */
+  ids: Int32Array<ArrayBuffer>;
 }
 
 /** null: never; `'unchanged'`; or the log-probability that all predicted tokens must reach. */
@@ -134,6 +160,8 @@ declare class NativeEngine {
   memory(): NativeMemory;
   /** `states`: whether final states and lengths will be asked for. */
   encode(ids: Int32Array[], states: boolean): Call<NativeSource[]>;
+  /** Reads sequences, each for what its reading asks. */
+  read(ids: Int32Array[], readings: NativeReading[]): Call<NativeAnswer[]>;
   predict(targets: NativeTarget[], sampling: SamplingParameters | null): Call<void>;
   remask(targets: NativeTarget[], counts: number[]): Call<void>;
   /** Resolves to the number of passes each target took. */
@@ -151,14 +179,14 @@ declare class NativeEngine {
   ): Call<Float32Array<ArrayBuffer>[][]>;
   /**
    * Sources and targets that go through one pass together; targets alone go on until the first has to leave. `states`
-   * says of each source whether final states and lengths will be asked for. `plans` has four numbers for each target:
+   * says of each source whether final states and lengths will be asked for, or what is to be read of it. `plans` has four numbers for each target:
    * T, passes done, the pass to stop after at the latest, and 1 if it is to be viewed. `seeds` of those that are sampled.
    * `candidates` of those that are weighed, not written: one pass, and the log-probabilities of these. What only others
    * have is null, as is a list of nothing but that.
    */
   advance(
     sources: Int32Array[],
-    states: boolean[],
+    states: (boolean | NativeReading)[],
     targets: NativeTarget[],
     plans: Int32Array,
     seeds: (bigint | null)[] | null,
@@ -179,6 +207,8 @@ declare namespace binding {
     SamplingParameters,
     AdvanceResult,
     NativeStopRule,
+    NativeReading,
+    NativeAnswer,
     NativeConfig,
     NativeMemory,
     NativeTarget,

@@ -3,7 +3,14 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough, Readable, Writable } from 'node:stream';
 import { text as readAll } from 'node:stream/consumers';
@@ -317,4 +324,35 @@ t.test('the program', { skip: notBuilt }, async (t) => {
   left.stdin.end(`${asked(9)}\n`.repeat(20));
   t.equal(await readAll(left.stderr), '');
   t.same(await gone, [0, null], 'ends when nobody reads');
+});
+
+t.test('an input that is no text is an error, not an answer', { skip: notBuilt }, async (t) => {
+  const failed = async (stdin: number | Buffer, given: string[] = []) => {
+    const child = spawn(process.execPath, [program, 'generate', ...given], {
+      env: { MASK_PREDICT_DEVICE: 'cpu', ...process.env },
+      stdio: [typeof stdin === 'number' ? stdin : 'pipe', 'pipe', 'pipe'],
+    });
+    child.stdin?.on('error', () => {}).end(stdin);
+    const [stdout, stderr, [code]] = await Promise.all([
+      readAll(child.stdout!),
+      readAll(child.stderr!),
+      once(child, 'exit') as Promise<[number | null]>,
+    ]);
+    return { code, stdout, stderr };
+  };
+  const directory = openSync(t.testdir({}), 'r');
+  t.teardown(() => closeSync(directory));
+  t.match(await failed(directory), {
+    code: 1,
+    stdout: '',
+    stderr: /standard input is a directory.*\(EISDIR\)/,
+  });
+  t.same(await failed(directory, [asked(3)]), ok('three\n'), 'nobody reads it there');
+  const powershell = Buffer.concat([Buffer.from([0xff, 0xfe]), Buffer.from(asked(3), 'utf16le')]);
+  t.match(await failed(powershell), { code: 1, stdout: '', stderr: /line 1 .*UTF-16.*UTF-8/ });
+  const latin1 = Buffer.from(
+    `${asked(3)}\nWrite this German number in digits: f\xfcnf\n`,
+    'latin1',
+  );
+  t.match(await failed(latin1), { code: 1, stdout: 'three\n', stderr: /line 2 is not UTF-8/ });
 });

@@ -10,11 +10,18 @@ import type { TextOptions } from '../text/text.js';
 export class UsageError extends Error {}
 
 export interface OptionTable {
-  [name: string]: { type: 'string' | 'boolean'; short?: string };
+  [name: string]: { type: 'string' | 'boolean'; short?: string; multiple?: boolean };
 }
+
+export const hubOptions: OptionTable = {
+  revision: { type: 'string' },
+  cache: { type: 'string' },
+  offline: { type: 'boolean' },
+};
 
 export const modelOptions: OptionTable = {
   model: { type: 'string' },
+  ...hubOptions,
   device: { type: 'string' },
   precision: { type: 'string' },
   threads: { type: 'string' },
@@ -47,9 +54,13 @@ const units: Record<string, number> = {
 /** The options and texts of one command. */
 export class Arguments {
   readonly texts: string[];
-  readonly #values: Record<string, string | boolean | undefined>;
+  readonly #values: Record<string, string | boolean | string[] | undefined>;
 
   constructor(given: readonly string[], table: OptionTable) {
+    // What Node.js makes of bytes that are not UTF-8. A text with it is none that anybody wrote.
+    if (given.some((argument) => argument.includes('\ufffd'))) {
+      throw new UsageError('an argument is not UTF-8: use a terminal and a locale in UTF-8');
+    }
     try {
       const { values, positionals } = parseArgs({
         args: [...given],
@@ -57,7 +68,7 @@ export class Arguments {
         allowPositionals: true,
       });
       this.texts = positionals;
-      this.#values = values as Record<string, string | boolean | undefined>;
+      this.#values = values as Record<string, string | boolean | string[] | undefined>;
     } catch (error) {
       throw new UsageError((error as Error).message);
     }
@@ -69,6 +80,11 @@ export class Arguments {
 
   text(name: string): string | undefined {
     return this.#values[name] as string | undefined;
+  }
+
+  /** All values of an option that may be given several times. */
+  list(name: string): string[] {
+    return (this.#values[name] as string[] | undefined) ?? [];
   }
 
   /** The first two of `names` that are both given are a UsageError. */

@@ -58,7 +58,7 @@ export interface RefinementStep {
   tokens: RefinedToken[];
 }
 
-/** {@link GenerateOptions} but those of its texts, checked. */
+/** @internal {@link GenerateOptions} but those of its texts, checked. */
 export interface GenerationPlan {
   iterations: number;
   length: LengthOption;
@@ -68,7 +68,7 @@ export interface GenerationPlan {
 
 const generateOptions = [...textOptions, 'iterations', 'length', 'sampling', 'stop'];
 
-/** `longest`: tokens of the longest target. */
+/** @internal `longest`: tokens of the longest target. */
 export function readGenerateOptions(
   call: string,
   options: GenerateOptions,
@@ -98,7 +98,7 @@ function readLength(length: unknown, longest: number): LengthOption {
   );
 }
 
-/** A text that was written: the best of its targets. */
+/** @internal A text that was written: the best of its targets. */
 export interface Written {
   target: Target;
   scores: Float32Array;
@@ -108,7 +108,7 @@ export interface Written {
   moments: Moments;
 }
 
-/** A text to be written over a source: one target, or one for each length candidate. */
+/** @internal A text to be written over a source: one target, or one for each length candidate. */
 export class Writing implements Sequence<Written> {
   #targets: Target[] = [];
 
@@ -137,7 +137,7 @@ export class Writing implements Sequence<Written> {
   }
 }
 
-/** Whether it needs a source's final states. */
+/** @internal Whether it needs a source's final states. */
 export function predictsLength({ length }: GenerationPlan): boolean {
   return typeof length !== 'number';
 }

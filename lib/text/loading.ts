@@ -16,6 +16,8 @@ import { SourceCache } from '../scheduling/source-cache.js';
 import { Engine, loadOptions } from '../token/engine.js';
 import type { EngineLoadOptions } from '../token/engine-options.js';
 import { allowedIds } from '../token/vocabulary.js';
+import { readClassSettings, type ClassSettings } from './classification.js';
+import { readEmbeddingSettings, type EmbeddingSettings } from './embedding.js';
 import { idsOfLanguages } from './languages.js';
 import { Tokenizer } from './tokenizer.js';
 
@@ -24,8 +26,8 @@ export const embeddedModel = fileURLToPath(new URL('../../models/numbers', impor
 
 export interface ModelOptions extends Omit<EngineLoadOptions, 'onProgress'>, HubOptions {
   /**
-   * Called with 0 … 1 while the model loads. Where files come from the hub first, it is called with 0 … 1 of that before,
-   * and only then with a second argument that says how far the transfer is.
+   * Called with 0 … 1 while the model loads. Where files must come from the hub first, it is called with 0 … 1 of that
+   * before, and with a second argument that says how far the transfer is.
    */
   onProgress?: (fraction: number, transfer?: Transfer) => void;
   /** How concurrent calls share the model. The defaults suit one service. */
@@ -46,6 +48,8 @@ export interface LoadedModel {
   engine: Engine;
   tokenizer: Tokenizer;
   scheduler: Scheduler;
+  embedding: EmbeddingSettings;
+  classes: ClassSettings;
 }
 
 /** @internal What `MaskPredict.load()` does. */
@@ -59,6 +63,7 @@ export async function loadModel(name: string, options: ModelOptions): Promise<Lo
   const hubOptions = { revision, cache, token, offline, onProgress, logger, signal };
   const directory = await modelDirectory(name, hubOptions);
   checkDirectory(directory);
+  const embedding = readEmbeddingSettings(directory);
   const tokenizer = await loadTokenizer(directory, options.maskTokenId);
   const engine = await loadEngine(directory, engineOptions, tokenizer);
   const runner = nativeRunner(Engine.native(engine));
@@ -66,6 +71,8 @@ export async function loadModel(name: string, options: ModelOptions): Promise<Lo
     engine,
     tokenizer,
     scheduler: new Scheduler(runner, new SourceCache(kept), sharing(engine)),
+    embedding,
+    classes: readClassSettings(directory),
   };
 }
 

@@ -10,14 +10,16 @@
 import type {
   Call,
   LoadOptions,
-  NativeConfig,
+  NativeAnswer,
   NativeEngine,
+  NativeReading,
   RandomArchitecture,
   SamplingParameters,
 } from '../../native/binding.cjs';
 import { join } from 'node:path';
 import { onAbort } from '../abort.js';
 import { randomArchitecture, type Architecture, type ArchitectureName } from './architectures.js';
+import type { EngineConfig } from './engine-config.js';
 import type {
   CallOptions,
   DecodeOptions,
@@ -41,11 +43,19 @@ import {
   seedOption,
   stopOption,
 } from '../options.js';
+import {
+  countOption,
+  embedding,
+  filledMasks,
+  normalizeOption,
+  poolingOption,
+  type EmbedOptions,
+  type FilledMask,
+  type FillMaskOptions,
+} from './readings.js';
 import { checkFree, writeConfig } from './saved-model.js';
 import { nativeTargets, Source, Target } from './sequences.js';
 import { allowedIds } from './vocabulary.js';
-
-export type EngineConfig = NativeConfig;
 
 const engineOptions = [
   'device',
@@ -58,7 +68,7 @@ const engineOptions = [
   'logger',
   'signal',
 ];
-/** Of {@link Engine.load}. */
+/** @internal Of {@link Engine.load}. */
 export const loadOptions = [...engineOptions, 'maskTokenId'];
 
 let warnedOfFallback = false;
@@ -224,6 +234,53 @@ export class Engine {
     return encoded.map((source) => Source.of(source));
   }
 
+  /**
+   * The most probable ids at every `<mask>` of sequences that see only themselves, as every XLM-R was trained: for each
+   * source one entry for each `<mask>`. Answers come from the engine's `vocabulary`, never `<s>`, `<pad>`, `</s>` or
+   * `<mask>`. Nothing is kept of the sources. `ERR_INVALID_ARGUMENT` for a model without a language-model head.
+   */
+  async fillMask(sources: Int32Array[], options: FillMaskOptions = {}): Promise<FilledMask[][]> {
+    const { count, ...call } = checked('fillMask()', options, ['count']);
+    const reading: NativeReading = { kind: 'best', count: countOption(count) };
+    return (await this.#read('fillMask()', sources, reading, call)).map(filledMasks);
+  }
+
+  /** One embedding `[hidden]` of each source, made of its final states. Nothing else is kept of the sources. */
+  async embed(
+    sources: Int32Array[],
+    options: EmbedOptions = {},
+  ): Promise<Float32Array<ArrayBuffer>[]> {
+    const { pooling, normalize, ...call } = checked('embed()', options, ['pooling', 'normalize']);
+    const reading: NativeReading = { kind: poolingOption(pooling, 'mean') };
+    const scaled = normalizeOption(normalize, false);
+    const answers = await this.#read('embed()', sources, reading, call);
+    return answers.map((answer) => embedding(answer, scaled));
+  }
+
+  /**
+   * Raw logits `[classes]` of each source: a sequence classifier's (`XLMRobertaForSequenceClassification`).
+   * `ERR_INVALID_ARGUMENT` for a model without one.
+   */
+  async classify(
+    sources: Int32Array[],
+    options: CallOptions = {},
+  ): Promise<Float32Array<ArrayBuffer>[]> {
+    const answers = await this.#read('classify()', sources, { kind: 'classes' }, options);
+    return answers.map(({ values }) => values);
+  }
+
+  /**
+   * Raw logits `[length, classes]` of the ids of each source: a token classifier's
+   * (`XLMRobertaForTokenClassification`). `ERR_INVALID_ARGUMENT` for a model without one.
+   */
+  async classifyTokens(
+    sources: Int32Array[],
+    options: CallOptions = {},
+  ): Promise<Float32Array<ArrayBuffer>[]> {
+    const answers = await this.#read('classifyTokens()', sources, { kind: 'tokens' }, options);
+    return answers.map(({ values }) => values);
+  }
+
   /** Fills every masked position with its best allowed token and that token's log-probability. */
   async predict(targets: Target[], options: PredictOptions = {}): Promise<void> {
     const sampling = this.#sampling(options.sampling);
@@ -262,10 +319,19 @@ export class Engine {
   }
 
   /**
-   * Raw logits `[length, vocabulary]` of each target, before bans, padded columns included; of all ids, whatever
-   * the engine's `vocabulary` option.
+   * Raw logits `[length, vocabulary]` of each target, or of the ids of sources that see only themselves; before bans,
+   * padded columns included; of all ids, whatever the engine's `vocabulary` option.
    */
-  logits(targets: Target[], options: CallOptions = {}): Promise<Float32Array<ArrayBuffer>[]> {
+  async logits(
+    sequences: Target[] | Int32Array[],
+    options: CallOptions = {},
+  ): Promise<Float32Array<ArrayBuffer>[]> {
+    if (Array.isArray(sequences) && sequences[0] instanceof Int32Array) {
+      const sources = sequences as Int32Array[];
+      const answers = await this.#read('logits()', sources, { kind: 'logits' }, options);
+      return answers.map(({ values }) => values);
+    }
+    const targets = sequences as Target[];
     return this.#run('logits()', options, [], () => this.#native.logits(nativeTargets(targets)));
   }
 
@@ -316,6 +382,21 @@ export class Engine {
     return this.close();
   }
 
+  #read(
+    name: string,
+    sources: Int32Array[],
+    reading: NativeReading,
+    options: CallOptions,
+  ): Promise<NativeAnswer[]> {
+    if (!Array.isArray(sources)) throw invalidArgument('sources must be an array of Int32Array');
+    return this.#run(name, options, [], () =>
+      this.#native.read(
+        sources,
+        sources.map(() => reading),
+      ),
+    );
+  }
+
   async #run<T>(
     name: string,
     options: CallOptions,
@@ -349,4 +430,10 @@ export class Engine {
     checkOptions('sampling', sampling, ['seed', 'iterations', 'iteration']);
     return { ...sampling, seed: seedOption('sampling.seed', sampling.seed) };
   }
+}
+
+/** The options of a call, if it has no others than these. */
+function checked<O extends CallOptions>(call: string, options: O, more: string[]): O {
+  checkOptions(`engine.${call}`, options, ['signal', ...more]);
+  return options;
 }

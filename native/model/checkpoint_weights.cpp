@@ -58,6 +58,16 @@ class CheckpointSource : public TensorSource {
 
   void check_shape(const std::string& name, const std::vector<int64_t>& shape) const { find(name, shape); }
 
+  // Rows of a classifier's last layer [classes, hidden], 0 if there is none.
+  int64_t classes(const std::string& name, int64_t hidden) const {
+    const Tensor* tensor = checkpoint_.find(name + ".weight");
+    if (tensor == nullptr) return 0;
+    if (tensor->shape.size() != 2 || tensor->shape[1] != hidden || tensor->shape[0] < 1 || tensor->shape[0] > (1 << 20))
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + tensor->name + "\" has shape " + shape_text(tensor->shape) +
+                                              "; a classifier has 1 to 2^20 rows of " + std::to_string(hidden));
+    return tensor->shape[0];
+  }
+
   // Rows of the length predictor [classes, hidden], 0 if there is none.
   int64_t length_classes(const std::string& name, int64_t hidden) const {
     const Tensor* tensor = checkpoint_.find(name);
@@ -103,9 +113,8 @@ class CheckpointSource : public TensorSource {
   const Tensor& find(const std::string& name) const {
     const Tensor* tensor = checkpoint_.find(name);
     if (tensor == nullptr)
-      throw Error(ErrorCode::ModelFormat,
-                  checkpoint_.files().front() + ": there is no tensor \"" + name +
-                      "\"; a masked-LM checkpoint (XLMRobertaForMaskedLM or XLMRobertaXLForMaskedLM) has it");
+      throw Error(ErrorCode::ModelFormat, checkpoint_.files().front() + ": there is no tensor \"" + name +
+                                              "\", which a checkpoint of XLM-RoBERTa or XLM-RoBERTa-XL has");
     return *tensor;
   }
 
@@ -171,6 +180,10 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, std::o
                                             ", but tensor \"" + names.lengths + "\" has " +
                                             std::to_string(length_rows) + " rows");
   config.lengths = length_rows;
+  config.head =
+      std::any_of(names.head.begin(), names.head.end(), [&](const std::string& name) { return source.has(name); });
+  config.classes = source.classes(names.classifier, config.hidden);
+  config.token_classes = source.classes(names.token_classifier, config.hidden);
 
   // Everything at once, so that a model that does not fit is refused before any of it is read.
   const WeightType packed_type = source.saved() ? WeightType::I8 : source.type(names.words);

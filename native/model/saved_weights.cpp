@@ -73,10 +73,10 @@ Contents contents_of(const Weights& weights) {
   Contents contents;
   const auto nothing = [](const TensorEntry&, const auto&) {};
   const auto packed = [&](const TensorEntry& entry, const PackedMatrix& matrix) {
-    if (entry.role != TensorEntry::Role::Lengths) contents.packed(entry.name(), matrix);
+    if (!entry.is_never_bytes()) contents.packed(entry.name(), matrix);
   };
   const auto plain = [&](const TensorEntry& entry, const PackedMatrix& matrix) {
-    if (entry.role == TensorEntry::Role::Lengths) contents.plain(entry.name(), matrix);
+    if (entry.is_never_bytes()) contents.plain(entry.name(), matrix);
   };
   const auto values = [&](const TensorEntry& entry, const Buffer& buffer) {
     const float* next = buffer.as<float>();
