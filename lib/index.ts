@@ -1,5 +1,7 @@
 export { embeddedModel } from './text/loading.js';
 export type { ModelOptions } from './text/loading.js';
+export { modelDirectory } from './hub/model-directory.js';
+export type { HubOptions, ModelDirectoryOptions, Transfer } from './hub/settings.js';
 export { MaskPredict } from './text/mask-predict.js';
 export type {
   Generation,

@@ -371,6 +371,11 @@ declare namespace binding {
       context: object,
     ) => Record<string, Float32Array<ArrayBuffer>> & Record<string, number>
   >;
+  /**
+   * Takes the exclusive advisory lock of an open file, without waiting; closing it or the end of the process gives it
+   * back. `'busy'`: another one has it; `'unsupported'`: the file system has no such locks.
+   */
+  export function lockFile(descriptor: number): 'locked' | 'busy' | 'unsupported';
   /** The single operations of native/ops, synchronous; arguments are checked by lib/token/operations.ts and again natively. */
   export const kernels: {
     packWeight(

@@ -77,6 +77,11 @@ const statusOf: Record<ErrorCode, number> = {
   ERR_INTERNAL: 500,
   ERR_MODEL_FORMAT: 500,
   ERR_TOKENIZER: 500,
+  ERR_HUB_NOT_FOUND: 500,
+  ERR_HUB_ACCESS: 500,
+  ERR_HUB_UNREACHABLE: 500,
+  ERR_HUB_CONTENT: 500,
+  ERR_CACHE: 500,
 };
 
 /** Any error as the one to answer with. */

@@ -45,7 +45,7 @@ ConversionObject::ConversionObject(const Napi::CallbackInfo& info) : ObjectWrap(
   const Napi::Env env = info.Env();
   guarded(env, [&] {
     if (info[0].IsFunction()) on_progress_ = Napi::Persistent(info[0].As<Napi::Function>());
-    executor_ = std::make_unique<Executor>(env, [this](bool idle) { idle ? Unref() : Ref(); });
+    executor_ = std::make_unique<Executor>(env, "conversion", [this](bool idle) { idle ? Unref() : Ref(); });
   });
 }
 
