@@ -8,7 +8,10 @@
 import { version } from '../version.js';
 import { UsageError } from './arguments.js';
 import { choose } from './choose.js';
+import { classify } from './classify.js';
 import type { Command } from './command.js';
+import { embed } from './embed.js';
+import { fill } from './fill.js';
 import { generate } from './generate.js';
 import { info } from './info.js';
 import { length } from './length.js';
@@ -16,7 +19,17 @@ import { quantize } from './quantize.js';
 import { Output, OutputClosed, type Surroundings } from './output.js';
 import { serve } from './serve.js';
 
-const commands: Record<string, Command> = { generate, choose, length, info, quantize, serve };
+const commands: Record<string, Command> = {
+  generate,
+  choose,
+  length,
+  fill,
+  embed,
+  classify,
+  info,
+  quantize,
+  serve,
+};
 
 const help = `Usage: mask-predict COMMAND [options]
 
