@@ -13,11 +13,11 @@ import {
   Tokenizer,
   type ModelOptions,
 } from '../lib/index.js';
+import { addClassifier } from './classifying-model.js';
 import { relativeBound } from './reference/bounds.js';
 import { closeness, rootMeanSquare, sameBits } from './reference/closeness.js';
 import { ReferenceModel } from './reference/model.js';
 import { logSumExp } from './reference/prediction.js';
-import { Random } from './reference/random.js';
 import { readTensors, safetensorsOf, type Tensors } from './safetensors-writer.js';
 import { prompts } from './token-level.js';
 
@@ -406,24 +406,7 @@ t.test('embed()', async (t) => {
   }
 });
 
-function classifier(classes: number): (tensors: Tensors) => void {
-  return (tensors) => {
-    const random = new Random(9);
-    const put = (name: string, shape: number[]) => {
-      const values = random.normals(
-        shape.reduce((product, n) => product * n, 1),
-        0.2,
-      );
-      const bytes = new Uint8Array(Float32Array.from(values).buffer);
-      tensors.set(name, { dtype: 'F32', shape, bytes });
-    };
-    put('classifier.dense.weight', [128, 128]);
-    put('classifier.dense.bias', [128]);
-    put('classifier.out_proj.weight', [classes, 128]);
-    put('classifier.out_proj.bias', [classes]);
-    for (const name of [...tensors.keys()]) if (name.startsWith('lm_head')) tensors.delete(name);
-  };
-}
+const classifier = (classes: number) => (tensors: Tensors) => addClassifier(tensors, classes);
 
 t.test('classify()', async (t) => {
   const labels = ['entailment', 'neutral', 'contradiction'];
