@@ -2,10 +2,10 @@
  * A model directory becomes an engine, a tokenizer and a scheduler that belong together: options are checked before
  * anything is read, and the two files against each other.
  */
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { invalidArgument, MaskPredictError } from '../errors.js';
+import { MaskPredictError } from '../errors.js';
 import { checkOptions, integerOption } from '../options.js';
 import { readSchedulingOptions, type SchedulingOptions } from '../scheduling/options.js';
 import { nativeRunner } from '../scheduling/passes.js';
@@ -13,6 +13,7 @@ import { Scheduler } from '../scheduling/scheduler.js';
 import { SourceCache } from '../scheduling/source-cache.js';
 import { Engine, loadOptions } from '../token/engine.js';
 import type { EngineLoadOptions } from '../token/engine-options.js';
+import { modelDirectory } from '../token/model-directory.js';
 import { allowedIds } from '../token/vocabulary.js';
 import { readClassSettings, type ClassSettings } from './classification.js';
 import { readEmbeddingSettings, type EmbeddingSettings } from './embedding.js';
@@ -46,8 +47,9 @@ export interface LoadedModel {
 }
 
 /** @internal What `MaskPredict.load()` does. */
-export async function loadModel(directory: string, options: ModelOptions): Promise<LoadedModel> {
+export async function loadModel(given: string | URL, options: ModelOptions): Promise<LoadedModel> {
   checkOptions('MaskPredict.load()', options, [...loadOptions, 'scheduling', 'sourceCache']);
+  const directory = modelDirectory(given);
   checkDirectory(directory);
   const { scheduling, sourceCache, ...engineOptions } = options;
   const sharing = readSchedulingOptions(scheduling);
@@ -70,14 +72,18 @@ export function loadTokenizer(
   directory: string,
   maskTokenId: number | undefined,
 ): Promise<Tokenizer> {
-  return Tokenizer.load(
-    join(directory, tokenizerFile),
-    maskTokenId === undefined ? {} : { maskTokenId },
-  );
+  const file = join(directory, tokenizerFile);
+  if (!existsSync(file) && existsSync(join(directory, 'tokenizer.json'))) {
+    throw new MaskPredictError(
+      'ERR_TOKENIZER',
+      `${directory} has tokenizer.json, which is not read, but no ${tokenizerFile}; put that of the model it was ` +
+        'trained from beside it (all XLM-R models of one vocabulary share the file)',
+    );
+  }
+  return Tokenizer.load(file, maskTokenId === undefined ? {} : { maskTokenId });
 }
 
-function checkDirectory(directory: unknown): void {
-  if (typeof directory !== 'string') throw invalidArgument('the model directory must be a string');
+function checkDirectory(directory: string): void {
   if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
     throw new MaskPredictError('ERR_MODEL_FORMAT', `there is no model directory ${directory}`);
   }

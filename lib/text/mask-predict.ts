@@ -81,7 +81,7 @@ export class MaskPredict {
    * small model that comes with the package.
    */
   static async load(
-    directory: string = embeddedModel,
+    directory: string | URL = embeddedModel,
     options: ModelOptions = {},
   ): Promise<MaskPredict> {
     return new MaskPredict(await loadModel(directory, options));
