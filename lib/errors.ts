@@ -9,6 +9,9 @@
  * - `ERR_DEVICE`: the device asked for does not exist here or failed.
  * - `ERR_DISPOSED`: the engine, source or target was closed before or during the call.
  * - `ERR_OVERLOADED`: the queue is full; try again later.
+ * - `ERR_CANCELLED`: the work was cancelled between two layers. A call that a signal aborted rejects with the signal's
+ *   own reason instead.
+ * - `ERR_INTERNAL`: a mistake of this package; please report it with its message.
  */
 export type ErrorCode =
   | 'ERR_MODEL_FORMAT'
@@ -17,7 +20,9 @@ export type ErrorCode =
   | 'ERR_OUT_OF_MEMORY'
   | 'ERR_DEVICE'
   | 'ERR_DISPOSED'
-  | 'ERR_OVERLOADED';
+  | 'ERR_OVERLOADED'
+  | 'ERR_CANCELLED'
+  | 'ERR_INTERNAL';
 
 /** Every error this package makes. Aborted calls reject with the signal's own reason instead. */
 export class MaskPredictError extends Error {

@@ -201,6 +201,100 @@ declare class NativeEngine {
   close(): Promise<void>;
 }
 
+/** A new model that is trained. */
+interface TrainingArchitecture extends RandomArchitecture {
+  tieWordEmbeddings: boolean;
+  /** Rows of the token types, 0 for none. */
+  tokenTypes: number;
+  layerNormEpsilon: number;
+  /** Whether its weights are drawn from the options' seed; else they are zeros, for `loadState`. */
+  draw: boolean;
+}
+
+interface NativeTrainerOptions {
+  /** 0: as many as the process may use. */
+  threads: number;
+  /** Bytes; 0: what the machine has free. */
+  memoryLimit: number;
+  /** -1: from config.json. */
+  maskTokenId: number;
+  /** Classes of a length predictor that is added; 0: as many as there are lengths. */
+  lengths: number;
+  seed: bigint;
+  dropout: number;
+  labelSmoothing: number;
+  lengthWeight: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  weightDecay: number;
+  /** 0: no clipping. */
+  clipNorm: number;
+  /** Whether biases and norms decay too. */
+  decayAll: boolean;
+  freezeEmbeddings: boolean;
+  recompute: string;
+}
+
+interface NativeStepPart {
+  sources: Int32Array[];
+  targets: Int32Array[];
+  golds: Int32Array[];
+  sourceOf?: Int32Array;
+}
+
+interface NativeStepResult {
+  loss: number;
+  nll: number;
+  lengthLoss: number;
+  gradientNorm: number;
+  maskedTokens: number;
+  examples: number;
+}
+
+declare class NativeTrainer {
+  /** Starts loading on the trainer's own thread; `ready` settles when it is done. */
+  constructor(
+    model: string | TrainingArchitecture,
+    options: NativeTrainerOptions,
+    onProgress: ((fraction: number) => void) | null,
+  );
+  readonly ready: Promise<void>;
+  readonly config: NativeConfig;
+  readonly facts: {
+    threads: number;
+    instructionSet: string;
+    /** Rows of the token types, 0 for none. */
+    tokenTypes: number;
+    addedLengthHead: boolean;
+  };
+  /** Bytes, and the number of updates. */
+  memory(): Call<{
+    weights: number;
+    gradients: number;
+    moments: number;
+    working: number;
+    limit: number;
+    updates: number;
+  }>;
+  /** Bytes in all that parts of so many rows take. */
+  bytesFor(rows: number): Call<number>;
+  reserve(rows: number): Call<void>;
+  step(
+    parts: NativeStepPart[],
+    options: { update: boolean; learningRate: number; seed: bigint; step: number },
+  ): Call<NativeStepResult>;
+  evaluate(parts: NativeStepPart[]): Call<NativeStepResult>;
+  gradients(): Call<[name: string, values: Float32Array<ArrayBuffer>][]>;
+  /** Writes a model.safetensors: 'fp32', 'fp16' or 'bf16'. */
+  save(path: string, precision: string): Call<void>;
+  /** Weights, moments and the number of updates, with a note in the file's metadata; and back. */
+  saveState(path: string, note: string): Call<void>;
+  loadState(path: string): Call<void>;
+  cancel(id: number): void;
+  close(): Promise<void>;
+}
+
 /** What the tensors of a checkpoint say about its model. */
 interface ConversionFacts {
   /** Of fairseq's files; empty where a config.json says it. */
@@ -232,6 +326,11 @@ declare class NativeConversion {
 
 declare namespace binding {
   export {
+    NativeTrainer,
+    NativeTrainerOptions,
+    NativeStepPart,
+    NativeStepResult,
+    TrainingArchitecture,
     ConversionFacts,
     NativeConversion,
     Call,
@@ -252,6 +351,26 @@ declare namespace binding {
   export function initialize(errorClass: new (code: never, message: string) => Error): void;
   /** Instruction sets this machine can run, best first. */
   export function instructionSets(): string[];
+  /**
+   * The operations of training, forward and backward, for tests: by name, with arguments and results that
+   * native/addon/training_operations.cpp names.
+   */
+  export const trainingOperations: Record<
+    | 'linearForward'
+    | 'linearBackward'
+    | 'layerNorm'
+    | 'geluBackward'
+    | 'mixedAttention'
+    | 'scatterRows'
+    | 'headLoss'
+    | 'lengthLoss'
+    | 'dropout'
+    | 'adamw',
+    (
+      args: object,
+      context: object,
+    ) => Record<string, Float32Array<ArrayBuffer>> & Record<string, number>
+  >;
   /** The single operations of native/ops, synchronous; arguments are checked by lib/token/operations.ts and again natively. */
   export const kernels: {
     packWeight(

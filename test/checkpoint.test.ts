@@ -32,11 +32,21 @@ t.test('a wrong tensor', (t) =>
       directory(() => safetensors('{}', Buffer.alloc(0))),
       /word_embeddings|embed_length/,
     ],
-    'an encoder without language-model head': [
+    'a head without its dense layer': [
       withTensors(
-        (tensors) => new Map([...tensors].filter(([name]) => !name.startsWith('lm_head'))),
+        (tensors) => new Map([...tensors].filter(([name]) => !name.startsWith('lm_head.dense'))),
       ),
-      /lm_head/,
+      /lm_head\.dense\.weight/,
+    ],
+    'a classifier of another width': [
+      withTensors(
+        (tensors) => void tensors.set('classifier.out_proj.weight', get(tensors, second)),
+      ),
+      /classifier\.out_proj\.weight.*128, 256/,
+    ],
+    'a classifier without its dense layer': [
+      withTensors((tensors) => void tensors.set('classifier.out_proj.weight', get(tensors, query))),
+      /classifier\.dense\.weight/,
     ],
     ...Object.fromEntries(
       [words, query, second, 'lm_head.bias', 'roberta.embeddings.LayerNorm.bias'].map((name) => [

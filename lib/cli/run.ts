@@ -16,6 +16,7 @@ import { length } from './length.js';
 import { quantize } from './quantize.js';
 import { Output, OutputClosed, type Surroundings } from './output.js';
 import { serve } from './serve.js';
+import { train } from './train.js';
 
 const commands: Record<string, Command> = {
   generate,
@@ -25,6 +26,7 @@ const commands: Record<string, Command> = {
   quantize,
   convert,
   serve,
+  train,
 };
 
 const help = `Usage: mask-predict COMMAND [options]

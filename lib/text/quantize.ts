@@ -8,6 +8,7 @@ import { invalidArgument } from '../errors.js';
 import { checkOptions } from '../options.js';
 import { checkFree, written } from '../token/saved-model.js';
 import { modelDirectory } from '../token/model-directory.js';
+import { copyTextFiles } from './model-files.js';
 import { loadTokenizer, tokenizerFile } from './loading.js';
 
 export type QuantizeOptions = SaveOptions &
@@ -47,6 +48,7 @@ export async function quantize(
     });
     const copy = join(out, tokenizerFile);
     if (existsSync(file)) await written(copy, () => copyFile(file, copy));
+    await written(out, () => copyTextFiles(directory, out));
   } finally {
     await engine.close();
   }

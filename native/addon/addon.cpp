@@ -8,6 +8,8 @@
 #include "addon/environment.h"
 #include "addon/operations.h"
 #include "addon/sequence_objects.h"
+#include "addon/trainer_object.h"
+#include "addon/training_operations.h"
 #include "cpu/instruction_set.h"
 
 namespace mask_predict {
@@ -34,7 +36,9 @@ Napi::Object define(Napi::Env env, Napi::Object exports) {
   exports.Set("initialize", Napi::Function::New<initialize>(env, "initialize"));
   exports.Set("instructionSets", Napi::Function::New<list_instruction_sets>(env, "instructionSets"));
   exports.Set("kernels", define_kernels(env));
+  exports.Set("trainingOperations", define_training_operations(env));
   exports.Set("NativeEngine", EngineObject::define(env));
+  exports.Set("NativeTrainer", TrainerObject::define(env));
   exports.Set("NativeConversion", ConversionObject::define(env));
   return exports;
 }

@@ -8,6 +8,7 @@
 #include "base/error.h"
 
 #if !defined(_WIN32)
+#include <fcntl.h>
 #include <unistd.h>
 #endif
 
@@ -66,7 +67,18 @@ std::string header_of(const std::vector<TensorOutline>& tensors, const std::map<
   return length + json;
 }
 
+// A rename lasts when the directory is on the disk; a system that cannot do that for a directory is left alone.
+void flush_directory(const std::filesystem::path& directory) {
+#if !defined(_WIN32)
+  const int descriptor = ::open(directory.empty() ? "." : directory.c_str(), O_RDONLY);
+  if (descriptor < 0) return;
+  ::fsync(descriptor);
+  ::close(descriptor);
+#endif
+}
+
 void make_directories(const std::filesystem::path& directory) {
+  if (directory.empty()) return;
   std::error_code reason;
   std::filesystem::create_directories(directory, reason);
   if (reason) throw Error(ErrorCode::InvalidArgument, directory.string() + " cannot be made: " + reason.message());
@@ -111,6 +123,7 @@ void SafetensorsOutput::finish() {
 #endif
   if (std::fclose(file_.release()) != 0) fail(partial_);
   if (std::rename(partial_.c_str(), path_.c_str()) != 0) fail(path_);
+  flush_directory(std::filesystem::path(path_).parent_path());
 }
 
 }  // namespace mask_predict
