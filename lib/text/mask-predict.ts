@@ -82,7 +82,7 @@ export class MaskPredict {
    * that comes with the package.
    */
   static async load(
-    model: string = embeddedModel,
+    model: string | URL = embeddedModel,
     options: ModelOptions = {},
   ): Promise<MaskPredict> {
     return new MaskPredict(await loadModel(model, options));

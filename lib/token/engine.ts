@@ -33,6 +33,7 @@ import type {
   SourceOptions,
 } from './engine-options.js';
 import { invalidArgument } from '../errors.js';
+import { directoryPath } from './directory-path.js';
 import { native } from './native.js';
 import {
   booleanOption,
@@ -98,16 +99,16 @@ export class Engine {
   }
 
   /**
-   * Loads `config.json` and `model.safetensors` (or the shards of `model.safetensors.index.json`) of a
-   * directory: a masked-LM checkpoint of XLM-RoBERTa or XLM-RoBERTa-XL as Hugging Face writes it, F32, F16
+   * Loads `config.json` and the weights of a directory (a path or a `file:` URL), the first that is there of
+   * `model.safetensors`, `model.safetensors.index.json` with its shards, `pytorch_model.bin` and
+   * `pytorch_model.bin.index.json`: a masked-LM checkpoint of XLM-RoBERTa or XLM-RoBERTa-XL as Hugging Face writes it, F32, F16
    * or BF16, with or without `embed_length.weight`. `ERR_MODEL_FORMAT` names the file, tensor or field.
    */
-  static async load(directory: string, options: EngineLoadOptions = {}): Promise<Engine> {
+  static async load(directory: string | URL, options: EngineLoadOptions = {}): Promise<Engine> {
     checkOptions('Engine.load()', options, loadOptions);
-    if (typeof directory !== 'string')
-      throw invalidArgument('the model directory must be a string');
+    const path = directoryPath(directory);
     const maskTokenId = integerOption('maskTokenId', options.maskTokenId, -1, 4, 2 ** 24);
-    return Engine.#start(directory, options, maskTokenId);
+    return Engine.#start(path, options, maskTokenId);
   }
 
   /** An engine with weights drawn from a seed, for benchmarks: the speed of a model without its files. */
