@@ -4,12 +4,12 @@ import { numberWords } from './number-words.mjs';
 const languages = Object.keys(numberWords);
 
 /** The rule of models/numbers/README.md for numbers that were left out of the training. */
-function isHeldOut(number) {
+export function isHeldOut(number) {
   return number >= 100 && (Math.imul(number, 2654435761) >>> 0) % 20 === 0;
 }
 
 /** Every instruction about a number, as `{ task, prompt, answer }`. */
-function instructionsAbout(number) {
+export function instructionsAbout(number) {
   const list = [
     {
       task: 'even',

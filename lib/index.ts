@@ -27,6 +27,8 @@ export type { LatencyStatistics, ModelStatistics } from './scheduling/statistics
 export type { IterationEvent, RequestEvent } from './scheduling/diagnostics.js';
 export { Engine } from './token/engine.js';
 export type { EngineConfig } from './token/engine-config.js';
+export { convert } from './text/convert.js';
+export type { ConvertOptions, Converted } from './text/convert.js';
 export { quantize } from './text/quantize.js';
 export type { QuantizeOptions } from './text/quantize.js';
 export { Source, Target } from './token/sequences.js';
@@ -51,3 +53,17 @@ export type { EncodeOptions, Encoding, TokenizerOptions } from './text/tokenizer
 export { MaskPredictError } from './errors.js';
 export type { ErrorCode } from './errors.js';
 export type { Vocabulary } from './token/vocabulary.js';
+export { Trainer } from './training/trainer.js';
+export type { TrainerMemory, TrainerStepOptions } from './training/trainer.js';
+export type {
+  ResumeOptions,
+  TrainerLoadOptions,
+  TrainerOptions,
+  TrainerShape,
+} from './training/trainer-options.js';
+export type { StepPart, StepResult } from './training/step.js';
+export type { DatasetSource, WeightedFile } from './training/dataset.js';
+export type { Example } from './training/examples.js';
+export type { ScheduleName } from './training/schedule.js';
+export type { DataEvent, DataOptions, TrainingStep, TrainOptions } from './training/train.js';
+export type { AnswerScores, ValidateOptions, Validation } from './training/validate.js';

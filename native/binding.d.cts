@@ -201,8 +201,138 @@ declare class NativeEngine {
   close(): Promise<void>;
 }
 
+/** A new model that is trained. */
+interface TrainingArchitecture extends RandomArchitecture {
+  tieWordEmbeddings: boolean;
+  /** Rows of the token types, 0 for none. */
+  tokenTypes: number;
+  layerNormEpsilon: number;
+  /** Whether its weights are drawn from the options' seed; else they are zeros, for `loadState`. */
+  draw: boolean;
+}
+
+interface NativeTrainerOptions {
+  /** 0: as many as the process may use. */
+  threads: number;
+  /** Bytes; 0: what the machine has free. */
+  memoryLimit: number;
+  /** -1: from config.json. */
+  maskTokenId: number;
+  /** Classes of a length predictor that is added; 0: as many as there are lengths. */
+  lengths: number;
+  seed: bigint;
+  dropout: number;
+  labelSmoothing: number;
+  lengthWeight: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  weightDecay: number;
+  /** 0: no clipping. */
+  clipNorm: number;
+  /** Whether biases and norms decay too. */
+  decayAll: boolean;
+  freezeEmbeddings: boolean;
+  recompute: string;
+}
+
+interface NativeStepPart {
+  sources: Int32Array[];
+  targets: Int32Array[];
+  golds: Int32Array[];
+  sourceOf?: Int32Array;
+}
+
+interface NativeStepResult {
+  loss: number;
+  nll: number;
+  lengthLoss: number;
+  gradientNorm: number;
+  maskedTokens: number;
+  examples: number;
+}
+
+declare class NativeTrainer {
+  /** Starts loading on the trainer's own thread; `ready` settles when it is done. */
+  constructor(
+    model: string | TrainingArchitecture,
+    options: NativeTrainerOptions,
+    onProgress: ((fraction: number) => void) | null,
+  );
+  readonly ready: Promise<void>;
+  readonly config: NativeConfig;
+  readonly facts: {
+    threads: number;
+    instructionSet: string;
+    /** Rows of the token types, 0 for none. */
+    tokenTypes: number;
+    addedLengthHead: boolean;
+  };
+  /** Bytes, and the number of updates. */
+  memory(): Call<{
+    weights: number;
+    gradients: number;
+    moments: number;
+    working: number;
+    limit: number;
+    updates: number;
+  }>;
+  /** Bytes in all that parts of so many rows take. */
+  bytesFor(rows: number): Call<number>;
+  reserve(rows: number): Call<void>;
+  step(
+    parts: NativeStepPart[],
+    options: { update: boolean; learningRate: number; seed: bigint; step: number },
+  ): Call<NativeStepResult>;
+  evaluate(parts: NativeStepPart[]): Call<NativeStepResult>;
+  gradients(): Call<[name: string, values: Float32Array<ArrayBuffer>][]>;
+  /** Writes a model.safetensors: 'fp32', 'fp16' or 'bf16'. */
+  save(path: string, precision: string): Call<void>;
+  /** Weights, moments and the number of updates, with a note in the file's metadata; and back. */
+  saveState(path: string, note: string): Call<void>;
+  loadState(path: string): Call<void>;
+  cancel(id: number): void;
+  close(): Promise<void>;
+}
+
+/** What the tensors of a checkpoint say about its model. */
+interface ConversionFacts {
+  /** Of fairseq's files; empty where a config.json says it. */
+  modelType: string;
+  layers: number;
+  hidden: number;
+  /** 0: nothing says it. */
+  heads: number;
+  feedForward: number;
+  vocabulary: number;
+  maxPositions: number;
+  lengths: number;
+  tieWordEmbeddings: boolean;
+  /** Of the word embeddings, the last one that is not all zeros. */
+  lastRowInUse: number;
+  /** Names of tensors that are not written. */
+  leftOut: string[];
+}
+
+declare class NativeConversion {
+  constructor(onProgress: ((fraction: number) => void) | null);
+  /** `fairseq`: one file or the parts of one model, in order; `huggingface`: a directory or one file. */
+  read(kind: 'fairseq' | 'huggingface', paths: string[]): Call<ConversionFacts>;
+  /** Writes a model.safetensors of what was read. */
+  write(path: string, asBf16: boolean): Call<void>;
+  cancel(id: number): void;
+  close(): Promise<void>;
+}
+
 declare namespace binding {
   export {
+    NativeTrainer,
+    NativeTrainerOptions,
+    NativeStepPart,
+    NativeStepResult,
+    TrainingArchitecture,
+    ConversionFacts,
+    NativeConversion,
     Call,
     SamplingParameters,
     AdvanceResult,
@@ -221,6 +351,26 @@ declare namespace binding {
   export function initialize(errorClass: new (code: never, message: string) => Error): void;
   /** Instruction sets this machine can run, best first. */
   export function instructionSets(): string[];
+  /**
+   * The operations of training, forward and backward, for tests: by name, with arguments and results that
+   * native/addon/training_operations.cpp names.
+   */
+  export const trainingOperations: Record<
+    | 'linearForward'
+    | 'linearBackward'
+    | 'layerNorm'
+    | 'geluBackward'
+    | 'mixedAttention'
+    | 'scatterRows'
+    | 'headLoss'
+    | 'lengthLoss'
+    | 'dropout'
+    | 'adamw',
+    (
+      args: object,
+      context: object,
+    ) => Record<string, Float32Array<ArrayBuffer>> & Record<string, number>
+  >;
   /**
    * Takes the exclusive advisory lock of an open file, without waiting; closing it or the end of the process gives it
    * back. `'busy'`: another one has it; `'unsupported'`: the file system has no such locks.

@@ -3,10 +3,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { text as readAll } from 'node:stream/consumers';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { run } from '../lib/cli/run.js';
 import './built-package.js';
 
 const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
@@ -210,12 +212,19 @@ t.test('what cannot be is said, with an exit code', async (t) => {
     [['--max-queue', '0'], 2, /--max-queue takes a whole number from 1/],
   ];
   for (const [options, code, message] of wrong) {
-    const { ended } = start(t, ...options);
-    const { stderr, ...rest } = await ended;
+    const { stderr, ...rest } = await (code === 2 ? refused(options) : start(t, ...options).ended);
     t.same(rest, { code, signal: null }, options.join(' '));
     t.match(stderr, message);
   }
 });
+
+/** What is wrong usage is so in this process too, which is sooner done. */
+async function refused(options: string[]) {
+  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
+  const { signal } = new AbortController();
+  const code = await run(['serve', ...options], { stdin, stdout, stderr, environment: {}, signal });
+  return { code, signal: null, stderr: String(stderr.read()) };
+}
 
 /** Options of Node.js with which `import 'fastify'` is what a resolver's hook makes of it. */
 function withFastify(resolved: string): string[] {
@@ -235,9 +244,16 @@ t.test('without fastify it says how to get it', async (t) => {
 
 t.test('another fastify, there for another package, is refused before it listens', async (t) => {
   for (const [module, message] of [
-    ["export const fastify = () => ({ version: '3.29.5' })", /needs fastify 5, but found 3.29.5: /],
-    ["export const fastify = () => ({ version: '4.29.1' })", /needs fastify 5, but found 4.29.1: /],
-    ["export const fastify = () => ({ version: '50.0.0' })", /needs fastify 5, but found 50.0.0: /],
+    [
+      "export const fastify = () => ({ version: '3.29.5' })",
+      /needs fastify 5.5 or a later 5, but found 3.29.5: /,
+    ],
+    ["export const fastify = () => ({ version: '4.29.1' })", /but found 4.29.1: /],
+    [
+      "export const fastify = () => ({ version: '5.4.0' })",
+      /but found 5.4.0: npm install fastify@5/,
+    ],
+    ["export const fastify = () => ({ version: '50.0.0' })", /but found 50.0.0: /],
     ['export const fastify = () => ({})', /found one too old to tell its version: npm install/],
     ['export default 1', /found one too old to tell its version: npm install fastify@5/],
   ] as const) {

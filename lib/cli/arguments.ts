@@ -51,6 +51,8 @@ const units: Record<string, number> = {
   tib: 2 ** 40,
 };
 
+const durations: Record<string, number> = { s: 1e3, m: 6e4, h: 3.6e6, d: 8.64e7 };
+
 /** The options and texts of one command. */
 export class Arguments {
   readonly texts: string[];
@@ -103,6 +105,35 @@ export class Arguments {
       );
     }
     return value;
+  }
+
+  /** A decimal number. */
+  number(name: string, least: number, most: number): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const value = /^\d*\.?\d+(e[+-]?\d+)?$/i.test(text) ? Number(text) : NaN;
+    if (!(value >= least && value <= most)) {
+      throw new UsageError(`--${name} takes a number from ${least} to ${most}, not '${text}'`);
+    }
+    return value;
+  }
+
+  choice<T extends string>(name: string, values: readonly T[]): T | undefined {
+    const text = this.text(name);
+    if (text === undefined || values.includes(text as T)) return text as T | undefined;
+    throw new UsageError(`--${name} takes ${values.join(', ')}, not '${text}'`);
+  }
+
+  /** Milliseconds. */
+  duration(name: string): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const [, number, unit] = /^(\d+(?:\.\d+)?) ?(s|m|h|d)$/.exec(text) ?? [];
+    const milliseconds = Math.floor(Number(number) * (durations[unit ?? ''] ?? NaN));
+    if (!(milliseconds >= 1 && milliseconds <= Number.MAX_SAFE_INTEGER)) {
+      throw new UsageError(`--${name} takes a time such as 30s, 90m, 12h or 2d, not '${text}'`);
+    }
+    return milliseconds;
   }
 
   bigInteger(name: string): bigint | undefined {

@@ -4,7 +4,7 @@
  */
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
 import { checkOptions } from '../options.js';
-import type { EngineConfig } from '../token/engine.js';
+import type { EngineConfig } from '../token/engine-config.js';
 import { isObject, readOptionalObject } from './model-files.js';
 import { Reading } from './reading.js';
 import type { TextOptions, TextReader } from './text.js';

@@ -2,7 +2,7 @@
 import type { NativeAnswer, NativeReading } from '../../native/binding.cjs';
 import { invalidArgument } from '../errors.js';
 import type { Sequence } from '../scheduling/call.js';
-import type { EngineConfig } from '../token/engine.js';
+import type { EngineConfig } from '../token/engine-config.js';
 import { Source } from '../token/sequences.js';
 
 export class Reading<R> implements Sequence<R> {

@@ -14,6 +14,12 @@ export interface EngineConfig {
   maxPositions: number;
   /** Classes of the length predictor, 0 without one. */
   lengths: number;
+  /** Whether it has a language-model head: without one it can embed texts, but predicts no tokens. */
+  head: boolean;
+  /** Of its sequence classifier, 0 without one. */
+  classes: number;
+  /** Of its token classifier, 0 without one. */
+  tokenClasses: number;
   maskTokenId: number;
   /** LayerNorm before or after each block. */
   norm: 'pre' | 'post';

@@ -98,7 +98,7 @@ Reading read_reading(const Napi::Value& value, std::vector<int32_t>& ids, const 
   Reading reading;
   reading.kind = kind->second;
   const int32_t mask = engine.mask_token_id();
-  if (reading.kind == Reading::Best) reading.count = read_integer(object.Get("count"), "count", 1, mask);
+  if (reading.kind == Reading::Best) reading.count = read_integer(object.Get("count"), "count", 1, 1 << 20);
   if (given == "score") {
     reading.position = read_integer(object.Get("position"), "position", 1, static_cast<int64_t>(ids.size()) - 2);
     int32_t& scored = ids[static_cast<size_t>(reading.position)];
@@ -194,6 +194,31 @@ std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackI
       work.candidates = read_candidates(candidates->Get(i), *targets[i], i, config);
   }
   return works;
+}
+
+Napi::Object config_object(Napi::Env env, const ModelConfig& c) {
+  Napi::Object object = Napi::Object::New(env);
+  const auto set = [&](const char* name, int64_t value) {
+    object.Set(name, Napi::Number::New(env, static_cast<double>(value)));
+  };
+  object.Set("modelType", c.model_type);
+  set("layers", c.layers);
+  set("hidden", c.hidden);
+  set("heads", c.heads);
+  set("feedForward", c.feed_forward);
+  set("vocabulary", c.vocabulary);
+  set("maxPositions", c.max_positions);
+  set("lengths", c.lengths);
+  object.Set("head", c.head);
+  set("classes", c.classes);
+  set("tokenClasses", c.token_classes);
+  set("maskTokenId", c.mask_token_id);
+  object.Set("norm", c.norm == NormPlacement::Pre ? "pre" : "post");
+  object.Set("layerNormEpsilon", c.layer_norm_epsilon);
+  object.Set("tieWordEmbeddings", c.tie_word_embeddings);
+  set("parameters", c.parameters());
+  set("bodyWeights", c.body_weights());
+  return object;
 }
 
 Napi::Array arrays_of(Napi::Env env, const std::vector<std::vector<float>>& values) {

@@ -40,6 +40,9 @@ std::vector<std::vector<int32_t>> read_candidates(const Napi::Value& value, cons
 std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackInfo& info, size_t next,
                                    const ModelConfig& config);
 
+// The sizes of a model.
+Napi::Object config_object(Napi::Env env, const ModelConfig& config);
+
 Napi::Array arrays_of(Napi::Env env, const std::vector<std::vector<float>>& values);
 // Error(ModelFormat) if the answer is not numbers.
 Napi::Object answer_of(Napi::Env env, const Source& source);

@@ -68,7 +68,7 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : ObjectWrap(info), s
     const LoadOptions options = read_options(info[1]);
     if (info[2].IsFunction()) on_progress_ = Napi::Persistent(info[2].As<Napi::Function>());
 
-    executor_ = std::make_unique<Executor>(env, [this](bool idle) { idle ? Unref() : Ref(); });
+    executor_ = std::make_unique<Executor>(env, "engine", [this](bool idle) { idle ? Unref() : Ref(); });
     const bool report = !on_progress_.IsEmpty();
     const auto load = [this, state = state_, request, options,
                        report](const std::atomic<bool>& cancelled) -> Executor::Answer {
@@ -110,29 +110,7 @@ Napi::Value EngineObject::config(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     if (!config_) state();
-    const ModelConfig& c = *config_;
-    Napi::Object object = Napi::Object::New(env);
-    const auto set = [&](const char* name, int64_t value) {
-      object.Set(name, Napi::Number::New(env, static_cast<double>(value)));
-    };
-    object.Set("modelType", c.model_type);
-    set("layers", c.layers);
-    set("hidden", c.hidden);
-    set("heads", c.heads);
-    set("feedForward", c.feed_forward);
-    set("vocabulary", c.vocabulary);
-    set("maxPositions", c.max_positions);
-    set("lengths", c.lengths);
-    object.Set("head", c.head);
-    set("classes", c.classes);
-    set("tokenClasses", c.token_classes);
-    set("maskTokenId", c.mask_token_id);
-    object.Set("norm", c.norm == NormPlacement::Pre ? "pre" : "post");
-    object.Set("layerNormEpsilon", c.layer_norm_epsilon);
-    object.Set("tieWordEmbeddings", c.tie_word_embeddings);
-    set("parameters", c.parameters());
-    set("bodyWeights", c.body_weights());
-    return object;
+    return config_object(env, *config_);
   });
 }
 

@@ -37,7 +37,8 @@ struct Executor::Job {
   std::unique_ptr<Message> end;  // made with the job, so that its end needs no memory
 };
 
-Executor::Executor(Napi::Env env, std::function<void(bool)> idle) : env_(env), idle_(std::move(idle)) {
+Executor::Executor(Napi::Env env, const char* owner, std::function<void(bool)> idle)
+    : env_(env), closed_(std::string("the ") + owner + " was closed during this call"), idle_(std::move(idle)) {
   channel_ = Channel::New(env, "mask-predict", 0, 1, this);
   channel_.Unref(env);
   try {
@@ -103,7 +104,7 @@ Napi::Promise Executor::close(Napi::Env env, std::function<void()> last) {
     waiting.swap(queue_);
   }
   wake_.notify_one();
-  for (const auto& job : waiting) reject(env, *job, "ERR_DISPOSED", "the engine was closed during this call");
+  for (const auto& job : waiting) reject(env, *job, "ERR_DISPOSED", closed_);
   return promise;
 }
 
@@ -131,13 +132,13 @@ void Executor::run() {
     } catch (const std::bad_alloc&) {
       job->fail("ERR_OUT_OF_MEMORY", "the system refused memory for this call");
     } catch (const std::exception& error) {
-      job->fail("ERR_DEVICE", error.what());
+      job->fail("ERR_INTERNAL", error.what());
     }
     job->work = nullptr;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       running_ = nullptr;
-      if (stopping_ && !job->answer) job->fail("ERR_DISPOSED", "the engine was closed during this call");
+      if (stopping_ && !job->answer) job->fail("ERR_DISPOSED", closed_.c_str());
     }
     std::unique_ptr<Message> end = std::move(job->end);
     end->job = std::move(job);

@@ -24,9 +24,9 @@ class Executor {
   using Answer = std::function<Napi::Value(Napi::Env)>;
   using Work = std::function<Answer(const std::atomic<bool>& cancelled)>;
 
-  // `idle` is called on the JavaScript thread when the first call begins (false) and when the last ends (true).
+  // `owner` is what messages call it ("engine"). `idle` is called on the JavaScript thread when the first call begins (false) and when the last ends (true).
   // Error(Device) if the system refuses a thread.
-  Executor(Napi::Env env, std::function<void(bool)> idle);
+  Executor(Napi::Env env, const char* owner, std::function<void(bool)> idle);
   ~Executor();
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
@@ -60,6 +60,7 @@ class Executor {
   static void environment_ends(void* executor);
 
   const napi_env env_;
+  const std::string closed_;  // why calls end that were not done
   const std::function<void(bool)> idle_;
   Channel channel_;
   std::thread thread_;

@@ -58,4 +58,13 @@ const Kernels& kernels_for(const std::string& name) {
   throw Error(ErrorCode::Device, "instruction set \"" + name + "\" is not available here (best: " + names[0] + ")");
 }
 
+const TrainingKernels& training_kernels_for(const Kernels& kernels) {
+#if defined(__x86_64__)
+  if (&kernels == &kernels_avx2) return training_avx2;
+  if (&kernels != &kernels_portable) return training_avx512;  // with VNNI or without
+#endif
+  (void)kernels;
+  return training_portable;
+}
+
 }  // namespace mask_predict::cpu

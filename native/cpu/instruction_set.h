@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cpu/kernels.h"
+#include "cpu/training_kernels.h"
 
 namespace mask_predict::cpu {
 
@@ -14,5 +15,7 @@ std::vector<std::string> instruction_sets();
 
 // The kernels of one of them; "" is the best. Error(Device) if the machine does not have it.
 const Kernels& kernels_for(const std::string& name);
+// Training's loops of the same instruction set.
+const TrainingKernels& training_kernels_for(const Kernels& kernels);
 
 }  // namespace mask_predict::cpu

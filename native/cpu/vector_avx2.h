@@ -58,6 +58,7 @@ inline Vector multiply_add(Vector a, Vector b, Vector c) { return {_mm256_fmadd_
 inline Vector larger(Vector a, Vector b) { return {_mm256_max_ps(a.v, b.v)}; }
 inline Vector smaller(Vector a, Vector b) { return {_mm256_min_ps(a.v, b.v)}; }
 inline bool any_above(Vector a, Vector b) { return _mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ)) != 0; }
+inline Vector square_root(Vector a) { return {_mm256_sqrt_ps(a.v)}; }
 inline Vector nearest_integer(Vector a) {
   return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }

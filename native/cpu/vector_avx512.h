@@ -47,6 +47,7 @@ inline Vector multiply_add(Vector a, Vector b, Vector c) { return {_mm512_fmadd_
 inline Vector larger(Vector a, Vector b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline Vector smaller(Vector a, Vector b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline bool any_above(Vector a, Vector b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ) != 0; }
+inline Vector square_root(Vector a) { return {_mm512_sqrt_ps(a.v)}; }
 inline Vector nearest_integer(Vector a) {
   return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }

@@ -78,6 +78,11 @@ inline bool any_above(Vector a, Vector b) {
   const auto above = a.v > b.v;
   return (above[0] | above[1] | above[2] | above[3]) != 0;
 }
+inline Vector square_root(Vector a) {
+  Vector r;
+  for (int i = 0; i < Vector::lanes; i++) r.v[i] = __builtin_sqrtf(a.v[i]);
+  return r;
+}
 // Adding 1.5 * 2^23 leaves the nearest integer in the low bits; good below 2^22.
 inline Vector nearest_integer(Vector a) {
   const Vector shift = Vector::all(12582912.0f);

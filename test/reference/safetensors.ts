@@ -44,6 +44,10 @@ export class Tensors {
     }
   }
 
+  names(): string[] {
+    return [...this.#byName.keys()];
+  }
+
   has(name: string): boolean {
     return this.#byName.has(name);
   }

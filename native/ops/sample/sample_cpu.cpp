@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/numbers.h"
+#include "base/philox.h"
 #include "base/special_ids.h"
 #include "cpu/kernels.h"
 #include "cpu/thread_pool.h"
@@ -66,18 +67,10 @@ Cut nucleus_cut(const Scratch& scratch, int64_t real_ids, int32_t mask_token_id,
   return cut;
 }
 
-// 53 uniform bits in [0, 1) from Philox4x32-10 (Salmon et al., SC 2011).
+// 53 uniform bits in [0, 1).
 double uniform_draw(uint64_t seed, uint32_t sequence, uint32_t position, uint32_t iteration) {
   uint32_t c[4] = {sequence, position, iteration, 0};
-  uint32_t k[2] = {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
-  for (int round = 0; round < 10; round++) {
-    const uint64_t a = uint64_t{0xD2511F53} * c[0], b = uint64_t{0xCD9E8D57} * c[2];
-    const uint32_t next[4] = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ k[0], static_cast<uint32_t>(b),
-                              static_cast<uint32_t>(a >> 32) ^ c[3] ^ k[1], static_cast<uint32_t>(a)};
-    std::memcpy(c, next, sizeof c);
-    k[0] += 0x9E3779B9u;
-    k[1] += 0xBB67AE85u;
-  }
+  philox(seed, c);
   const uint64_t bits = (static_cast<uint64_t>(c[0]) << 32 | c[1]) >> 11;
   return static_cast<double>(bits) * 0x1p-53;
 }

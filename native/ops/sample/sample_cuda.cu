@@ -10,6 +10,7 @@
 // integers may be added in any order, the same logits always give the same id.
 #include <limits>
 
+#include "base/philox.h"
 #include "base/special_ids.h"
 #include "cuda/platform.h"
 #include "cuda/stream.h"
@@ -196,23 +197,11 @@ __device__ __forceinline__ Nucleus nucleus_of(const Row& row, Amount total, doub
 
 // ---- the draw --------------------------------------------------------------------------------------------------
 
-// 53 uniform bits in [0, 1) from Philox4x32-10 (Salmon et al., SC 2011).
+// 53 uniform bits in [0, 1).
 __device__ __forceinline__ double uniform_draw(uint64_t seed, uint32_t sequence, uint32_t position,
                                                uint32_t iteration) {
   uint32_t c[4] = {sequence, position, iteration, 0};
-  uint32_t k[2] = {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
-#pragma unroll
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t a = uint64_t{0xD2511F53} * c[0], b = uint64_t{0xCD9E8D57} * c[2];
-    const uint32_t first = static_cast<uint32_t>(b >> 32) ^ c[1] ^ k[0];
-    const uint32_t third = static_cast<uint32_t>(a >> 32) ^ c[3] ^ k[1];
-    c[0] = first;
-    c[1] = static_cast<uint32_t>(b);
-    c[2] = third;
-    c[3] = static_cast<uint32_t>(a);
-    k[0] += 0x9E3779B9u;
-    k[1] += 0xBB67AE85u;
-  }
+  philox(seed, c);
   const uint64_t bits = (static_cast<uint64_t>(c[0]) << 32 | c[1]) >> 11;
   return static_cast<double>(bits) * 0x1p-53;
 }

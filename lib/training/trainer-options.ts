@@ -1,0 +1,261 @@
+/** The options of a trainer, and what the addon takes of them. */
+import type { NativeTrainerOptions, TrainingArchitecture } from '../../native/binding.cjs';
+import { invalidArgument, MaskPredictError, shown } from '../errors.js';
+import { checkFunction, checkOptions, checkSignal, integerOption, seedOption } from '../options.js';
+
+export interface TrainerOptions {
+  /** Learning rate at its highest, where a step names none. Default 2e-5 for `load` (section 4.1), 5e-4 for `create`. */
+  learningRate?: number;
+  /** 0 … 0.9. Default 0.1: on the embeddings and on each block's output, not on attention weights. */
+  dropout?: number;
+  /** ε of the loss, 0 … 1. Default 0.1. */
+  labelSmoothing?: number;
+  /** What the length predictor's loss counts in the whole. Default 0.1. */
+  lengthWeight?: number;
+  /** β₁ and β₂ of AdamW, at least 0 and below 1. Default [0.9, 0.98]. */
+  betas?: readonly [number, number];
+  /** ε of AdamW, above 0. Default 1e-6. */
+  epsilon?: number;
+  /** Decoupled. Default 0.01. */
+  weightDecay?: number;
+  /** What decays: matrices and embeddings (default), or `'all'`, biases and norms too. */
+  decay?: 'matrices' | 'all';
+  /** Gradients are scaled down to this norm over all tensors; 0: never. Default 1. */
+  clipNorm?: number;
+  /** What is not trained: `'embeddings'`, every tensor of `roberta.embeddings`. It takes no gradients or moments then. */
+  freeze?: readonly 'embeddings'[];
+  /**
+   * What is computed again on the way back instead of being kept: nothing (default), the output of GELU, or everything
+   * of a layer but its input. It changes the memory and the time, and no bit of the result.
+   */
+  recompute?: 'none' | 'gelu' | 'layer';
+  /**
+   * Of the products; `'auto'` (default) is `'fp32'`. Weights, sums and the optimiser are float32 always. `'bf16'` is
+   * `ERR_DEVICE`: no processor this build knows has such products for training.
+   */
+  precision?: 'auto' | 'fp32' | 'bf16';
+  /** 1 … 256. Default: as many processors as the process may use. Results do not depend on it. */
+  threads?: number;
+  /**
+   * Bytes for weights, gradients, moments and the memory of a step together; what does not fit is `ERR_OUT_OF_MEMORY`
+   * before it is tried. Default: what the machine has available.
+   */
+  memoryLimit?: number;
+  /** Of weights that are drawn, of dropout, and of the data's order and masks. Default 0. */
+  seed?: number | bigint;
+  /** Called with 0 … 1 while the model loads. */
+  onProgress?: (fraction: number) => void;
+  /** Aborts loading. */
+  signal?: AbortSignal;
+}
+
+export interface TrainerLoadOptions extends TrainerOptions {
+  /** The id of `<mask>`, for a config.json without `mask_token_id` and a directory without a tokenizer. */
+  maskTokenId?: number;
+  /**
+   * Classes of the length predictor that is added to a model that has none. Default: one for each length that the
+   * positions allow, `maxPositions - 1`.
+   */
+  lengths?: number;
+}
+
+/** The sizes of a new model. */
+export interface TrainerShape {
+  layers: number;
+  hidden: number;
+  /** Divides `hidden`. Default `hidden / 64`, at least 1. */
+  heads?: number;
+  /** Default `4 · hidden`. */
+  feedForward?: number;
+  /** LayerNorm before or after each block. Default `'pre'`. */
+  norm?: 'pre' | 'post';
+  /** Rows of the position table, 2 more than the most ids of a text. Default 514. */
+  maxPositions?: number;
+  /** Classes of the length predictor: a target has fewer ids. Default 512. */
+  lengths?: number;
+  /** Rows of the embedding, the last one `<mask>`. Default: as the tokenizer has. */
+  vocabulary?: number;
+}
+
+/** What a machine may have otherwise when a training goes on. */
+export type ResumeOptions = Pick<
+  TrainerOptions,
+  'threads' | 'memoryLimit' | 'onProgress' | 'signal'
+>;
+
+export const machineOptions = ['threads', 'memoryLimit', 'onProgress', 'signal'];
+export const trainerOptions = [
+  ...machineOptions,
+  'learningRate',
+  'dropout',
+  'labelSmoothing',
+  'lengthWeight',
+  'betas',
+  'epsilon',
+  'weightDecay',
+  'decay',
+  'clipNorm',
+  'freeze',
+  'recompute',
+  'precision',
+  'seed',
+];
+
+/** The options that a training keeps, with their defaults filled in: JSON but for the seed. */
+export interface Settings {
+  learningRate: number;
+  dropout: number;
+  labelSmoothing: number;
+  lengthWeight: number;
+  betas: readonly [number, number];
+  epsilon: number;
+  weightDecay: number;
+  decay: 'matrices' | 'all';
+  clipNorm: number;
+  freeze: readonly 'embeddings'[];
+  recompute: 'none' | 'gelu' | 'layer';
+  seed: bigint;
+}
+
+function numberOption(
+  name: string,
+  value: unknown,
+  otherwise: number,
+  allowed: (value: number) => boolean,
+  range: string,
+): number {
+  if (value === undefined) return otherwise;
+  if (typeof value !== 'number' || !Number.isFinite(value) || !allowed(value)) {
+    throw invalidArgument(`${name} must be a number ${range}, not ${shown(value)}`);
+  }
+  return value;
+}
+
+const notNegative = (value: number) => value >= 0;
+
+function choiceOption<T extends string>(name: string, value: unknown, choices: readonly T[]): T {
+  if (value === undefined) return choices[0]!;
+  if (!choices.includes(value as T)) {
+    const list = choices.map((choice) => `'${choice}'`).join(' or ');
+    throw invalidArgument(`${name} must be ${list}, not ${shown(value)}`);
+  }
+  return value as T;
+}
+
+function betasOption(value: unknown): readonly [number, number] {
+  if (value === undefined) return [0.9, 0.98];
+  const isBeta = (beta: unknown) => typeof beta === 'number' && beta >= 0 && beta < 1;
+  if (!Array.isArray(value) || value.length !== 2 || !value.every(isBeta)) {
+    throw invalidArgument('betas must be two numbers, each at least 0 and below 1');
+  }
+  return [value[0] as number, value[1] as number];
+}
+
+function freezeOption(value: unknown): readonly 'embeddings'[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value) || !value.every((part) => part === 'embeddings')) {
+    throw invalidArgument(`freeze must be a list of what is frozen: 'embeddings' or nothing`);
+  }
+  return value.length > 0 ? ['embeddings'] : [];
+}
+
+function checkPrecision(value: unknown): void {
+  if (choiceOption('precision', value, ['auto', 'fp32', 'bf16']) !== 'bf16') return;
+  throw new MaskPredictError(
+    'ERR_DEVICE',
+    `precision 'bf16' is not available for training on this machine; use 'fp32' or 'auto'`,
+  );
+}
+
+/** Checks the options of `call` and fills in what is left out. */
+export function readSettings(options: TrainerOptions, learningRate: number): Settings {
+  checkSignal(options.signal);
+  checkFunction('onProgress', options.onProgress);
+  checkPrecision(options.precision);
+  const upTo = (name: keyof TrainerOptions, otherwise: number, most: number) =>
+    numberOption(name, options[name], otherwise, (x) => x >= 0 && x <= most, `from 0 to ${most}`);
+  const atLeast0 = (name: keyof TrainerOptions, otherwise: number) =>
+    numberOption(name, options[name], otherwise, notNegative, 'of at least 0');
+  return {
+    learningRate: atLeast0('learningRate', learningRate),
+    dropout: upTo('dropout', 0.1, 0.9),
+    labelSmoothing: upTo('labelSmoothing', 0.1, 1),
+    lengthWeight: atLeast0('lengthWeight', 0.1),
+    betas: betasOption(options.betas),
+    epsilon: numberOption(
+      'epsilon',
+      options.epsilon,
+      1e-6,
+      (x) => x > 0 && x <= 1,
+      'above 0 and up to 1',
+    ),
+    weightDecay: atLeast0('weightDecay', 0.01),
+    decay: choiceOption('decay', options.decay, ['matrices', 'all']),
+    clipNorm: atLeast0('clipNorm', 1),
+    freeze: freezeOption(options.freeze),
+    recompute: choiceOption('recompute', options.recompute, ['none', 'gelu', 'layer']),
+    seed: seedOption('seed', options.seed ?? 0),
+  };
+}
+
+/** Settings and what the machine gives, as the addon takes them. */
+export function nativeOptions(
+  settings: Settings,
+  machine: ResumeOptions,
+  maskTokenId: number,
+  lengths: number,
+): NativeTrainerOptions {
+  return {
+    threads: integerOption('threads', machine.threads, 0, 1, 256),
+    memoryLimit: integerOption('memoryLimit', machine.memoryLimit, 0, 1, Number.MAX_SAFE_INTEGER),
+    maskTokenId,
+    lengths,
+    seed: settings.seed,
+    dropout: settings.dropout,
+    labelSmoothing: settings.labelSmoothing,
+    lengthWeight: settings.lengthWeight,
+    beta1: settings.betas[0],
+    beta2: settings.betas[1],
+    epsilon: settings.epsilon,
+    weightDecay: settings.weightDecay,
+    clipNorm: settings.clipNorm,
+    decayAll: settings.decay === 'all',
+    freezeEmbeddings: settings.freeze.length > 0,
+    recompute: settings.recompute,
+  };
+}
+
+/** The sizes of a new model whose tokenizer has `vocabulary` ids, 0 without one. */
+export function newArchitecture(shape: TrainerShape, vocabulary: number): TrainingArchitecture {
+  const sizes = ['heads', 'feedForward', 'norm', 'maxPositions', 'lengths', 'vocabulary'];
+  checkOptions('Trainer.create()', shape, ['layers', 'hidden', ...sizes]);
+  const { heads, feedForward, maxPositions, lengths } = shape;
+  const required = (name: 'layers' | 'hidden', most: number) => {
+    if (shape[name] === undefined) throw invalidArgument(`a new model needs ${name}`);
+    return integerOption(name, shape[name], 0, 1, most);
+  };
+  const hidden = required('hidden', 65536);
+  if (shape.vocabulary === undefined && vocabulary === 0) {
+    throw invalidArgument(`a new model needs a tokenizer's file, or the size of its vocabulary`);
+  }
+  const rows = integerOption('vocabulary', shape.vocabulary, vocabulary, 6, 2 ** 24);
+  if (vocabulary > 0 && rows !== vocabulary) {
+    throw invalidArgument(`vocabulary is ${rows}, but the tokenizer has ${vocabulary} ids`);
+  }
+  return {
+    layers: required('layers', 1000),
+    hidden,
+    heads: integerOption('heads', heads, Math.max(1, Math.floor(hidden / 64)), 1, 1024),
+    ffn: integerOption('feedForward', feedForward, 4 * hidden, 1, 2 ** 20),
+    norm: choiceOption('norm', shape.norm, ['pre', 'post']),
+    maxPositions: integerOption('maxPositions', maxPositions, 514, 5, 2 ** 20),
+    lengths: integerOption('lengths', lengths, 512, 4, 2 ** 20),
+    vocab: rows,
+    maskTokenId: rows - 1,
+    tieWordEmbeddings: true,
+    tokenTypes: 1,
+    layerNormEpsilon: 1e-5,
+    seed: 0n,
+    draw: true,
+  };
+}

@@ -1,0 +1,304 @@
+// Everything of training that is not a matrix product: rows in, rows out.
+#pragma once
+
+#include "base/philox.h"
+#include "cpu/kernels_math.h"
+#include "cpu/training_kernels.h"
+
+namespace {
+
+using mask_predict::cpu::AdamTask;
+using mask_predict::cpu::DropoutTask;
+using mask_predict::cpu::LogitScan;
+using mask_predict::cpu::NormGradientTask;
+using mask_predict::cpu::NormTask;
+
+// body(i, count) for each vector of `width` elements; count is known in all but the last.
+template <class Body>
+inline void for_vectors(int64_t width, const Body& body) {
+  int64_t i = 0;
+  for (; i + Vector::lanes <= width; i += Vector::lanes) body(i, Vector::lanes);
+  if (i < width) body(i, static_cast<int>(width - i));
+}
+inline Vector load(const float* p, int count) {
+  return count == Vector::lanes ? Vector::load(p) : Vector::load(p, count);
+}
+inline void store(Vector x, float* p, int count) { count == Vector::lanes ? x.store(p) : x.store(p, count); }
+
+void add_bias(float* rows, int64_t stride, int64_t count, int64_t width, const float* bias) {
+  for (int64_t r = 0; r < count; r++)
+    for_vectors(width, [&](int64_t i, int n) {
+      float* const to = rows + r * stride + i;
+      store(load(to, n) + load(bias + i, n), to, n);
+    });
+}
+
+void add(float* sum, const float* values, int64_t count) {
+  for_vectors(count, [&](int64_t i, int n) { store(load(sum + i, n) + load(values + i, n), sum + i, n); });
+}
+
+void scale(float* values, int64_t count, float factor) {
+  const Vector f = Vector::all(factor);
+  for_vectors(count, [&](int64_t i, int n) { store(load(values + i, n) * f, values + i, n); });
+}
+
+void column_sums(const float* rows, int64_t stride, int64_t count, int64_t width, float* sum) {
+  for_vectors(width, [&](int64_t i, int n) {
+    Vector total = Vector::zero();
+    for (int64_t r = 0; r < count; r++) total = total + load(rows + r * stride + i, n);
+    store(total, sum + i, n);
+  });
+}
+
+float dot(const float* a, const float* b, int64_t count) {
+  Vector sum = Vector::zero();
+  for_vectors(count, [&](int64_t i, int n) { sum = multiply_add(load(a + i, n), load(b + i, n), sum); });
+  return sum.sum();
+}
+
+double sum_of_squares(const float* values, int64_t count) {
+  double total = 0;
+  constexpr int64_t part = 512;  // in float32; parts in double
+  for (int64_t first = 0; first < count; first += part) {
+    const int64_t size = count - first < part ? count - first : part;
+    total += static_cast<double>(dot(values + first, values + first, size));
+  }
+  return total;
+}
+
+void gelu_rows(const float* input, int64_t count, float* output) {
+  for_vectors(count, [&](int64_t i, int n) { store(gelu(load(input + i, n)), output + i, n); });
+}
+
+// d/dx x Phi(x) = Phi(x) + x phi(x), with the normal distribution's Phi and its density phi.
+void gelu_gradient(const float* input, int64_t count, float* gradient) {
+  const Vector half = Vector::all(0.5f), root_half = Vector::all(0.707106781f);
+  const Vector density = Vector::all(0.398942280f);  // 1 / sqrt(2 pi)
+  for_vectors(count, [&](int64_t i, int n) {
+    const Vector x = load(input + i, n);
+    const Vector phi = density * exponential(x * x * Vector::all(-0.5f));
+    const Vector distribution = multiply_add(half, error_function(x * root_half), half);
+    store(load(gradient + i, n) * multiply_add(x, phi, distribution), gradient + i, n);
+  });
+}
+
+void norm(const NormTask& t) {
+  const float inverse_width = 1.0f / static_cast<float>(t.width);
+  for (int64_t r = 0; r < t.rows; r++) {
+    const float* x = t.input + r * t.width;
+    float* y = t.output + r * t.width;
+    Vector sums = Vector::zero();
+    for_vectors(t.width, [&](int64_t i, int n) { sums = sums + load(x + i, n); });
+    const float m = sums.sum() * inverse_width;
+    const Vector mean = Vector::all(m);
+    Vector squares = Vector::zero();
+    float rest = 0;
+    for_vectors(t.width, [&](int64_t i, int n) {
+      if (n == Vector::lanes) {
+        const Vector d = Vector::load(x + i) - mean;
+        squares = multiply_add(d, d, squares);
+      } else {
+        for (int k = 0; k < n; k++) rest = multiply_add(x[i + k] - m, x[i + k] - m, rest);
+      }
+    });
+    const float inverse = 1.0f / __builtin_sqrtf((squares.sum() + rest) * inverse_width + t.epsilon);
+    t.means[r] = m;
+    t.inverses[r] = inverse;
+    const Vector factor = Vector::all(inverse);
+    for_vectors(t.width, [&](int64_t i, int n) {
+      const Vector normal = (load(x + i, n) - mean) * factor;
+      store(multiply_add(normal, load(t.gain + i, n), load(t.shift + i, n)), y + i, n);
+    });
+  }
+}
+
+// With h = (x - mean) * inverse and g = dy * gain: dx = inverse * (g - mean(g) - h * mean(g * h)).
+void norm_gradient(const NormGradientTask& t) {
+  const float inverse_width = 1.0f / static_cast<float>(t.width);
+  for_vectors(t.width, [&](int64_t i, int n) {
+    store(Vector::zero(), t.gain_sum + i, n);
+    store(Vector::zero(), t.shift_sum + i, n);
+  });
+  for (int64_t r = 0; r < t.rows; r++) {
+    const float* x = t.input + r * t.width;
+    const float* dy = t.output_gradient + r * t.width;
+    float* dx = t.input_gradient + r * t.width;
+    const Vector mean = Vector::all(t.means[r]), inverse = Vector::all(t.inverses[r]);
+    Vector sum = Vector::zero(), product = Vector::zero();
+    for_vectors(t.width, [&](int64_t i, int n) {
+      const Vector h = (load(x + i, n) - mean) * inverse, d = load(dy + i, n), g = d * load(t.gain + i, n);
+      sum = sum + g;
+      product = multiply_add(g, h, product);
+      store(multiply_add(d, h, load(t.gain_sum + i, n)), t.gain_sum + i, n);
+      store(load(t.shift_sum + i, n) + d, t.shift_sum + i, n);
+    });
+    const Vector mean_g = Vector::all(sum.sum() * inverse_width), mean_gh = Vector::all(product.sum() * inverse_width);
+    for_vectors(t.width, [&](int64_t i, int n) {
+      const Vector h = (load(x + i, n) - mean) * inverse, g = load(dy + i, n) * load(t.gain + i, n);
+      const Vector d = inverse * ((g - mean_g) - h * mean_gh);
+      store(t.accumulate ? load(dx + i, n) + d : d, dx + i, n);
+    });
+  }
+}
+
+// Eight counters at once, as plain loops that the compiler turns into vectors. A row's 64 columns: column 8 j + 2 w is
+// the low half of word w of counter j, column 8 j + 2 w + 1 the high half.
+constexpr int dropout_columns = 64;
+
+inline void dropout_bits(const DropoutTask& t, uint32_t row, uint32_t first_counter, uint16_t* bits) {
+  using namespace mask_predict;
+  constexpr int counters = dropout_columns / 8;
+  uint32_t c0[counters], c1[counters], c2[counters], c3[counters];
+  for (int j = 0; j < counters; j++) {
+    c0[j] = first_counter + static_cast<uint32_t>(j);
+    c1[j] = row;
+    c2[j] = t.site;
+    c3[j] = t.step;
+  }
+  uint32_t k0 = static_cast<uint32_t>(t.key), k1 = static_cast<uint32_t>(t.key >> 32);
+  for (int round = 0; round < philox_rounds; round++) {
+    for (int j = 0; j < counters; j++) {
+      const uint64_t a = uint64_t{philox_multiplier_0} * c0[j], b = uint64_t{philox_multiplier_1} * c2[j];
+      c0[j] = static_cast<uint32_t>(b >> 32) ^ c1[j] ^ k0;
+      c1[j] = static_cast<uint32_t>(b);
+      c2[j] = static_cast<uint32_t>(a >> 32) ^ c3[j] ^ k1;
+      c3[j] = static_cast<uint32_t>(a);
+    }
+    k0 += philox_key_step_0;
+    k1 += philox_key_step_1;
+  }
+  for (int j = 0; j < counters; j++) {
+    const uint32_t words[4] = {c0[j], c1[j], c2[j], c3[j]};
+    for (int w = 0; w < 4; w++) {
+      bits[8 * j + 2 * w] = static_cast<uint16_t>(words[w]);
+      bits[8 * j + 2 * w + 1] = static_cast<uint16_t>(words[w] >> 16);
+    }
+  }
+}
+
+void dropout(const DropoutTask& t) {
+  for (int64_t r = 0; r < t.rows; r++) {
+    const float* x = t.input + r * t.width;
+    const float* residual = t.residual == nullptr ? nullptr : t.residual + r * t.width;
+    float* y = t.output + r * t.width;
+    for (int64_t first = 0; first < t.width; first += dropout_columns) {
+      const int64_t count = t.width - first < dropout_columns ? t.width - first : dropout_columns;
+      float factors[dropout_columns];
+      if (t.threshold == 0) {
+        for (int i = 0; i < dropout_columns; i++) factors[i] = 1.0f;
+      } else {
+        uint16_t bits[dropout_columns];
+        dropout_bits(t, t.first_row + static_cast<uint32_t>(r), static_cast<uint32_t>(first / 8), bits);
+        for (int i = 0; i < dropout_columns; i++) factors[i] = bits[i] >= t.threshold ? t.scale : 0.0f;
+      }
+      for_vectors(count, [&](int64_t i, int n) {
+        const Vector d = load(x + first + i, n) * Vector::load(factors + i);
+        store(residual == nullptr ? d : load(residual + first + i, n) + d, y + first + i, n);
+      });
+    }
+  }
+}
+
+void softmax(float* scores, int64_t rows, int64_t stride, int64_t keys, float factor, float* log_sums) {
+  const Vector f = Vector::all(factor);
+  for (int64_t r = 0; r < rows; r++) {
+    float* row = scores + r * stride;
+    Vector most = Vector::all(row[0]);
+    float largest = row[0];
+    for_vectors(keys, [&](int64_t i, int n) {
+      if (n == Vector::lanes)
+        most = larger(most, Vector::load(row + i));
+      else
+        for (int k = 0; k < n; k++) largest = row[i + k] > largest ? row[i + k] : largest;
+    });
+    const float of_vectors = most.largest();
+    largest = of_vectors > largest ? of_vectors : largest;
+    const Vector offset = Vector::all(-largest * factor);
+    Vector sums = Vector::zero();
+    for_vectors(keys, [&](int64_t i, int n) {
+      store(exponential(multiply_add(load(row + i, n), f, offset)), row + i, n);
+      sums = sums + load(row + i, n);  // read again: zeros beyond the last key
+    });
+    const float sum = sums.sum();
+    scale(row, keys, 1.0f / sum);
+    log_sums[r] = largest * factor + __builtin_logf(sum);
+  }
+}
+
+void probabilities(float* scores, int64_t rows, int64_t stride, int64_t keys, float factor, const float* log_sums) {
+  const Vector f = Vector::all(factor);
+  for (int64_t r = 0; r < rows; r++) {
+    float* row = scores + r * stride;
+    const Vector offset = Vector::all(-log_sums[r]);
+    for_vectors(keys,
+                [&](int64_t i, int n) { store(exponential(multiply_add(load(row + i, n), f, offset)), row + i, n); });
+  }
+}
+
+void softmax_gradient(const float* probabilities, float* gradients, int64_t rows, int64_t stride, int64_t keys,
+                      float factor, const float* dots) {
+  const Vector f = Vector::all(factor);
+  for (int64_t r = 0; r < rows; r++) {
+    const float* p = probabilities + r * stride;
+    float* d = gradients + r * stride;
+    const Vector mean = Vector::all(dots[r]);
+    for_vectors(keys, [&](int64_t i, int n) { store(load(p + i, n) * (load(d + i, n) - mean) * f, d + i, n); });
+  }
+}
+
+void scan_logits(const float* logits, int64_t count, LogitScan& scan) {
+  constexpr int64_t part = 2048;  // summed in float32; parts in double
+  for (int64_t first = 0; first < count; first += part) {
+    const float* row = logits + first;
+    const int64_t size = count - first < part ? count - first : part;
+    Vector most = Vector::all(row[0]), total = Vector::zero();
+    float largest = row[0];
+    for_vectors(size, [&](int64_t i, int n) {
+      const Vector x = load(row + i, n);
+      total = total + x;
+      if (n == Vector::lanes)
+        most = larger(most, x);
+      else
+        for (int k = 0; k < n; k++) largest = row[i + k] > largest ? row[i + k] : largest;
+    });
+    const float of_vectors = most.largest();
+    largest = of_vectors > largest ? of_vectors : largest;
+    if (largest > scan.largest) {
+      scan.sum *= __builtin_exp(static_cast<double>(scan.largest) - static_cast<double>(largest));
+      scan.largest = largest;
+    }
+    const Vector offset = Vector::all(scan.largest);
+    Vector sums = Vector::zero();
+    for_vectors(size, [&](int64_t i, int n) {
+      float values[Vector::lanes] = {};
+      store(exponential(load(row + i, n) - offset), values, n);
+      sums = sums + Vector::load(values);
+    });
+    scan.sum += static_cast<double>(sums.sum());
+    scan.total += static_cast<double>(total.sum());
+  }
+}
+
+void logit_gradient(float* logits, int64_t count, float log_sum, float factor, float share) {
+  const Vector offset = Vector::all(log_sum), f = Vector::all(factor), s = Vector::all(share);
+  for_vectors(count,
+              [&](int64_t i, int n) { store((exponential(load(logits + i, n) - offset) - s) * f, logits + i, n); });
+}
+
+void adam(const AdamTask& t) {
+  const Vector clip = Vector::all(t.clip), decay = Vector::all(t.decay), epsilon = Vector::all(t.epsilon);
+  const Vector keep1 = Vector::all(t.first_decay), take1 = Vector::all(1.0f - t.first_decay);
+  const Vector keep2 = Vector::all(t.second_decay), take2 = Vector::all(1.0f - t.second_decay);
+  const Vector rate = Vector::all(t.rate), inverse_root = Vector::all(t.inverse_root);
+  for_vectors(t.count, [&](int64_t i, int n) {
+    const Vector g = load(t.gradients + i, n) * clip;
+    const Vector m = multiply_add(keep1, load(t.first + i, n), take1 * g);
+    const Vector v = multiply_add(keep2, load(t.second + i, n), take2 * (g * g));
+    store(m, t.first + i, n);
+    store(v, t.second + i, n);
+    const Vector w = load(t.weights + i, n) * decay;
+    store(w - rate * m / multiply_add(square_root(v), inverse_root, epsilon), t.weights + i, n);
+  });
+}
+
+}  // namespace
