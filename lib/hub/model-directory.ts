@@ -97,7 +97,7 @@ class Fetching {
     const usable = cached !== undefined && (await this.#isWhole(cached, listing));
     if (offline) {
       if (usable) return this.#cache.snapshot(cached);
-      throw this.#notCached(cached !== undefined);
+      throw await this.#notCached(cached);
     }
     if (usable && listing && isCommit(revision)) return this.#cache.snapshot(cached);
     try {
@@ -228,8 +228,9 @@ class Fetching {
     this.#options.logger?.('warn', message);
   }
 
-  #notCached(partly: boolean): MaskPredictError {
+  async #notCached(commit: string | undefined): Promise<MaskPredictError> {
     const { cache, revision } = this.#settings;
+    const partly = commit !== undefined && (await this.#cache.names(commit)).length > 0;
     return new MaskPredictError(
       'ERR_HUB_UNREACHABLE',
       `the cache ${cache} has ${partly ? 'not all of' : 'nothing of'} its revision ${shown(revision)}, and nothing is ` +
