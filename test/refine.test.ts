@@ -31,7 +31,7 @@ function withoutTimings({ timings, ...rest }: Generation): Omit<Generation, 'tim
 }
 
 t.test('the steps are the loop, the return value is that of generate()', async (t) => {
-  for (const prompt of [...prompts, '']) {
+  for (const prompt of [...prompts, 'zwei']) {
     for (const options of [{}, { iterations: 1 }, { iterations: 4, length: 17 }, { length: 1 }]) {
       const { iterations = 10, length } = options as GenerateOptions;
       const { steps, result } = await follow(prompt, options);

@@ -43,6 +43,7 @@ t.test('generate passes its options on', async (t) => {
     { iterations: 2, length: 5 },
     { length: 'predict' as const, overflow: 'error' as const },
     { length: { candidates: 3 } },
+    { length: { candidates: 3, weight: 0 } },
     { sampling: { seed: -7 }, length: 6 },
     { parseSpecial: true },
   ];
@@ -91,6 +92,9 @@ t.test('what is wrong is refused by name', async (t) => {
     [{ prompt: 'a', length: 'long' }, 400, invalid, /length must be 'predict', .* not "long"/],
     [{ prompt: 'a', length: 5000 }, 400, invalid, /length must be an integer from 1 to 126/],
     [{ prompt: 'a', length: {} }, 400, invalid, /length needs 'candidates'/],
+    [{ prompt: 'a', length: { candidates: 2, weight: -1 } }, 400, invalid, /weight must be 0 or/],
+    [{ prompt: ' ' }, 400, invalid, /prompt has no tokens/],
+    [{ prompt: ['a', ''] }, 400, invalid, /prompt 1 has no tokens/],
     [{ prompt: 'a', sampling: { seed: 0.5 } }, 400, invalid, /sampling.seed must be of type/],
     [{ prompt: 'a', overflow: 'cut' }, 400, invalid, /overflow must be one of truncate, error/],
     [{ prompt: ['a'], stream: true }, 400, invalid, /a stream follows one text/],

@@ -89,6 +89,16 @@ export class Arguments {
     return value;
   }
 
+  /** A number from 0 up. */
+  number(name: string): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const value = /^(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : NaN;
+    if (!Number.isFinite(value))
+      throw new UsageError(`--${name} takes a number from 0 up, not '${text}'`);
+    return value;
+  }
+
   bigInteger(name: string): bigint | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;

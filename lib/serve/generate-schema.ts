@@ -37,7 +37,10 @@ export function generateOptionsSchema({ iterations, texts }: Limits) {
       type: ['integer', 'string', 'object'],
       minimum: 1,
       required: ['candidates'],
-      properties: { candidates: { type: 'integer', minimum: 1, maximum: texts } },
+      properties: {
+        candidates: { type: 'integer', minimum: 1, maximum: texts },
+        weight: { type: 'number', minimum: 0 },
+      },
       additionalProperties: false,
     },
     sampling: {

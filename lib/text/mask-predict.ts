@@ -30,6 +30,8 @@ import type { Encoding, Tokenizer } from './tokenizer.js';
 export type {
   Generation,
   GenerateOptions,
+  LengthCandidate,
+  LengthCandidates,
   LengthOption,
   RefinedToken,
   RefinementStep,
@@ -259,7 +261,7 @@ export class MaskPredict {
   }
 
   #result(
-    { target, scores, score, iterations }: Written,
+    { target, scores, score, iterations, candidates }: Written,
     truncated: boolean,
     timings: Generation['timings'],
   ): Generation {
@@ -270,6 +272,7 @@ export class MaskPredict {
       tokenScores: scores.slice(1, -1),
       score,
       length: tokens.length,
+      ...(candidates && { candidates }),
       iterations,
       truncated,
       timings,

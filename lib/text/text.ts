@@ -26,7 +26,7 @@ export class TextReader {
     this.#mostIds = maxPositions - 2;
   }
 
-  /** The ids of a prompt; errors name its index, if it has one. */
+  /** The ids of a prompt, which has at least one token; errors name its index, if it has one. */
   prompt(prompt: string, options: TextOptions, index?: number): Encoding {
     const name = `prompt${index === undefined ? '' : ` ${index}`}`;
     if (typeof prompt !== 'string') throw invalidArgument(`${name} must be a string`);
@@ -40,6 +40,9 @@ export class TextReader {
     } catch (error) {
       if (index === undefined || !(error instanceof MaskPredictError)) throw error;
       throw new MaskPredictError(error.code, `${name}: ${error.message}`, { cause: error });
+    }
+    if (this.#isBlank(encoding.ids)) {
+      throw invalidArgument(`${name} has no tokens: it is empty or blank; give it an instruction`);
     }
     if (options.parseSpecial && encoding.ids.includes(padding)) {
       throw invalidArgument(`${name} has id ${padding} (<pad>, padding), which stands for no text`);
@@ -55,7 +58,12 @@ export class TextReader {
       parseSpecial: options.parseSpecial ?? false,
       overflow: 'error',
     });
-    if (ids.length < 3) throw invalidArgument(`${name} has no tokens`);
+    if (this.#isBlank(ids)) throw invalidArgument(`${name} has no tokens: it is empty or blank`);
     return ids;
+  }
+
+  /** No token between `<s>` and `</s>`, or none but the space that some tokenizers keep of a blank text. */
+  #isBlank(ids: Int32Array): boolean {
+    return ids.subarray(1, -1).every((id) => this.#tokenizer.piece(id) === '▁');
   }
 }
