@@ -93,7 +93,7 @@ t.test('what is wrong is refused by name', async (t) => {
     [{ prompt: 'a', length: 5000 }, 400, invalid, /length must be an integer from 1 to 126/],
     [{ prompt: 'a', length: {} }, 400, invalid, /length needs 'candidates'/],
     [{ prompt: 'a', length: { candidates: 2, weight: -1 } }, 400, invalid, /weight must be 0 or/],
-    [{ prompt: ' ' }, 400, invalid, /prompt has no tokens/],
+    [{ prompt: ' ' }, 400, invalid, /has no tokens/],
     [{ prompt: ['a', ''] }, 400, invalid, /prompt 1 has no tokens/],
     [{ prompt: 'a', sampling: { seed: 0.5 } }, 400, invalid, /sampling.seed must be of type/],
     [{ prompt: 'a', overflow: 'cut' }, 400, invalid, /overflow must be one of truncate, error/],
