@@ -43,10 +43,8 @@ const bytesOf = { fp32: 4, bf16: 2, fp16: 2, int8: 1 };
 export function floorOf(config, precision, shape, limit) {
   const { batch, source, target, iterations, vocabulary = config.maskTokenId + 1 } = shape;
   if (!limit) return NaN;
-  const { layers, hidden, feedForward } = config;
-  const layer = 4 * hidden * hidden + 2 * hidden * feedForward;
-  const body = layers * layer;
-  const sourceBody = (layers - 1) * layer + 2 * hidden * hidden;
+  const { layers, hidden, bodyWeights: body } = config;
+  const sourceBody = (body * (layers - 1)) / layers + 2 * hidden * hidden;
   const head = hidden * hidden + hidden * vocabulary;
   const rate = precision === 'int8' ? limit.gops : limit.gflops;
   const part = (rows, weights) =>

@@ -33,12 +33,12 @@ export class MaskPredictError extends Error {
   }
 }
 
-/** The error for a wrong argument: `message` names the argument, what it was, and what is allowed. */
+/** @internal The error for a wrong argument: `message` names the argument, what it was, and what is allowed. */
 export function invalidArgument(message: string): MaskPredictError {
   return new MaskPredictError('ERR_INVALID_ARGUMENT', message);
 }
 
-/** A value for a message: short, whatever it is, and without calling anything of its own. */
+/** @internal A value for a message: short, whatever it is, and without calling anything of its own. */
 export function shown(value: unknown): string {
   switch (typeof value) {
     case 'string':

@@ -15,7 +15,7 @@ export type { QueueOptions, SchedulingOptions } from './scheduling/options.js';
 export type { LatencyStatistics, ModelStatistics } from './scheduling/statistics.js';
 export type { IterationEvent, RequestEvent } from './scheduling/diagnostics.js';
 export { Engine } from './token/engine.js';
-export type { EngineConfig } from './token/engine.js';
+export type { EngineConfig } from './token/engine-config.js';
 export { quantize } from './text/quantize.js';
 export type { QuantizeOptions } from './text/quantize.js';
 export { Source, Target } from './token/sequences.js';
@@ -36,7 +36,7 @@ export type {
   StopRule,
 } from './token/engine-options.js';
 export { Tokenizer } from './text/tokenizer.js';
-export type { EncodeOptions, Encoding } from './text/tokenizer.js';
+export type { EncodeOptions, Encoding, TokenizerOptions } from './text/tokenizer.js';
 export { MaskPredictError } from './errors.js';
 export type { ErrorCode } from './errors.js';
 export type { Vocabulary } from './token/vocabulary.js';

@@ -29,7 +29,10 @@ interface NativeConfig {
   layerNormEpsilon: number;
   /** Whether the head is the word embeddings. */
   tieWordEmbeddings: boolean;
+  /** Weights, a tied one counted once. */
   parameters: number;
+  /** Weights of the layers' matrices: multiplications for each row that goes through them. */
+  bodyWeights: number;
 }
 
 interface NativeMemory {

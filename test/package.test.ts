@@ -12,7 +12,7 @@ import {
   renameSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import './built-package.js';
@@ -53,6 +53,7 @@ const paths = packed.files.map(({ path }) => path);
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
   bin: Record<string, string>;
   dependencies: Record<string, string>;
+  exports: Record<string, string | { types: string }>;
 };
 
 t.test('what is in the tarball', async (t) => {
@@ -68,6 +69,8 @@ t.test('what is in the tarball', async (t) => {
     'dist/index.d.ts',
     'dist/token/operations.js',
     'dist/token/operations.d.ts',
+    'dist/evaluation/index.js',
+    'dist/evaluation/index.d.ts',
     'page/index.html',
     'page/style.css',
     'page/script.js',
@@ -92,6 +95,43 @@ t.test('what is in the tarball', async (t) => {
   t.same(strangers, [], 'no tests, no build output, nothing hidden');
   t.ok(packed.size < 10 * 2 ** 20, `${(packed.size / 2 ** 20).toFixed(1)} MiB`);
 });
+
+t.test('declarations show what is exported and nothing internal', async (t) => {
+  const exported = new Set<string>();
+  const entries = Object.values(manifest.exports).flatMap((entry) =>
+    typeof entry === 'string' ? [] : [entry.types.slice(2)],
+  );
+  const declarations = reachable(...entries);
+  for (const entry of entries) {
+    for (const [, names] of declarations.get(entry)!.matchAll(/^export (?:type )?\{([^}]*)\}/gms)) {
+      for (const name of names!.split(',')) exported.add(name.replace(/^\s*type /, '').trim());
+    }
+  }
+  t.ok(declarations.size > 10, `${declarations.size} files`);
+  for (const [path, text] of declarations) {
+    t.notMatch(path, /binding|native/, 'the surface of the addon');
+    t.notMatch(text, /@internal|\bNative[A-Z]/, `${path}: nothing internal`);
+    if (entries.includes(path)) continue;
+    const names = text.matchAll(
+      /^export (?:declare )?(?:class|interface|type|function|const|let) (\w+)/gm,
+    );
+    for (const [, name] of names) t.ok(exported.has(name!), `${path}: ${name} is exported`);
+  }
+});
+
+/** The declarations that a program reads which imports one of these, by path. */
+function reachable(...paths: string[]): Map<string, string> {
+  const found = new Map<string, string>();
+  for (let path = paths.pop(); path !== undefined; path = paths.pop()) {
+    if (found.has(path)) continue;
+    const text = readFileSync(join(root, path), 'utf8');
+    found.set(path, text);
+    for (const [, other] of text.matchAll(/from '(\.[^']+)'/g)) {
+      paths.push(join(dirname(path), other!).replace(/\.(c?)js$/, '.d.$1ts'));
+    }
+  }
+  return found;
+}
 
 function readdir(folder: RegExp): string[] {
   return paths
@@ -132,6 +172,16 @@ t.test('installed', async (t) => {
     status: 0, // the error was caught
     stdout: /^ERR_DEVICE mask-predict has no native addon for .*npm rebuild mask-predict/s,
   });
+  const measures = node(
+    'measures.mjs',
+    `import { accuracy, bleu } from 'mask-predict/evaluation';
+    console.log(bleu(['It is one of two.'], [['It is one of two.']]).score.toFixed(6), accuracy(['C.'], ['C']).score);`,
+  );
+  t.match(
+    measures,
+    { status: 0, stderr: '', stdout: '100.000000 1\n' },
+    'the measures need no addon',
+  );
   if (existsSync(`${prebuilds}-of-the-tarball`)) {
     renameSync(`${prebuilds}-of-the-tarball`, prebuilds);
   } else {
@@ -151,17 +201,19 @@ t.test('installed', async (t) => {
     const rows = kernels.meanRows({
       input: Float32Array.of(1, 2, 3, 4), offsets: Int32Array.of(0, 2), width: 2,
     });
-    console.log(text, [...rows].join(' '), manifest.name);`;
+    const { score } = chrf([text], [[text]]);
+    console.log(text, [...rows].join(' '), manifest.name, score);`;
   const expected = {
     status: 0,
     stderr: '',
-    stdout: 'viertausendzweihundertsiebzehn 2 3 mask-predict\n',
+    stdout: 'viertausendzweihundertsiebzehn 2 3 mask-predict 100\n',
   };
   t.match(
     node(
       'module.mjs',
       `import { MaskPredict } from 'mask-predict';
       import * as kernels from 'mask-predict/operations';
+      import { chrf } from 'mask-predict/evaluation';
       import manifest from 'mask-predict/package.json' with { type: 'json' };
       process.removeAllListeners('warning'); // JSON modules are experimental in Node 20
       ${answer}`,
@@ -174,6 +226,7 @@ t.test('installed', async (t) => {
       'common.cjs',
       `const { MaskPredict } = require('mask-predict');
       const kernels = require('mask-predict/operations');
+      const { chrf } = require('mask-predict/evaluation');
       const manifest = require('mask-predict/package.json');
       (async () => {${answer}})();`,
     ),
@@ -221,9 +274,10 @@ t.test('installed', async (t) => {
 const program = `
 import {
   Engine, MaskPredict, MaskPredictError, Tokenizer, embeddedModel,
-  type EngineConfig, type ErrorCode, type Generation, type RefinementStep, type Source, type Target,
+  Source, Target, type EngineConfig, type ErrorCode, type Generation, type RefinementStep,
 } from 'mask-predict';
 import { lmHeadArgmax, packWeight, type PackedWeight } from 'mask-predict/operations';
+import { bleu, bleuStatistics, bootstrap, rouge, type BleuScore } from 'mask-predict/evaluation';
 
 export async function main(): Promise<void> {
   await using model: MaskPredict = await MaskPredict.load(embeddedModel, {
@@ -253,6 +307,9 @@ export async function main(): Promise<void> {
   console.log(one.text, many.length, label, logProbs, mean, lengths, config.layers, passes, best.ids);
   const random = await Engine.random('xlm-r-base', { seed: 1 });
   await random.close();
+  const { score, precisions }: BleuScore = bleu(['x'], [['x'], [null]], { smooth: 'floor' });
+  const [first] = bootstrap([bleuStatistics(['x'], [['x']]), [0.5]], { seed: 1n });
+  console.log(score, precisions, first?.difference?.pValue, rouge(['x'], [['x']]).rougeL.fmeasure);
   try {
     // @ts-expect-error there is no such option
     await model.generate('x', { iteration: 3 });
@@ -260,6 +317,14 @@ export async function main(): Promise<void> {
     await Engine.load('x', { device: 'abacus' });
     // @ts-expect-error nor such an architecture
     await Engine.random('xlm-r-tiny');
+    // @ts-expect-error the engine makes sources
+    new Source();
+    // @ts-expect-error and they make targets
+    new Target();
+    // @ts-expect-error this is for the package alone
+    Engine.native(engine);
+    // @ts-expect-error a list of texts is no list of reference sets
+    bleu(['x'], ['x']);
   } catch (error) {
     if (error instanceof MaskPredictError) {
       const code: ErrorCode = error.code;

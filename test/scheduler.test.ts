@@ -10,7 +10,7 @@ import { SourceCache } from '../lib/scheduling/source-cache.js';
 import { ImitatedPasses, sequence } from './imitated-passes.js';
 
 /** An engine with the layers of XLM-R base. */
-const base = { device: 'cpu', config: { layers: 12, hidden: 768, feedForward: 3072 } };
+const base = { device: 'cpu', config: { bodyWeights: 12 * 12 * 768 ** 2 } };
 
 function made(options: SchedulingOptions = {}, kept = 0) {
   const passes = new ImitatedPasses();
@@ -35,7 +35,7 @@ function made(options: SchedulingOptions = {}, kept = 0) {
 
 t.test('the row budget by default', async (t) => {
   const rows = (device: string, layers: number, hidden: number) =>
-    readSchedulingOptions()({ device, config: { layers, hidden, feedForward: 4 * hidden } })
+    readSchedulingOptions()({ device, config: { bodyWeights: layers * 12 * hidden ** 2 } })
       .rowBudget;
   t.equal(readSchedulingOptions()(base).rowBudget, 128);
   t.equal(rows('cpu', 24, 1024), 128, 'larger layers: no fewer');

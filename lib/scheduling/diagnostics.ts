@@ -35,12 +35,12 @@ export interface IterationEvent {
 const requests = tracingChannel<unknown, RequestEvent>('mask-predict:request');
 const iterations = channel('mask-predict:iteration');
 
-/** Runs a call within its events. */
+/** @internal Runs a call within its events. */
 export function traced<T>(event: () => RequestEvent, call: () => Promise<T>): Promise<T> {
   return requests.hasSubscribers ? requests.tracePromise(call, event()) : call();
 }
 
-/** The same for a call whose answer is read step by step; one that is left early ends without a result. */
+/** @internal The same for a call whose answer is read step by step; one that is left early ends without a result. */
 export function tracedReading<T, R>(
   event: () => RequestEvent,
   steps: AsyncGenerator<T, R, void>,
@@ -71,6 +71,7 @@ async function* readingWithin<T, R>(
   }
 }
 
+/** @internal */
 export function publishIteration(event: () => IterationEvent): void {
   if (iterations.hasSubscribers) iterations.publish(event());
 }

@@ -42,28 +42,22 @@ export interface QueueOptions {
 const most = 2 ** 20;
 const day = 86_400_000;
 
+/** @internal */
 export const queueOptions = ['priority', 'deadline'];
 
 /** Weights of XLM-R base's layers, of which 128 rows are a good pass on a CPU. */
 const baseWeights = 12 * 12 * 768 ** 2;
 
-function defaultRowBudget(device: string, { layers, hidden, feedForward }: LayerSizes): number {
+function defaultRowBudget(device: string, bodyWeights: number): number {
   const [least, many] = [128, 512];
   if (device !== 'cpu') return many;
-  const weights = layers * (4 * hidden ** 2 + 2 * hidden * feedForward);
-  return Math.round(Math.min(Math.max((least * baseWeights) / weights, least), many));
+  return Math.round(Math.min(Math.max((least * baseWeights) / bodyWeights, least), many));
 }
 
-interface LayerSizes {
-  layers: number;
-  hidden: number;
-  feedForward: number;
-}
-
-/** The options for an engine, or the error that names the wrong one. */
+/** @internal The options for an engine, or the error that names the wrong one. */
 export function readSchedulingOptions(
   options: SchedulingOptions = {},
-): (engine: { device: string; config: LayerSizes }) => Required<SchedulingOptions> {
+): (engine: { device: string; config: { bodyWeights: number } }) => Required<SchedulingOptions> {
   checkOptions('scheduling', options, ['rowBudget', 'queueLimit', 'patience', 'expectedWait']);
   const rowBudget = integerOption('scheduling.rowBudget', options.rowBudget, 0, 1, most);
   const read = {
@@ -73,10 +67,11 @@ export function readSchedulingOptions(
   };
   return ({ device, config }) => ({
     ...read,
-    rowBudget: rowBudget || defaultRowBudget(device, config),
+    rowBudget: rowBudget || defaultRowBudget(device, config.bodyWeights),
   });
 }
 
+/** @internal */
 export function readQueueOptions(options: QueueOptions): {
   priority: number;
   deadline: number | undefined;

@@ -37,6 +37,7 @@ export interface ModelStatistics {
   failed: number;
 }
 
+/** @internal */
 export type Ending = 'completed' | 'aborted' | 'overloaded' | 'failed';
 
 /** Upper ends of the buckets in milliseconds: from one pass of a small model to a long answer of a large one. */
@@ -62,6 +63,7 @@ const bounds = [
 /** Seconds that a rate is the mean of. */
 const window = 10;
 
+/** @internal */
 export class Statistics {
   readonly endings: Record<Ending, number> = { completed: 0, aborted: 0, overloaded: 0, failed: 0 };
   passes = 0;

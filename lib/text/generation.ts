@@ -87,7 +87,7 @@ export interface RefinementStep {
 /** A {@link LengthOption} with its default. */
 type PlannedLength = 'predict' | number | Required<LengthCandidates>;
 
-/** {@link GenerateOptions} but those of its texts, checked. */
+/** @internal {@link GenerateOptions} but those of its texts, checked. */
 export interface GenerationPlan {
   iterations: number;
   length: PlannedLength;
@@ -97,7 +97,7 @@ export interface GenerationPlan {
 
 const generateOptions = [...textOptions, 'iterations', 'length', 'sampling', 'stop'];
 
-/** `longest`: tokens of the longest target. */
+/** @internal `longest`: tokens of the longest target. */
 export function readGenerateOptions(
   call: string,
   options: GenerateOptions,
@@ -142,7 +142,7 @@ function readWeight(weight: unknown): number {
   throw invalidArgument(`length.weight must be a number from 0 up, not ${shown(weight)}`);
 }
 
-/** A text that was written: the best of its targets. */
+/** @internal A text that was written: the best of its targets. */
 export interface Written {
   target: Target;
   scores: Float32Array;
@@ -154,7 +154,7 @@ export interface Written {
   moments: Moments;
 }
 
-/** A text to be written over a source: one target, or one for each length candidate. */
+/** @internal A text to be written over a source: one target, or one for each length candidate. */
 export class Writing implements Sequence<Written> {
   /** With the log-probability of each one's length, where lengths were predicted. */
   #targets: { target: Target; lengthLogProb: number }[] = [];
@@ -198,7 +198,7 @@ export class Writing implements Sequence<Written> {
   }
 }
 
-/** Whether it needs a source's final states. */
+/** @internal Whether it needs a source's final states. */
 export function predictsLength({ length }: GenerationPlan): boolean {
   return typeof length !== 'number';
 }

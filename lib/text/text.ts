@@ -1,5 +1,5 @@
 /** Texts of the text level as ids: an instruction is cut to what the model reads, an answer never. */
-import type { EngineConfig } from '../token/engine.js';
+import type { EngineConfig } from '../token/engine-config.js';
 import { invalidArgument, MaskPredictError } from '../errors.js';
 import { queueOptions, type QueueOptions } from '../scheduling/options.js';
 import type { Encoding, Tokenizer } from './tokenizer.js';
@@ -13,10 +13,12 @@ export interface TextOptions extends QueueOptions {
   signal?: AbortSignal;
 }
 
+/** @internal */
 export const textOptions = ['parseSpecial', 'overflow', 'signal', ...queueOptions];
 
 const padding = 1;
 
+/** @internal */
 export class TextReader {
   readonly #tokenizer: Tokenizer;
   readonly #mostIds: number;

@@ -10,7 +10,6 @@
 import type {
   Call,
   LoadOptions,
-  NativeConfig,
   NativeEngine,
   RandomArchitecture,
   SamplingParameters,
@@ -18,6 +17,7 @@ import type {
 import { join } from 'node:path';
 import { onAbort } from '../abort.js';
 import { randomArchitecture, type Architecture, type ArchitectureName } from './architectures.js';
+import type { EngineConfig } from './engine-config.js';
 import type {
   CallOptions,
   DecodeOptions,
@@ -45,8 +45,6 @@ import { checkFree, writeConfig } from './saved-model.js';
 import { nativeTargets, Source, Target } from './sequences.js';
 import { allowedIds } from './vocabulary.js';
 
-export type EngineConfig = NativeConfig;
-
 const engineOptions = [
   'device',
   'precision',
@@ -58,7 +56,7 @@ const engineOptions = [
   'logger',
   'signal',
 ];
-/** Of {@link Engine.load}. */
+/** @internal Of {@link Engine.load}. */
 export const loadOptions = [...engineOptions, 'maskTokenId'];
 
 let warnedOfFallback = false;

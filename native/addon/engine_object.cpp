@@ -127,6 +127,7 @@ Napi::Value EngineObject::config(const Napi::CallbackInfo& info) {
     object.Set("layerNormEpsilon", c.layer_norm_epsilon);
     object.Set("tieWordEmbeddings", c.tie_word_embeddings);
     set("parameters", c.parameters());
+    set("bodyWeights", c.body_weights());
     return object;
   });
 }

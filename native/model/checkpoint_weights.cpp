@@ -7,6 +7,7 @@
 #include "model/checkpoint.h"
 #include "model/saved_weights.h"
 #include "model/tensor_source.h"
+#include "model/tensor_table.h"
 #include "model/weights.h"
 
 namespace mask_predict {
@@ -156,23 +157,23 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, std::o
 
   const Checkpoint checkpoint = Checkpoint::open(directory);
   const CheckpointSource source(checkpoint, context.device, type);
-  const std::string words = "roberta.embeddings.word_embeddings.weight", lengths = "embed_length.weight";
-  const std::string beyond = "roberta.encoder.layer." + std::to_string(config.layers) + ".attention.self.query.weight";
+  const TensorNames& names = tensor_names();
+  const std::string beyond = tensor_of_layer(config.layers);
   if (source.has(beyond))
     throw Error(ErrorCode::ModelFormat, "config.json says num_hidden_layers: " + std::to_string(config.layers) +
                                             ", but there is a tensor \"" + beyond + "\"");
   if (source.saved() && !context.device.operations->reads_saved_layout)
     throw Error(ErrorCode::Device, directory + ": weights saved as int8 are for the CPU; use device 'cpu'");
-  if (!source.saved()) source.check_shape(words, {config.vocabulary, config.hidden});
-  const int64_t length_rows = source.length_classes(lengths, config.hidden);
+  if (!source.saved()) source.check_shape(names.words, {config.vocabulary, config.hidden});
+  const int64_t length_rows = source.length_classes(names.lengths, config.hidden);
   if (config.lengths > 0 && config.lengths != length_rows)
     throw Error(ErrorCode::ModelFormat, "config.json says length_vocab_size: " + std::to_string(config.lengths) +
-                                            ", but tensor \"" + lengths + "\" has " + std::to_string(length_rows) +
-                                            " rows");
+                                            ", but tensor \"" + names.lengths + "\" has " +
+                                            std::to_string(length_rows) + " rows");
   config.lengths = length_rows;
 
   // Everything at once, so that a model that does not fit is refused before any of it is read.
-  const WeightType packed_type = source.saved() ? WeightType::I8 : source.type(words);
+  const WeightType packed_type = source.saved() ? WeightType::I8 : source.type(names.words);
   const uint64_t bytes = packed_bytes(config, packed_type, context.device);
   context.budget->reserve(bytes, "the model in " + directory);
   context.budget->release(bytes);

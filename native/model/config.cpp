@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "base/text.h"
+#include "model/tensor_table.h"
 
 namespace mask_predict {
 
@@ -140,15 +141,18 @@ ModelConfig read_config(const std::string& directory) {
 }
 
 int64_t ModelConfig::parameters() const {
-  const int64_t embeddings = (vocabulary + max_positions + token_types) * hidden;
-  const int64_t matrices = 4 * hidden * hidden + 2 * hidden * feed_forward;
-  const int64_t biases = 5 * hidden + feed_forward;  // query, key, value, output, second; first feed-forward
-  const int64_t norms = 4 * hidden;
-  const int64_t embedding_or_final_norm = 2 * hidden;
-  const int64_t head = hidden * hidden + hidden + 2 * hidden + vocabulary;
-  const int64_t decoder = tie_word_embeddings ? 0 : vocabulary * hidden;
-  return embeddings + layers * (matrices + biases + norms) + embedding_or_final_norm + head + decoder +
-         lengths * hidden;
+  int64_t count = 0;
+  for (const TensorEntry& entry : tensors_of(*this)) count += entry.values() + entry.added_rows * entry.inputs;
+  return count;
+}
+
+int64_t ModelConfig::body_weights() const {
+  int64_t count = 0;
+  LayerWeights layer;
+  each_tensor_of_layer(*this, 0, layer,
+                       {[&](const TensorEntry& entry, const PackedMatrix&) { count += entry.values(); },
+                        [](const TensorEntry&, const Buffer&) {}});
+  return layers * count;
 }
 
 }  // namespace mask_predict

@@ -27,6 +27,8 @@ struct ModelConfig {
   int64_t max_ids() const { return max_positions - 2; }
   // Number of weights, counting tied ones once.
   int64_t parameters() const;
+  // Weights of the layers' matrices: multiplications for each row that goes through them.
+  int64_t body_weights() const;
 };
 
 // Reads and checks `directory`/config.json. Throws Error(ModelFormat) that names the file, the field, what it

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "model/tensor_source.h"
+#include "model/tensor_table.h"
 #include "model/weights.h"
 
 namespace mask_predict {
@@ -27,8 +28,8 @@ class RandomSource : public TensorSource {
       : seed_(seed), type_(type), context_(context), config_(config) {}
 
   bool has(const std::string& name) const override {
-    return name != "roberta.embeddings.token_type_embeddings.weight" && !ends_with(name, "key_value.weight") &&
-           (name != "lm_head.decoder.weight" || !config_.tie_word_embeddings);
+    return name != "roberta.embeddings.token_type_embeddings.weight" &&
+           (name != tensor_names().decoder || !config_.tie_word_embeddings);
   }
   bool same(const std::string&, const std::string&) const override { return false; }
   std::optional<PackedMatrix> packed(const std::string&, int64_t, int64_t,

@@ -7,9 +7,11 @@
 #include <filesystem>
 #include <memory>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "model/tensor_table.h"
 
 namespace mask_predict {
 namespace {
@@ -66,49 +68,24 @@ class Contents {
   uint64_t end_ = 0;
 };
 
-void add_norm(Contents& contents, const std::string& name, const NormWeights& norm, int64_t width) {
-  contents.vector(name + ".weight", norm.gain.as<float>(), width);
-  contents.vector(name + ".bias", norm.shift.as<float>(), width);
-}
-
-// The names of weights.cpp. Packed matrices first: each is a multiple of saved_alignment bytes, vectors are not.
-Contents contents_of(const Weights& w) {
-  const ModelConfig& c = w.config;
-  const bool pre = c.norm == NormPlacement::Pre;
-  const std::string embeddings = "roberta.embeddings.";
-  const auto prefix = [](size_t layer) { return "roberta.encoder.layer." + std::to_string(layer) + "."; };
+// Packed matrices first: each is a multiple of saved_alignment bytes, vectors are not.
+Contents contents_of(const Weights& weights) {
   Contents contents;
-  contents.packed(embeddings + "word_embeddings.weight", w.words);
-  for (size_t i = 0; i < w.layers.size(); i++) {
-    const LayerWeights& layer = w.layers[i];
-    contents.packed(prefix(i) + "attention.self.query.weight", layer.query.matrix);
-    contents.packed(prefix(i) + "attention.self.key_value.weight", layer.key_value.matrix);
-    contents.packed(prefix(i) + "attention.output.dense.weight", layer.attention_output.matrix);
-    contents.packed(prefix(i) + "intermediate.dense.weight", layer.feed_forward_in.matrix);
-    contents.packed(prefix(i) + "output.dense.weight", layer.feed_forward_out.matrix);
-  }
-  contents.packed("lm_head.dense.weight", w.head_dense.matrix);
-  if (w.separate_decoder) contents.packed("lm_head.decoder.weight", w.separate_decoder);
-
-  const int64_t d = c.hidden;
-  contents.rows(embeddings + "position_embeddings.weight", w.positions.as<float>(), c.max_positions, d);
-  add_norm(contents, pre ? "roberta.encoder.LayerNorm" : embeddings + "LayerNorm", w.outer_norm, d);
-  for (size_t i = 0; i < w.layers.size(); i++) {
-    const LayerWeights& layer = w.layers[i];
-    contents.vector(prefix(i) + "attention.self.query.bias", layer.query.bias_values(), d);
-    contents.vector(prefix(i) + "attention.self.key.bias", layer.key_value.bias_values(), d);
-    contents.vector(prefix(i) + "attention.self.value.bias", layer.key_value.bias_values() + d, d);
-    contents.vector(prefix(i) + "attention.output.dense.bias", layer.attention_output.bias_values(), d);
-    add_norm(contents, prefix(i) + (pre ? "attention.self_attn_layer_norm" : "attention.output.LayerNorm"),
-             layer.attention_norm, d);
-    contents.vector(prefix(i) + "intermediate.dense.bias", layer.feed_forward_in.bias_values(), c.feed_forward);
-    contents.vector(prefix(i) + "output.dense.bias", layer.feed_forward_out.bias_values(), d);
-    add_norm(contents, prefix(i) + (pre ? "LayerNorm" : "output.LayerNorm"), layer.feed_forward_norm, d);
-  }
-  contents.vector("lm_head.dense.bias", w.head_dense.bias_values(), d);
-  add_norm(contents, "lm_head.layer_norm", w.head_norm, d);
-  contents.vector("lm_head.bias", w.head_bias.as<float>(), c.vocabulary);
-  if (w.lengths) contents.plain("embed_length.weight", w.lengths);
+  const auto nothing = [](const TensorEntry&, const auto&) {};
+  const auto packed = [&](const TensorEntry& entry, const PackedMatrix& matrix) {
+    if (entry.role != TensorEntry::Role::Lengths) contents.packed(entry.name(), matrix);
+  };
+  const auto plain = [&](const TensorEntry& entry, const PackedMatrix& matrix) {
+    if (entry.role == TensorEntry::Role::Lengths) contents.plain(entry.name(), matrix);
+  };
+  const auto values = [&](const TensorEntry& entry, const Buffer& buffer) {
+    const float* next = buffer.as<float>();
+    if (!entry.is_vector()) return contents.rows(entry.name(), next, entry.outputs, entry.inputs);
+    const int64_t part = entry.outputs / static_cast<int64_t>(entry.names.size());
+    for (const std::string& name : entry.names) contents.vector(name, std::exchange(next, next + part), part);
+  };
+  each_tensor(weights.config, weights, {packed, nothing});
+  each_tensor(weights.config, weights, {plain, values});
   return contents;
 }
 

@@ -1,34 +1,43 @@
-// The walk over an architecture: which tensor goes where. Checkpoints and generators differ only in TensorSource.
+// Packs a model's tensors as the table of its architecture names them. Checkpoints and generators differ only in
+// TensorSource.
 #include "model/weights.h"
 
 #include <cmath>
 
 #include "base/error.h"
 #include "model/tensor_source.h"
+#include "model/tensor_table.h"
 
 namespace mask_predict {
 namespace {
 
-bool has_plain_copy(WeightType type, const Context& device) { return device.plain_copies && type == WeightType::BF16; }
+using Role = TensorEntry::Role;
 
+// Values of a buffer are padded to whole panels: kernels read biases panel by panel.
 int64_t padded(int64_t values) { return round_up(values, cpu::panel_columns); }
+
+bool has_plain_copy(Role role, WeightType type, const Context& device) {
+  return device.plain_copies && role == Role::Product && type == WeightType::BF16;
+}
+
+// The length predictor is small, and a length that is off by one is another answer: not worth a quarter of its bytes.
+WeightType type_for(Role role, WeightType type, WeightType instead_of_bytes) {
+  return role == Role::Lengths && bytes_of(type) == 1 ? instead_of_bytes : type;
+}
 
 }  // namespace
 
-uint64_t packed_bytes(const ModelConfig& c, WeightType type, const Context& device) {
-  const int64_t d = c.hidden, f = c.feed_forward;
-  const auto matrix = [&](int64_t outputs, int64_t inputs) {
-    return device.operations->packed_bytes(type, outputs, inputs);
-  };
-  const auto linear = [&](int64_t outputs, int64_t inputs) {
-    return matrix(outputs, inputs) + (has_plain_copy(type, device) ? outputs * inputs * bytes_of(type) : 0);
-  };
-  const int64_t layer = linear(d, d) * 2 + linear(2 * d, d) + linear(f, d) + linear(d, f) + 4 * (9 * d + f);
-  int64_t bytes = c.layers * layer + matrix(c.vocabulary, d) + linear(d, d) + 4 * (c.max_positions * d + 5 * d);
-  bytes += 4 * padded(c.vocabulary);
-  if (!c.tie_word_embeddings) bytes += matrix(c.vocabulary, d);
-  if (c.lengths > 0)
-    bytes += device.operations->packed_bytes(bytes_of(type) == 1 ? WeightType::F32 : type, c.lengths, d);
+uint64_t packed_bytes(const ModelConfig& config, WeightType type, const Context& device) {
+  int64_t bytes = 0;
+  for (const TensorEntry& entry : tensors_of(config)) {
+    if (entry.is_matrix()) {
+      const WeightType packed = type_for(entry.role, type, WeightType::F32);
+      bytes += device.operations->packed_bytes(packed, entry.outputs, entry.inputs);
+      if (has_plain_copy(entry.role, packed, device)) bytes += entry.values() * bytes_of(packed);
+    } else {
+      bytes += padded(entry.values()) * static_cast<int64_t>(sizeof(float));
+    }
+  }
   return static_cast<uint64_t>(bytes);
 }
 
@@ -41,51 +50,70 @@ void WeightsBuilder::step() {
   if (context_.progress) context_.progress(static_cast<double>(done_) / static_cast<double>(steps_));
 }
 
-Buffer WeightsBuilder::upload(const std::vector<float>& values, const std::string& name) {
+// Of the names of a tied tensor the one that is there.
+std::vector<std::string> WeightsBuilder::names_in_source(const TensorEntry& entry) const {
+  const bool elsewhere = !entry.another.empty() && !source_.has(entry.names.front()) && source_.has(entry.another);
+  return elsewhere ? std::vector<std::string>{entry.another} : entry.names;
+}
+
+Buffer WeightsBuilder::values(const TensorEntry& entry) {
   const Operations& operations = *context_.device.operations;
+  const int64_t part = entry.outputs / static_cast<int64_t>(entry.names.size());
+  std::vector<float> values;
+  for (const std::string& name : names_in_source(entry)) {
+    const std::vector<float> read =
+        entry.is_vector() ? source_.read(name, 0, part) : source_.read(name, part, entry.inputs);
+    values.insert(values.end(), read.begin(), read.end());
+  }
+  if (!entry.added.empty() && source_.has(entry.added)) {
+    const std::vector<float> rows = source_.read(entry.added, entry.added_rows, entry.inputs);
+    for (size_t i = 0; i < values.size(); i++) values[i] += rows[i % static_cast<size_t>(entry.inputs)];
+  }
   const uint64_t bytes = static_cast<uint64_t>(padded(static_cast<int64_t>(values.size()))) * sizeof(float);
-  Buffer buffer(bytes, context_.budget, name, *operations.memory);
+  Buffer buffer(bytes, context_.budget, entry.name(), *operations.memory);
   operations.upload(context_.device, buffer.as<void>(), values.data(), values.size() * sizeof(float));
   return buffer;
 }
 
-Buffer WeightsBuilder::vector(const std::string& name, int64_t size) {
-  return upload(source_.read(name, 0, size), name);
+// One matrix has one type: where a file has parts of two, the one that loses nothing.
+WeightType WeightsBuilder::type_of(const TensorEntry& entry) const {
+  const std::vector<std::string> names = names_in_source(entry);
+  WeightType type = source_.type(names.front());
+  for (const std::string& name : names)
+    if (source_.type(name) != type) type = WeightType::F32;
+  const std::optional<WeightType> default_type = context_.device.operations->default_type(context_.device);
+  return type_for(entry.role, type, default_type ? *default_type : source_.stored_type(names.front()));
 }
 
-PackedMatrix WeightsBuilder::empty(const std::string& name, WeightType type, int64_t outputs, int64_t inputs) {
+PackedMatrix WeightsBuilder::matrix(const TensorEntry& entry) {
   const Operations& operations = *context_.device.operations;
-  const auto bytes = static_cast<uint64_t>(operations.packed_bytes(type, outputs, inputs));
-  return {type, outputs, inputs, Buffer(bytes, context_.budget, name, *operations.memory)};
-}
-
-// Where products of many rows are another's, in row-major order too.
-void WeightsBuilder::add_plain_copy(const std::string& name, PackedMatrix& matrix) const {
-  if (!has_plain_copy(matrix.type, context_.device)) return;
-  const Operations& operations = *context_.device.operations;
-  const auto bytes = static_cast<uint64_t>(matrix.outputs * matrix.inputs * bytes_of(matrix.type));
-  matrix.plain = Buffer(bytes, context_.budget, name, *operations.memory);
-  operations.copy_plainly(context_.device, matrix);
-}
-
-PackedMatrix WeightsBuilder::matrix(const std::string& name, int64_t outputs, int64_t inputs) {
-  std::optional<PackedMatrix> there = source_.packed(name, outputs, inputs, context_.budget);
-  if (!there) return matrix(name, source_.type(name), outputs, inputs);
-  check_scales(name, 0, outputs, *there);
-  step();
-  return std::move(*there);
-}
-
-PackedMatrix WeightsBuilder::matrix(const std::string& name, WeightType type, int64_t outputs, int64_t inputs) {
-  PackedMatrix matrix = empty(name, type, outputs, inputs);
-  fill(name, 0, outputs, matrix);
+  if (std::optional<PackedMatrix> there = source_.packed(entry.name(), entry.outputs, entry.inputs, context_.budget)) {
+    check_scales(entry.name(), 0, entry.outputs, *there);
+    step();
+    return std::move(*there);
+  }
+  const WeightType type = type_of(entry);
+  const auto bytes = static_cast<uint64_t>(operations.packed_bytes(type, entry.outputs, entry.inputs));
+  const std::vector<std::string> names = names_in_source(entry);
+  PackedMatrix matrix{type, entry.outputs, entry.inputs,
+                      Buffer(bytes, context_.budget, names.front(), *operations.memory)};
+  const int64_t part = entry.outputs / static_cast<int64_t>(names.size());
+  for (size_t i = 0; i < names.size(); i++) {
+    const int64_t begin = static_cast<int64_t>(i) * part;
+    source_.pack(names[i], begin, part, matrix);
+    check_scales(names[i], begin, part, matrix);
+  }
+  if (has_plain_copy(entry.role, type, context_.device)) add_plain_copy(names.front(), matrix);
   step();
   return matrix;
 }
 
-void WeightsBuilder::fill(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) {
-  source_.pack(name, first, count, matrix);
-  check_scales(name, first, count, matrix);
+// The same in row-major order, for products of many rows by another's library.
+void WeightsBuilder::add_plain_copy(const std::string& name, PackedMatrix& matrix) const {
+  const Operations& operations = *context_.device.operations;
+  const auto bytes = static_cast<uint64_t>(matrix.outputs * matrix.inputs * bytes_of(matrix.type));
+  matrix.plain = Buffer(bytes, context_.budget, name, *operations.memory);
+  operations.copy_plainly(context_.device, matrix);
 }
 
 // A scale is NaN where an output had a value that is no finite number: a byte has no place for it.
@@ -102,44 +130,19 @@ void WeightsBuilder::check_scales(const std::string& name, int64_t first, int64_
 }
 
 LinearWeights WeightsBuilder::linear(const std::string& name, int64_t outputs, int64_t inputs) {
-  LinearWeights weights{matrix(name + ".weight", outputs, inputs), vector(name + ".bias", outputs)};
-  add_plain_copy(name + ".weight", weights.matrix);
-  return weights;
+  return {matrix({Role::Product, {name + ".weight"}, outputs, inputs}),
+          values({Role::Vector, {name + ".bias"}, outputs, 0})};
 }
 
 NormWeights WeightsBuilder::norm(const std::string& name, int64_t width) {
-  return {vector(name + ".weight", width), vector(name + ".bias", width)};
+  return {values({Role::Vector, {name + ".weight"}, width, 0}), values({Role::Vector, {name + ".bias"}, width, 0})};
 }
 
-PackedMatrix WeightsBuilder::key_value(const std::string& attention, int64_t width) {
-  if (source_.has(attention + "key_value.weight")) return matrix(attention + "key_value.weight", 2 * width, width);
-  // One matrix has one type: where a file has two, the one that loses nothing.
-  const WeightType key = source_.type(attention + "key.weight"), value = source_.type(attention + "value.weight");
-  PackedMatrix matrix = empty(attention + "key.weight", key == value ? key : WeightType::F32, 2 * width, width);
-  fill(attention + "key.weight", 0, width, matrix);
-  fill(attention + "value.weight", width, width, matrix);
-  add_plain_copy(attention + "key.weight", matrix);
-  step();
-  return matrix;
-}
-
-LayerWeights WeightsBuilder::layer(int64_t index, const ModelConfig& c) {
-  const std::string prefix = "roberta.encoder.layer." + std::to_string(index) + ".";
-  const std::string attention = prefix + "attention.self.";
-  const bool pre = c.norm == NormPlacement::Pre;
-  const int64_t d = c.hidden;
+LayerWeights WeightsBuilder::layer(int64_t index, const ModelConfig& config) {
   LayerWeights layer;
-  layer.query = linear(attention + "query", d, d);
-  layer.key_value.matrix = key_value(attention, d);
-  std::vector<float> biases = source_.read(attention + "key.bias", 0, d);
-  const std::vector<float> value_biases = source_.read(attention + "value.bias", 0, d);
-  biases.insert(biases.end(), value_biases.begin(), value_biases.end());
-  layer.key_value.bias = upload(biases, attention + "key.bias");
-  layer.attention_output = linear(prefix + "attention.output.dense", d, d);
-  layer.attention_norm = norm(prefix + (pre ? "attention.self_attn_layer_norm" : "attention.output.LayerNorm"), d);
-  layer.feed_forward_in = linear(prefix + "intermediate.dense", c.feed_forward, d);
-  layer.feed_forward_out = linear(prefix + "output.dense", d, c.feed_forward);
-  layer.feed_forward_norm = norm(prefix + (pre ? "LayerNorm" : "output.LayerNorm"), d);
+  each_tensor_of_layer(config, index, layer,
+                       {[&](const TensorEntry& entry, PackedMatrix& place) { place = matrix(entry); },
+                        [&](const TensorEntry& entry, Buffer& place) { place = values(entry); }});
   return layer;
 }
 
@@ -148,40 +151,19 @@ std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) 
   weights->config = config;
   weights->budget = context_.budget;
   ModelConfig& c = weights->config;
-  const int64_t d = c.hidden;
-  const std::string embeddings = "roberta.embeddings.", words = embeddings + "word_embeddings.weight";
-  const std::string types = embeddings + "token_type_embeddings.weight", decoder = "lm_head.decoder.weight";
-  steps_ = c.layers * 5 + 3;
-
-  weights->words = matrix(words, c.vocabulary, d);
-  std::vector<float> positions = source_.read(embeddings + "position_embeddings.weight", c.max_positions, d);
-  if (source_.has(types)) {
-    const std::vector<float> rows = source_.read(types, c.token_types, d);
-    for (size_t i = 0; i < positions.size(); i++) positions[i] += rows[i % static_cast<size_t>(d)];
-  }
-  weights->positions = upload(positions, embeddings + "position_embeddings.weight");
-  weights->outer_norm = norm(c.norm == NormPlacement::Pre ? "roberta.encoder.LayerNorm" : embeddings + "LayerNorm", d);
-  for (int64_t i = 0; i < c.layers; i++) weights->layers.push_back(layer(i, c));
-
-  weights->head_dense = linear("lm_head.dense", d, d);
-  weights->head_norm = norm("lm_head.layer_norm", d);
-  const bool only_decoder_bias = !source_.has("lm_head.bias") && source_.has("lm_head.decoder.bias");
-  weights->head_bias = vector(only_decoder_bias ? "lm_head.decoder.bias" : "lm_head.bias", c.vocabulary);
+  const TensorNames& names = tensor_names();
   if (!c.tie_word_embeddings) {
-    if (!source_.has(decoder))
+    if (!source_.has(names.decoder))
       throw Error(ErrorCode::ModelFormat,
-                  "config.json says tie_word_embeddings: false, but there is no tensor \"" + decoder + "\"");
-    c.tie_word_embeddings = source_.same(decoder, words);
-    if (!c.tie_word_embeddings) weights->separate_decoder = matrix(decoder, c.vocabulary, d);
+                  "config.json says tie_word_embeddings: false, but there is no tensor \"" + names.decoder + "\"");
+    c.tie_word_embeddings = source_.same(names.decoder, names.words);
   }
-  if (c.lengths > 0) {
-    // Small, and a length that is off by one is another answer: not worth a quarter of its bytes.
-    const std::string lengths = "embed_length.weight";
-    WeightType type = source_.type(lengths);
-    if (bytes_of(type) == 1)
-      type = context_.device.operations->default_type(context_.device).value_or(source_.stored_type(lengths));
-    weights->lengths = matrix(lengths, type, c.lengths, d);
-  }
+  weights->layers.resize(static_cast<size_t>(c.layers));
+  steps_ = 0;
+  for (const TensorEntry& entry : tensors_of(c)) steps_ += entry.is_matrix();
+  each_tensor(c, *weights,
+              {[&](const TensorEntry& entry, PackedMatrix& place) { place = matrix(entry); },
+               [&](const TensorEntry& entry, Buffer& place) { place = values(entry); }});
   if (context_.progress) context_.progress(1);
   return weights;
 }

@@ -64,8 +64,9 @@ struct LoadContext {
 };
 
 class TensorSource;
+struct TensorEntry;
 
-// Packs the tensors of one source: a whole model, in the order of the computation, or parts of another one.
+// Packs the tensors of one source: a whole model, in the order of the table, or parts of another one.
 class WeightsBuilder {
  public:
   WeightsBuilder(const TensorSource& source, const LoadContext& context);
@@ -75,16 +76,13 @@ class WeightsBuilder {
   NormWeights norm(const std::string& name, int64_t width);
 
  private:
-  void step();
-  Buffer upload(const std::vector<float>& values, const std::string& name);
-  Buffer vector(const std::string& name, int64_t size);
-  PackedMatrix empty(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
-  void add_plain_copy(const std::string& name, PackedMatrix& matrix) const;
-  PackedMatrix matrix(const std::string& name, int64_t outputs, int64_t inputs);
-  PackedMatrix matrix(const std::string& name, WeightType type, int64_t outputs, int64_t inputs);
-  void fill(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix);
+  std::vector<std::string> names_in_source(const TensorEntry& entry) const;
+  PackedMatrix matrix(const TensorEntry& entry);
+  Buffer values(const TensorEntry& entry);
+  WeightType type_of(const TensorEntry& entry) const;
   void check_scales(const std::string& name, int64_t first, int64_t count, const PackedMatrix& matrix) const;
-  PackedMatrix key_value(const std::string& attention, int64_t width);
+  void add_plain_copy(const std::string& name, PackedMatrix& matrix) const;
+  void step();
 
   const TensorSource& source_;
   const LoadContext& context_;

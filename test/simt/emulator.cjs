@@ -54,7 +54,7 @@ const copies = {
     '  if (threadIdx.x >= 96 && blockIdx.x == 1) return;\n  float sums[',
   ],
   dependent_without_wait: ['stream, "skinny_linear"}', 'stream, "skinny_linear", true}'],
-  too_much_shared_memory: ['shared_bytes, stream', '300 * 1024, stream'],
+  too_much_shared_memory: ['dim3(threads), shared_bytes', 'dim3(threads), 300 * 1024'],
   no_padding: ['constexpr int padding = 8;', 'constexpr int padding = 0;', 'passes'],
 };
 

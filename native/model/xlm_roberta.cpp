@@ -1,0 +1,111 @@
+// XLM-RoBERTa (post-LN) and XLM-RoBERTa-XL (pre-LN): names and shapes of their tensors in masked-LM checkpoints of
+// Hugging Face, and of the length predictor (`embed_length.weight`).
+#include "model/tensor_table.h"
+
+namespace mask_predict {
+namespace {
+
+using Role = TensorEntry::Role;
+
+// Names and shapes of the parts that tensors come in, over weights that are changed or only read.
+template <class Matrix, class Values>
+struct Walk {
+  const TensorVisitor<Matrix, Values>& visitor;
+
+  void matrix(Role role, const std::string& name, int64_t outputs, int64_t inputs, Matrix& place,
+              const std::string& another = "") const {
+    visitor.matrix({role, {name}, outputs, inputs, "", another}, place);
+  }
+  void vector(const std::string& name, int64_t size, Values& place, const std::string& another = "") const {
+    visitor.values({Role::Vector, {name}, size, 0, "", another}, place);
+  }
+  template <class Linear>
+  void linear(const std::string& name, int64_t outputs, int64_t inputs, Linear& place) const {
+    matrix(Role::Product, name + ".weight", outputs, inputs, place.matrix);
+    vector(name + ".bias", outputs, place.bias);
+  }
+  template <class Norm>
+  void norm(const std::string& name, int64_t width, Norm& place) const {
+    vector(name + ".weight", width, place.gain);
+    vector(name + ".bias", width, place.shift);
+  }
+
+  template <class Layer>
+  void layer(const ModelConfig& c, int64_t index, Layer& layer) const {
+    const std::string prefix = "roberta.encoder.layer." + std::to_string(index) + ".";
+    const std::string attention = prefix + "attention.self.";
+    const bool pre = c.norm == NormPlacement::Pre;
+    const int64_t d = c.hidden;
+    linear(attention + "query", d, d, layer.query);
+    const std::string key = attention + "key.", value = attention + "value.";
+    visitor.matrix({Role::Product, {key + "weight", value + "weight"}, 2 * d, d, attention + "key_value.weight"},
+                   layer.key_value.matrix);
+    visitor.values({Role::Vector, {key + "bias", value + "bias"}, 2 * d, 0}, layer.key_value.bias);
+    linear(prefix + "attention.output.dense", d, d, layer.attention_output);
+    norm(prefix + (pre ? "attention.self_attn_layer_norm" : "attention.output.LayerNorm"), d, layer.attention_norm);
+    linear(prefix + "intermediate.dense", c.feed_forward, d, layer.feed_forward_in);
+    linear(prefix + "output.dense", d, c.feed_forward, layer.feed_forward_out);
+    norm(prefix + (pre ? "LayerNorm" : "output.LayerNorm"), d, layer.feed_forward_norm);
+  }
+
+  template <class Model>
+  void model(const ModelConfig& c, Model& w) const {
+    const TensorNames& names = tensor_names();
+    const std::string embeddings = "roberta.embeddings.";
+    const int64_t d = c.hidden;
+    matrix(Role::Words, names.words, c.vocabulary, d, w.words);
+    visitor.values({Role::Positions,
+                    {embeddings + "position_embeddings.weight"},
+                    c.max_positions,
+                    d,
+                    "",
+                    "",
+                    embeddings + "token_type_embeddings.weight",
+                    c.token_types},
+                   w.positions);
+    norm(c.norm == NormPlacement::Pre ? "roberta.encoder.LayerNorm" : embeddings + "LayerNorm", d, w.outer_norm);
+    for (int64_t i = 0; i < c.layers; i++) layer(c, i, w.layers[static_cast<size_t>(i)]);
+    linear("lm_head.dense", d, d, w.head_dense);
+    norm("lm_head.layer_norm", d, w.head_norm);
+    vector("lm_head.bias", c.vocabulary, w.head_bias, "lm_head.decoder.bias");
+    if (!c.tie_word_embeddings) matrix(Role::Decoder, names.decoder, c.vocabulary, d, w.separate_decoder);
+    if (c.lengths > 0) matrix(Role::Lengths, names.lengths, c.lengths, d, w.lengths);
+  }
+};
+
+}  // namespace
+
+void each_tensor(const ModelConfig& config, Weights& weights, const TensorVisitor<PackedMatrix, Buffer>& visitor) {
+  Walk<PackedMatrix, Buffer>{visitor}.model(config, weights);
+}
+
+void each_tensor(const ModelConfig& config, const Weights& weights,
+                 const TensorVisitor<const PackedMatrix, const Buffer>& visitor) {
+  Walk<const PackedMatrix, const Buffer>{visitor}.model(config, weights);
+}
+
+void each_tensor_of_layer(const ModelConfig& config, int64_t index, LayerWeights& layer,
+                          const TensorVisitor<PackedMatrix, Buffer>& visitor) {
+  Walk<PackedMatrix, Buffer>{visitor}.layer(config, index, layer);
+}
+
+std::vector<TensorEntry> tensors_of(const ModelConfig& config) {
+  std::vector<TensorEntry> entries;
+  const auto add = [&](const TensorEntry& entry, const auto&) { entries.push_back(entry); };
+  Weights places;
+  places.layers.resize(static_cast<size_t>(config.layers));
+  each_tensor(config, std::as_const(places), {add, add});
+  return entries;
+}
+
+const TensorNames& tensor_names() {
+  static const TensorNames names{"roberta.embeddings.word_embeddings.weight", "lm_head.decoder.weight",
+                                 "embed_length.weight"};
+  return names;
+}
+
+std::string tensor_of_layer(int64_t index) {
+  return "roberta.encoder.layer." + std::to_string(index) + ".attention.self.query.weight";
+}
+
+}  // namespace mask_predict
