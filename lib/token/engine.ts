@@ -30,7 +30,7 @@ import type {
   SaveOptions,
   SourceOptions,
 } from './engine-options.js';
-import { invalidArgument } from '../errors.js';
+import { invalidArgument, withCaller } from '../errors.js';
 import { native } from './native.js';
 import {
   booleanOption,
@@ -147,7 +147,7 @@ export class Engine {
     } catch (error) {
       await engine.close();
       signal?.throwIfAborted();
-      throw failure ? failure.error : error;
+      throw failure ? failure.error : withCaller(error);
     } finally {
       forget();
     }
@@ -334,7 +334,7 @@ export class Engine {
       return result;
     } catch (error) {
       signal?.throwIfAborted();
-      throw error;
+      throw withCaller(error);
     } finally {
       forget();
     }
