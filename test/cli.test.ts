@@ -224,7 +224,10 @@ t.test('wrong usage exits with 2 and points to the help', async (t) => {
     [['generate', '--candidates', '2', '--length-weight', 'much', 'a'], /0 up, not 'much'/],
     [['generate', '--json', '--watch', 'a'], /--json and --watch exclude/],
     [['generate', '--seed', '0x1', 'a'], /--seed takes a whole number, not '0x1'/],
-    [['generate', '--device', 'gpu', 'a'], /--device takes auto, cpu, cuda or cuda:N, not 'gpu'/],
+    [
+      ['generate', '--device', 'gpu', 'a'],
+      /--device takes auto, cpu, cuda, cuda:N or cuda:UUID, not 'gpu'/,
+    ],
     [['generate', '--precision', 'fp4', 'a'], /--precision takes auto, fp32/],
     [['generate', '--threads', '257', 'a'], /--threads/],
     [['generate', '--memory-limit', '4 apples', 'a'], /--memory-limit takes bytes such as 4GiB/],

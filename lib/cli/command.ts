@@ -17,11 +17,13 @@ export const modelHelp = `Options for the model:
   --model DIR         directory with config.json, model.safetensors and
                       sentencepiece.bpe.model (default: the small model that comes
                       with mask-predict; it knows the numbers 0 to 9999)
-  --device NAME       auto, cpu, cuda or cuda:N (default: auto)
+  --device NAME       auto, cpu, cuda, cuda:N or cuda:UUID (default: auto)
   --precision NAME    auto, fp32, bf16, fp16, int8 or fp8: how weights are kept
                       (default: auto)
   --threads N         (default: one per available processor)
   --memory-limit SIZE such as 4GiB; more is never used (default: what is available)
+  --no-map            read the model's files instead of mapping them, where somebody
+                      may change them in place
 `;
 
 export const textHelp = `  --parse-special     read <mask>, <s> and the like in texts as special tokens

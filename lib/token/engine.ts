@@ -57,7 +57,7 @@ const engineOptions = [
   'signal',
 ];
 /** @internal Of {@link Engine.load}. */
-export const loadOptions = [...engineOptions, 'maskTokenId'];
+export const loadOptions = [...engineOptions, 'maskTokenId', 'map'];
 
 let warnedOfFallback = false;
 
@@ -95,7 +95,8 @@ export class Engine {
     if (typeof directory !== 'string')
       throw invalidArgument('the model directory must be a string');
     const maskTokenId = integerOption('maskTokenId', options.maskTokenId, -1, 4, 2 ** 24);
-    return Engine.#start(directory, options, maskTokenId);
+    const map = booleanOption('map', options.map, true);
+    return Engine.#start(directory, options, { maskTokenId, map });
   }
 
   /** An engine with weights drawn from a seed, for benchmarks: the speed of a model without its files. */
@@ -105,13 +106,13 @@ export class Engine {
   ): Promise<Engine> {
     checkOptions('Engine.random()', options, [...engineOptions, 'seed']);
     const full = randomArchitecture(architecture, seedOption('seed', options.seed ?? 0));
-    return Engine.#start(full, options, -1);
+    return Engine.#start(full, options, { maskTokenId: -1, map: true });
   }
 
   static async #start(
     model: string | RandomArchitecture,
     options: EngineOptions,
-    maskTokenId: number,
+    files: Pick<LoadOptions, 'maskTokenId' | 'map'>,
   ): Promise<Engine> {
     const { onProgress, logger, signal } = options;
     checkSignal(signal);
@@ -124,7 +125,7 @@ export class Engine {
       precision: options.precision ?? 'auto',
       threads: integerOption('threads', options.threads, 0, 1, 256),
       memoryLimit: integerOption('memoryLimit', options.memoryLimit, 0, 1, Number.MAX_SAFE_INTEGER),
-      maskTokenId,
+      ...files,
       allowedIds: options.vocabulary === undefined ? null : allowedIds(options.vocabulary),
       deterministic,
     };

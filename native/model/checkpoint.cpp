@@ -75,9 +75,10 @@ std::map<std::string, std::set<std::string>> read_index(const std::string& path)
 
 }  // namespace
 
-Checkpoint Checkpoint::open(const std::string& directory) {
+Checkpoint Checkpoint::open(const std::string& directory, FileUse use) {
   check_directory(directory);
   Checkpoint checkpoint;
+  checkpoint.use_ = use;
   const std::string single_path = path_in(directory, kSingleFile);
   const std::string index_path = path_in(directory, kIndexFile);
   if (entry_exists(single_path)) {
@@ -100,7 +101,7 @@ Checkpoint Checkpoint::open(const std::string& directory) {
 }
 
 std::set<std::string> Checkpoint::add_file(const std::string& path) {
-  const auto file = std::make_shared<MappedFile>(path);
+  const auto file = std::make_shared<MappedFile>(path, use_);
   SafetensorsContents contents = read_safetensors(file->data(), file->size(), path);
   std::set<std::string> names;
   for (Tensor& tensor : contents.tensors) {
@@ -142,6 +143,12 @@ std::shared_ptr<const MappedFile> Checkpoint::mapping(const Tensor& tensor) cons
   for (const auto& mapping : mappings_)
     if (mapping.get() == tensor.file) return mapping;
   return nullptr;
+}
+
+uint64_t Checkpoint::bytes_read() const {
+  uint64_t bytes = 0;
+  for (const auto& file : mappings_) bytes += file->is_mapped() ? 0 : file->size();
+  return bytes;
 }
 
 void Checkpoint::release(const Tensor& tensor, uint64_t offset, uint64_t bytes) const {

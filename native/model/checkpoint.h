@@ -11,6 +11,7 @@
 
 namespace mask_predict {
 
+enum class FileUse;
 class MappedFile;
 
 enum class TensorType { F32, F16, BF16, I64, U8, Other };
@@ -28,7 +29,7 @@ struct Tensor {
 class Checkpoint {
  public:
   // Throws Error(ModelFormat): no such directory or file, or anything in the files that is not as it must be.
-  static Checkpoint open(const std::string& directory);
+  static Checkpoint open(const std::string& directory, FileUse use);
 
   // The tensor, with or without the "roberta." prefix in the file, or nullptr. Names removed as aliases of
   // another tensor (__metadata__ of the file) are found under that tensor.
@@ -46,10 +47,14 @@ class Checkpoint {
 
   const std::vector<std::string>& files() const { return paths_; }
 
+  // Bytes of the files that were read into memory instead of mapped.
+  uint64_t bytes_read() const;
+
  private:
   // Maps one file and adds its tensors and aliases; the names its tensors have in the file.
   std::set<std::string> add_file(const std::string& path);
 
+  FileUse use_{};
   std::vector<std::shared_ptr<MappedFile>> mappings_;
   std::vector<std::string> paths_;
   // Both by the one spelling of a name: without "roberta.", LayerNorm's gamma and beta as weight and bias.
