@@ -6,6 +6,8 @@ export { MaskPredict } from './text/mask-predict.js';
 export type {
   Generation,
   GenerateOptions,
+  LengthCandidate,
+  LengthCandidates,
   LengthOption,
   RefinedToken,
   RefinementStep,

@@ -26,6 +26,7 @@ export const modelOptions: OptionTable = {
   precision: { type: 'string' },
   threads: { type: 'string' },
   'memory-limit': { type: 'string' },
+  'no-map': { type: 'boolean' },
 };
 
 export const textOptions: OptionTable = {
@@ -147,8 +148,8 @@ export class Arguments {
   /** Options of {@link modelOptions}, but the model itself. */
   engineOptions(): EngineLoadOptions {
     const device = this.text('device');
-    if (device !== undefined && !/^(auto|cpu|cuda(:\d+)?)$/.test(device)) {
-      throw new UsageError(`--device takes auto, cpu, cuda or cuda:N, not '${device}'`);
+    if (device !== undefined && !/^(auto|cpu|cuda(:(\d+|(GPU|MIG)-[\da-f-]+))?)$/i.test(device)) {
+      throw new UsageError(`--device takes auto, cpu, cuda, cuda:N or cuda:UUID, not '${device}'`);
     }
     const precision = this.text('precision');
     if (precision !== undefined && !precisions.includes(precision)) {
@@ -161,6 +162,7 @@ export class Arguments {
       ...(precision !== undefined && { precision: precision as Precision }),
       ...(threads !== undefined && { threads }),
       ...(memoryLimit !== undefined && { memoryLimit }),
+      ...(this.has('no-map') && { map: false }),
     };
   }
 
