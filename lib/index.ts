@@ -1,5 +1,7 @@
 export { embeddedModel } from './text/loading.js';
 export type { ModelOptions } from './text/loading.js';
+export { modelDirectory } from './hub/model-directory.js';
+export type { HubOptions, ModelDirectoryOptions, Transfer } from './hub/settings.js';
 export { MaskPredict } from './text/mask-predict.js';
 export type {
   Generation,
@@ -25,6 +27,8 @@ export type { LatencyStatistics, ModelStatistics } from './scheduling/statistics
 export type { IterationEvent, RequestEvent } from './scheduling/diagnostics.js';
 export { Engine } from './token/engine.js';
 export type { EngineConfig } from './token/engine-config.js';
+export { convert } from './text/convert.js';
+export type { ConvertOptions, Converted } from './text/convert.js';
 export { quantize } from './text/quantize.js';
 export type { QuantizeOptions } from './text/quantize.js';
 export { Source, Target } from './token/sequences.js';

@@ -295,6 +295,35 @@ declare class NativeTrainer {
   close(): Promise<void>;
 }
 
+/** What the tensors of a checkpoint say about its model. */
+interface ConversionFacts {
+  /** Of fairseq's files; empty where a config.json says it. */
+  modelType: string;
+  layers: number;
+  hidden: number;
+  /** 0: nothing says it. */
+  heads: number;
+  feedForward: number;
+  vocabulary: number;
+  maxPositions: number;
+  lengths: number;
+  tieWordEmbeddings: boolean;
+  /** Of the word embeddings, the last one that is not all zeros. */
+  lastRowInUse: number;
+  /** Names of tensors that are not written. */
+  leftOut: string[];
+}
+
+declare class NativeConversion {
+  constructor(onProgress: ((fraction: number) => void) | null);
+  /** `fairseq`: one file or the parts of one model, in order; `huggingface`: a directory or one file. */
+  read(kind: 'fairseq' | 'huggingface', paths: string[]): Call<ConversionFacts>;
+  /** Writes a model.safetensors of what was read. */
+  write(path: string, asBf16: boolean): Call<void>;
+  cancel(id: number): void;
+  close(): Promise<void>;
+}
+
 declare namespace binding {
   export {
     NativeTrainer,
@@ -302,6 +331,8 @@ declare namespace binding {
     NativeStepPart,
     NativeStepResult,
     TrainingArchitecture,
+    ConversionFacts,
+    NativeConversion,
     Call,
     SamplingParameters,
     AdvanceResult,
@@ -340,6 +371,11 @@ declare namespace binding {
       context: object,
     ) => Record<string, Float32Array<ArrayBuffer>> & Record<string, number>
   >;
+  /**
+   * Takes the exclusive advisory lock of an open file, without waiting; closing it or the end of the process gives it
+   * back. `'busy'`: another one has it; `'unsupported'`: the file system has no such locks.
+   */
+  export function lockFile(descriptor: number): 'locked' | 'busy' | 'unsupported';
   /** The single operations of native/ops, synchronous; arguments are checked by lib/token/operations.ts and again natively. */
   export const kernels: {
     packWeight(

@@ -193,7 +193,16 @@ t.test('help and version', async (t) => {
   const help = await call(['--help']);
   t.match(help, { code: 0, stderr: '', stdout: /^Usage: mask-predict COMMAND/ });
   t.same(await call(['help']), help);
-  for (const command of ['generate', 'choose', 'length', 'info', 'serve']) {
+  for (const command of [
+    'generate',
+    'choose',
+    'length',
+    'fill',
+    'embed',
+    'classify',
+    'info',
+    'serve',
+  ]) {
     t.match(help.stdout, new RegExp(`^  ${command} `, 'm'));
     const { code, stdout } = await call([command, '--help']);
     t.equal(code, 0);
@@ -210,7 +219,10 @@ t.test('help and version', async (t) => {
 t.test('wrong usage exits with 2 and points to the help', async (t) => {
   const wrong: [string[], RegExp][] = [
     [[], /a command is missing/],
-    [['frobnicate'], /no command 'frobnicate'.*generate, choose, length, info, quantize, serve/],
+    [
+      ['frobnicate'],
+      /no command 'frobnicate'.*generate, choose, length, fill, embed, classify, info, quantize, serve/,
+    ],
     [['--frobnicate'], /no option '--frobnicate'/],
     [['help', 'toString'], /no command 'toString'/],
     [['generate', '--frobnicate', 'a'], /--frobnicate/],

@@ -52,6 +52,7 @@ const packed = pack();
 const paths = packed.files.map(({ path }) => path);
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
   bin: Record<string, string>;
+  main: string;
   dependencies: Record<string, string>;
   exports: Record<string, string | { types: string }>;
 };
@@ -93,6 +94,13 @@ t.test('what is in the tarball', async (t) => {
     ),
   );
   t.same(strangers, [], 'no tests, no build output, nothing hidden');
+  const forTests = paths.filter((path) =>
+    /^native\/(?!(base|cpu|cuda|ops|model|engine|training|addon)\/|(binding|build)\.cjs$|binding\.d\.cts$|sources\.)/.test(
+      path,
+    ),
+  );
+  t.same(forTests, [], 'of native/ what the addon is built from: no emulated device, no report');
+  t.ok(paths.includes(manifest.main.slice(2)), 'main, for resolvers that know no exports');
   t.ok(packed.size < 10 * 2 ** 20, `${(packed.size / 2 ** 20).toFixed(1)} MiB`);
 });
 

@@ -13,8 +13,15 @@ export interface OptionTable {
   [name: string]: { type: 'string' | 'boolean'; short?: string; multiple?: boolean };
 }
 
+export const hubOptions: OptionTable = {
+  revision: { type: 'string' },
+  cache: { type: 'string' },
+  offline: { type: 'boolean' },
+};
+
 export const modelOptions: OptionTable = {
   model: { type: 'string' },
+  ...hubOptions,
   device: { type: 'string' },
   precision: { type: 'string' },
   threads: { type: 'string' },

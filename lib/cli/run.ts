@@ -8,7 +8,11 @@
 import { version } from '../version.js';
 import { UsageError } from './arguments.js';
 import { choose } from './choose.js';
+import { classify } from './classify.js';
 import type { Command } from './command.js';
+import { convert } from './convert.js';
+import { embed } from './embed.js';
+import { fill } from './fill.js';
 import { generate } from './generate.js';
 import { info } from './info.js';
 import { length } from './length.js';
@@ -21,8 +25,12 @@ const commands: Record<string, Command> = {
   generate,
   choose,
   length,
+  fill,
+  embed,
+  classify,
   info,
   quantize,
+  convert,
   serve,
   train,
 };

@@ -30,6 +30,11 @@ Needs fastify: npm install fastify@5
                                 an event after every pass
   POST /choose                  { "prompt": "…", "labels": ["…", "…"] }
   POST /score                   { "prompt": "…", "text": "…" }
+  POST /fill-mask, /embed       { "text": "…" } or an array of texts; also count or
+                                labels; pooling, normalize
+  POST /classify                { "input": "…" }, a text or { "text", "pair" }, or an
+                                array of them
+                                (each POST as far as the model can do it)
   GET  /v2, /v2/health/live, /v2/health/ready, /v2/models/NAME, …/ready
   POST /v2/models/NAME/infer    the Open Inference Protocol, as KServe speaks it
   GET  /metrics                 for Prometheus

@@ -72,9 +72,16 @@ const statusOf: Record<ErrorCode, number> = {
   ERR_OVERLOADED: 429,
   ERR_OUT_OF_MEMORY: 503,
   ERR_DISPOSED: 503,
+  ERR_CANCELLED: 503,
   ERR_DEVICE: 500,
+  ERR_INTERNAL: 500,
   ERR_MODEL_FORMAT: 500,
   ERR_TOKENIZER: 500,
+  ERR_HUB_NOT_FOUND: 500,
+  ERR_HUB_ACCESS: 500,
+  ERR_HUB_UNREACHABLE: 500,
+  ERR_HUB_CONTENT: 500,
+  ERR_CACHE: 500,
 };
 
 /** Any error as the one to answer with. */

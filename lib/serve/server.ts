@@ -9,7 +9,7 @@ import { guard, type Access } from './access.js';
 import { parseBodies } from './body.js';
 import { chooseRoute, scoreRoute } from './choose-and-score.js';
 import { answerConnectionErrors } from './connection-errors.js';
-import { answerErrors, requestError, sendError } from './errors.js';
+import { answerErrors, RequestError, requestError, sendError } from './errors.js';
 import { loadFastify } from './fastify.js';
 import { generateRoute } from './generate.js';
 import type { Limits } from './limits.js';
@@ -20,6 +20,7 @@ import { openInferenceRoutes } from './open-inference.js';
 import { pageRoutes } from './page.js';
 import { RequestCounts } from './request-counts.js';
 import { Requests } from './requests.js';
+import { classifyRoute, embedRoute, fillMaskRoute } from './readings.js';
 import type { Served } from './served.js';
 
 export interface ServerOptions extends Access {
@@ -158,9 +159,37 @@ function routes(
   examples: readonly string[],
 ): void {
   openInferenceRoutes(app, served);
-  generateRoute(app, served);
-  chooseRoute(app, served);
-  scoreRoute(app, served);
+  offerModel(app, served);
   metricsRoute(app, served, counts);
   pageRoutes(app, served, examples);
+}
+
+/** What the model can do; of what it cannot the answer says why. */
+function offerModel(app: FastifyInstance, served: Served): void {
+  const { head, classes } = served.model.engine.config;
+  const withHead: [string, Route][] = [
+    ['/generate', generateRoute],
+    ['/choose', chooseRoute],
+    ['/score', scoreRoute],
+    ['/fill-mask', fillMaskRoute],
+  ];
+  for (const [path, route] of withHead) {
+    if (head) route(app, served);
+    else withoutRoute(app, path, 'language-model head');
+  }
+  embedRoute(app, served);
+  if (classes > 0) classifyRoute(app, served);
+  else withoutRoute(app, '/classify', 'sequence classifier');
+}
+
+type Route = (app: FastifyInstance, served: Served) => void;
+
+function withoutRoute(app: FastifyInstance, path: string, part: string): void {
+  app.post(path, () => {
+    throw new RequestError(
+      404,
+      'ERR_NOT_FOUND',
+      `there is no POST ${path} here: the model has no ${part}`,
+    );
+  });
 }

@@ -6,7 +6,15 @@
 import { join } from 'node:path';
 import { MaskPredictError, shown } from '../errors.js';
 import { embedding, normalizeOption, poolingOption, type Pooling } from '../token/readings.js';
-import { isObject, readOptionalJson, readOptionalObject, type JsonObject } from './model-files.js';
+import {
+  kindOf,
+  modulesFile,
+  poolingFile,
+  readOptionalJson,
+  readOptionalObject,
+  transformerFile,
+  type JsonObject,
+} from './model-files.js';
 import { Reading } from './reading.js';
 import { textOptions, type TextOptions, type TextReader } from './text.js';
 
@@ -58,8 +66,6 @@ export class Embedder {
   }
 }
 
-const poolingFolder = '1_Pooling';
-
 /** What the files of sentence-transformers in a model directory say. Throws for one that is damaged. */
 export function readEmbeddingSettings(directory: string): EmbeddingSettings {
   const settings: EmbeddingSettings = {
@@ -69,38 +75,26 @@ export function readEmbeddingSettings(directory: string): EmbeddingSettings {
     lowerCase: false,
     problem: undefined,
   };
-  const file = join(poolingFolder, 'config.json');
-  let pooling = readOptionalObject(directory, file);
-  const modules = readOptionalJson(directory, 'modules.json');
-  if (modules !== undefined) {
-    if (!Array.isArray(modules)) {
-      throw damaged(directory, 'modules.json', `holds ${shown(modules)}, not an array`);
-    }
-    for (const module of modules as unknown[]) {
-      const { type, path } = isObject(module) ? module : {};
-      const kind = typeof type === 'string' ? type.split('.').at(-1) : undefined;
-      if (
-        kind === 'Pooling' &&
-        typeof path === 'string' &&
-        path !== poolingFolder &&
-        isInside(path)
-      ) {
-        pooling = readOptionalObject(directory, join(path, 'config.json'));
-      } else if (kind === 'Normalize') {
-        settings.normalize = true;
-      } else if (kind !== 'Transformer' && kind !== 'Pooling') {
-        settings.problem ??= `${join(directory, 'modules.json')} asks for a module ${shown(type)}, which is not run here`;
-      }
-    }
-  }
+  readModules(directory, settings);
+  const pooling = readOptionalObject(directory, poolingFile(directory));
   if (pooling) readPooling(pooling, settings, directory);
   readTransformer(directory, settings);
   return settings;
 }
 
-/** Whether a path stays within the model directory. */
-function isInside(path: string): boolean {
-  return !path.startsWith('/') && !path.split(/[/\\]/).includes('..');
+function readModules(directory: string, settings: EmbeddingSettings): void {
+  const modules = readOptionalJson(directory, modulesFile);
+  if (modules === undefined) return;
+  if (!Array.isArray(modules)) {
+    throw damaged(directory, modulesFile, `holds ${shown(modules)}, not an array`);
+  }
+  for (const module of modules as unknown[]) {
+    const kind = kindOf(module);
+    if (kind === 'Normalize') settings.normalize = true;
+    else if (kind !== 'Transformer' && kind !== 'Pooling') {
+      settings.problem ??= `${join(directory, modulesFile)} asks for a module ${shown(kind)}, which is not run here`;
+    }
+  }
 }
 
 const modes = 'pooling_mode_';
@@ -110,7 +104,7 @@ function readPooling(config: JsonObject, settings: EmbeddingSettings, directory:
   const chosen = Object.keys(config).filter((key) => key.startsWith(modes) && config[key] === true);
   const named = config['pooling_mode'];
   const mode = typeof named === 'string' ? [named] : chosen.map((key) => key.slice(modes.length));
-  if (mode.length === 0 && named === undefined && chosen.length === 0) return;
+  if (mode.length === 0) return;
   if (mode.length === 1 && (mode[0] === 'mean_tokens' || mode[0] === 'mean')) {
     settings.pooling = 'mean';
   } else if (mode.length === 1 && (mode[0] === 'cls_token' || mode[0] === 'cls')) {
@@ -123,7 +117,7 @@ function readPooling(config: JsonObject, settings: EmbeddingSettings, directory:
 }
 
 function readTransformer(directory: string, settings: EmbeddingSettings): void {
-  const file = 'sentence_bert_config.json';
+  const file = transformerFile;
   const config = readOptionalObject(directory, file);
   const most = config?.['max_seq_length'];
   if (most !== undefined && most !== null) {

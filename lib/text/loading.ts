@@ -6,6 +6,8 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { invalidArgument, MaskPredictError } from '../errors.js';
+import { modelDirectory } from '../hub/model-directory.js';
+import { hubOptionNames, type HubOptions, type Transfer } from '../hub/settings.js';
 import { checkOptions, integerOption } from '../options.js';
 import { readSchedulingOptions, type SchedulingOptions } from '../scheduling/options.js';
 import { nativeRunner } from '../scheduling/passes.js';
@@ -22,7 +24,12 @@ import { Tokenizer } from './tokenizer.js';
 /** The directory of the small model that comes with the package. */
 export const embeddedModel = fileURLToPath(new URL('../../models/numbers', import.meta.url));
 
-export interface ModelOptions extends EngineLoadOptions {
+export interface ModelOptions extends Omit<EngineLoadOptions, 'onProgress'>, HubOptions {
+  /**
+   * Called with 0 … 1 while the model loads. Where files must come from the hub first, it is called with 0 … 1 of that
+   * before, and with a second argument that says how far the transfer is.
+   */
+  onProgress?: (fraction: number, transfer?: Transfer) => void;
   /** How concurrent calls share the model. The defaults suit one service. */
   scheduling?: SchedulingOptions;
   /**
@@ -46,12 +53,16 @@ export interface LoadedModel {
 }
 
 /** @internal What `MaskPredict.load()` does. */
-export async function loadModel(directory: string, options: ModelOptions): Promise<LoadedModel> {
-  checkOptions('MaskPredict.load()', options, [...loadOptions, 'scheduling', 'sourceCache']);
-  checkDirectory(directory);
-  const { scheduling, sourceCache, ...engineOptions } = options;
+export async function loadModel(name: string, options: ModelOptions): Promise<LoadedModel> {
+  const names = [...loadOptions, ...hubOptionNames, 'scheduling', 'sourceCache'];
+  checkOptions('MaskPredict.load()', options, names);
+  const { scheduling, sourceCache, revision, cache, token, offline, ...engineOptions } = options;
   const sharing = readSchedulingOptions(scheduling);
   const kept = readSourceCache(sourceCache);
+  const { onProgress, logger, signal } = engineOptions;
+  const hubOptions = { revision, cache, token, offline, onProgress, logger, signal };
+  const directory = await modelDirectory(name, hubOptions);
+  checkDirectory(directory);
   const embedding = readEmbeddingSettings(directory);
   const tokenizer = await loadTokenizer(directory, options.maskTokenId);
   const engine = await loadEngine(directory, engineOptions, tokenizer);

@@ -77,14 +77,15 @@ export class MaskPredict {
   }
 
   /**
-   * Loads a model directory ({@link Engine.load}) with its `sentencepiece.bpe.model`; without one, the
-   * small model that comes with the package.
+   * Loads a model directory ({@link Engine.load}) with its `sentencepiece.bpe.model`, or a model of the hub that is named
+   * `owner/name` and fetched where the cache does not have it ({@link modelDirectory}); without a name, the small model
+   * that comes with the package.
    */
   static async load(
-    directory: string = embeddedModel,
+    model: string = embeddedModel,
     options: ModelOptions = {},
   ): Promise<MaskPredict> {
-    return new MaskPredict(await loadModel(directory, options));
+    return new MaskPredict(await loadModel(model, options));
   }
 
   /**

@@ -7,6 +7,7 @@ import type { EngineLoadOptions, SaveOptions } from '../token/engine-options.js'
 import { invalidArgument } from '../errors.js';
 import { checkOptions } from '../options.js';
 import { checkFree, written } from '../token/saved-model.js';
+import { copyTextFiles } from './model-files.js';
 import { loadTokenizer, tokenizerFile } from './loading.js';
 
 export type QuantizeOptions = SaveOptions &
@@ -45,6 +46,7 @@ export async function quantize(
     });
     const copy = join(out, tokenizerFile);
     if (existsSync(file)) await written(copy, () => copyFile(file, copy));
+    await written(out, () => copyTextFiles(directory, out));
   } finally {
     await engine.close();
   }

@@ -14,11 +14,11 @@ export interface EngineConfig {
   maxPositions: number;
   /** Classes of the length predictor, 0 without one. */
   lengths: number;
-  /** Whether the model has a language-model head. */
+  /** Whether it has a language-model head: without one it can embed texts, but predicts no tokens. */
   head: boolean;
-  /** Classes of its sequence classifier, 0 without one. */
+  /** Of its sequence classifier, 0 without one. */
   classes: number;
-  /** Classes of its token classifier, 0 without one. */
+  /** Of its token classifier, 0 without one. */
   tokenClasses: number;
   maskTokenId: number;
   /** LayerNorm before or after each block. */

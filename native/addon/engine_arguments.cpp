@@ -98,7 +98,7 @@ Reading read_reading(const Napi::Value& value, std::vector<int32_t>& ids, const 
   Reading reading;
   reading.kind = kind->second;
   const int32_t mask = engine.mask_token_id();
-  if (reading.kind == Reading::Best) reading.count = read_integer(object.Get("count"), "count", 1, mask);
+  if (reading.kind == Reading::Best) reading.count = read_integer(object.Get("count"), "count", 1, 1 << 20);
   if (given == "score") {
     reading.position = read_integer(object.Get("position"), "position", 1, static_cast<int64_t>(ids.size()) - 2);
     int32_t& scored = ids[static_cast<size_t>(reading.position)];

@@ -44,7 +44,7 @@ std::string identity_of(const std::string& directory) {
   for (const std::string& name : entries_of(path.string())) {
     std::error_code ignored;
     const fs::path file = path / name;
-    if (file.extension() != ".safetensors" && file.extension() != ".json") continue;
+    if (file.extension() != ".safetensors" && file.extension() != ".bin" && file.extension() != ".json") continue;
     files[name] = std::to_string(fs::file_size(file, ignored)) + "@" +
                   std::to_string(fs::last_write_time(file, ignored).time_since_epoch().count());
   }

@@ -64,7 +64,7 @@ struct Walk {
     const TensorNames& names = tensor_names();
     const std::string embeddings = "roberta.embeddings.";
     const int64_t d = c.hidden;
-    matrix(Role::Words, names.words, c.vocabulary, d, w.words);
+    matrix(Role::Words, names.words, c.vocabulary, d, w.words, c.tie_word_embeddings ? names.decoder : "");
     visitor.values({Role::Positions,
                     {embeddings + "position_embeddings.weight"},
                     c.max_positions,

@@ -42,8 +42,6 @@ namespace mask_predict {
   OPERATION(void, sample, (const Context&, const SampleArguments&))
 
 struct Operations {
-  const char* device;  // "cpu", "cuda", "simt"
-
   // What the device can do.
   const Memory* memory;
   bool host_memory;         // its memory is the host's: arguments may point to JavaScript's arrays

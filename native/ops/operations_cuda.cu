@@ -78,8 +78,7 @@ std::optional<WeightType> default_type(const Context& context) {
 }  // namespace
 
 #define MASK_PREDICT_NAME(result, name, parameters) cuda::name,
-const Operations cuda_operations = {cuda::device_kind,
-                                    &device_memory,
+const Operations cuda_operations = {&device_memory,
                                     false,
                                     false,
                                     supports,

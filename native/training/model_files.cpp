@@ -112,6 +112,7 @@ void read_weights(const ModelFiles& files, const ParameterTable& table, float* w
     done += wanted.count;
     progress(static_cast<double>(done) / static_cast<double>(table.count()));
   }
+  progress(1);
 }
 
 }  // namespace mask_predict::training
