@@ -126,7 +126,7 @@ export async function* runTraining(
   try {
     checkRows(dataset, plan.partRows);
     const state = startingState(dataset, plan, context);
-    const steps = await totalSteps(dataset, plan, context);
+    const steps = await totalSteps(dataset, plan, context, options.signal);
     await runner.reserve?.(plan.partRows);
     options.onData?.({
       kind: 'ready',
@@ -429,10 +429,12 @@ async function totalSteps(
   dataset: Dataset,
   { steps, epochs, rows, schedule: { name, warmup } }: Plan,
   { seed }: TrainingContext,
+  signal: AbortSignal | undefined,
 ): Promise<number | undefined> {
   let total = 0;
   for (let epoch = 0; epoch < epochs && epochs !== Infinity && total < steps; epoch++) {
     total += await countSteps(dataset, seed, epoch, rows);
+    signal?.throwIfAborted();
   }
   const most = epochs === Infinity ? steps : Math.min(steps, total);
   if (most === Infinity) return undefined;

@@ -140,7 +140,12 @@ class Run {
     const comparable = earlier?.bestBy === best ? earlier.best : null;
     const log = await TrainingLog.open(join(directory, runFiles.log), step);
     const run = new Run(trainee, options, log, { settings, bestBy: best, best: comparable }, step);
-    if (step > 0) for await (const entry of readLog(log.file)) run.#curve.add(entry);
+    if (step > 0) {
+      for await (const entry of readLog(log.file)) {
+        run.#curve.add(entry);
+        if (entry.validation) run.#validated = entry.step;
+      }
+    }
     await run.#writeFile(runFiles.run, `${JSON.stringify(run.#file, undefined, 2)}\n`);
     return run;
   }

@@ -124,6 +124,10 @@ t.test('a stop writes everything, and going on is the same training', async (t) 
   t.equal(weightOf(directory, 'last'), weightOf(join(root, 'whole'), 'last'));
   const steps = (list: LogEntry[]) => list.map(({ step, validation }) => [step, !!validation]);
   t.same(steps(await entries(directory)), steps(await entries(join(root, 'whole'))));
+
+  const done = await ImitatedRunner.resume((await newestCheckpoint(directory))!);
+  await runOnDisk(done, options(directory), 20);
+  t.same(steps(await entries(directory)), steps(await entries(join(root, 'whole'))), 'at its end');
 });
 
 t.test('after a kill it goes on from the last checkpoint, and the log too', async (t) => {

@@ -12,7 +12,8 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { heldOutInstructions, instructionsAbout, isHeldOut } from '../../bench/held-out.mjs';
+import { instructionsAbout, isHeldOut } from '../../bench/held-out.mjs';
+import { testedInstructions, validationInstructions } from './split.mjs';
 
 const [directory] = process.argv.slice(2);
 if (directory === undefined) {
@@ -30,27 +31,14 @@ write(
 );
 write('small.jsonl', shuffled(learned.filter((number) => number < 100).flatMap(instructionsAbout)));
 
-const heldOut = heldOutInstructions();
-const tested = new Set(spread(2000, 0));
-write('valid.jsonl', shuffled(pick(spread(1000, 0.25).filter((index) => !tested.has(index)))));
-write('test.jsonl', pick([...tested]));
+write('valid.jsonl', shuffled(validationInstructions()));
+write('test.jsonl', testedInstructions());
 
 const texts = learned
   .flatMap(instructionsAbout)
   .flatMap(({ prompt, answer }) => [prompt, answer])
   .join('\n');
 writeFileSync(join(directory, 'corpus.txt'), `${texts}\n`);
-
-/** `count` places in the held-out instructions, evenly spread; `shift` is a share of the distance between two. */
-function spread(count, shift) {
-  return Array.from({ length: count }, (_, i) =>
-    Math.floor(((i + shift) * heldOut.length) / count),
-  );
-}
-
-function pick(indices) {
-  return indices.map((index) => heldOut[index]);
-}
 
 function write(name, instructions) {
   const lines = instructions.map(({ prompt, answer }) =>
