@@ -4,12 +4,12 @@ import { numberWords } from './number-words.mjs';
 const languages = Object.keys(numberWords);
 
 /** The rule of models/numbers/README.md for numbers that were left out of the training. */
-function isHeldOut(number) {
+export function isHeldOut(number) {
   return number >= 100 && (Math.imul(number, 2654435761) >>> 0) % 20 === 0;
 }
 
 /** Every instruction about a number, as `{ task, prompt, answer }`. */
-function instructionsAbout(number) {
+export function instructionsAbout(number) {
   const list = [
     {
       task: 'even',
@@ -40,8 +40,10 @@ function instructionsAbout(number) {
   return list;
 }
 
-/** All of them, as `{ task, prompt, answer }`. */
-export function heldOutInstructions() {
+/** All of them, or `count` that lie evenly among them, as `{ task, prompt, answer }`. */
+export function heldOutInstructions(count = Infinity) {
   const numbers = Array.from({ length: 10000 }, (_, number) => number).filter(isHeldOut);
-  return numbers.flatMap(instructionsAbout);
+  const all = numbers.flatMap(instructionsAbout);
+  if (count >= all.length) return all;
+  return Array.from({ length: count }, (_, i) => all[Math.floor((i * all.length) / count)]);
 }

@@ -1,19 +1,36 @@
 export { embeddedModel } from './text/loading.js';
 export type { ModelOptions } from './text/loading.js';
+export { modelDirectory } from './hub/model-directory.js';
+export type { HubOptions, ModelDirectoryOptions, Transfer } from './hub/settings.js';
 export { MaskPredict } from './text/mask-predict.js';
 export type {
   Generation,
   GenerateOptions,
+  LengthCandidate,
+  LengthCandidates,
   LengthOption,
   RefinedToken,
   RefinementStep,
   TextOptions,
 } from './text/mask-predict.js';
+export type { Classification, ClassifyInput } from './text/classification.js';
+export type { EmbedOptions } from './text/embedding.js';
+export type {
+  FillLabelsOptions,
+  FillMaskOptions,
+  LabelCandidate,
+  MaskCandidate,
+} from './text/fill-mask.js';
+export type { LikelihoodOptions } from './text/pseudo-log-likelihood.js';
+export type { TextScore } from './text/scoring.js';
+export type { FilledMask, Pooling } from './token/readings.js';
 export type { QueueOptions, SchedulingOptions } from './scheduling/options.js';
 export type { LatencyStatistics, ModelStatistics } from './scheduling/statistics.js';
 export type { IterationEvent, RequestEvent } from './scheduling/diagnostics.js';
 export { Engine } from './token/engine.js';
-export type { EngineConfig } from './token/engine.js';
+export type { EngineConfig } from './token/engine-config.js';
+export { convert } from './text/convert.js';
+export type { ConvertOptions, Converted } from './text/convert.js';
 export { quantize } from './text/quantize.js';
 export type { QuantizeOptions } from './text/quantize.js';
 export { Source, Target } from './token/sequences.js';
@@ -34,7 +51,7 @@ export type {
   StopRule,
 } from './token/engine-options.js';
 export { Tokenizer } from './text/tokenizer.js';
-export type { EncodeOptions, Encoding } from './text/tokenizer.js';
+export type { EncodeOptions, Encoding, TokenizerOptions } from './text/tokenizer.js';
 export { MaskPredictError } from './errors.js';
 export type { ErrorCode } from './errors.js';
 export type { Vocabulary } from './token/vocabulary.js';
@@ -47,3 +64,8 @@ export type {
   TrainerShape,
 } from './training/trainer-options.js';
 export type { StepPart, StepResult } from './training/step.js';
+export type { DatasetSource, WeightedFile } from './training/dataset.js';
+export type { Example } from './training/examples.js';
+export type { ScheduleName } from './training/schedule.js';
+export type { DataEvent, DataOptions, TrainingStep, TrainOptions } from './training/train.js';
+export type { AnswerScores, ValidateOptions, Validation } from './training/validate.js';

@@ -24,6 +24,11 @@ interface NativeConfig {
   vocabulary: number;
   maxPositions: number;
   lengths: number;
+  /** Whether it has a language-model head. */
+  head: boolean;
+  /** Of its sequence classifier and its token classifier; 0 without one. */
+  classes: number;
+  tokenClasses: number;
   maskTokenId: number;
   norm: 'pre' | 'post';
   layerNormEpsilon: number;
@@ -65,7 +70,28 @@ interface NativeSource {
   /** The `count` best lengths in ids, best first. */
   predictLengths(count: number): { length: number; logProb: number }[];
   target(specification: number | Int32Array, sequence: number): NativeTarget;
+  /** Of a source that was read and not kept. */
+  answer(): NativeAnswer;
   dispose(): void;
+}
+
+/**
+ * What is asked of a sequence that is read for its own sake (native/engine/reading.h). `score` masks one position and
+ * asks for the log-probability of the id that was there.
+ */
+type NativeReading =
+  | { kind: 'mean' | 'first' | 'classes' | 'tokens' | 'logits' }
+  | { kind: 'best'; count: number }
+  | { kind: 'weigh'; candidates: Int32Array[] }
+  | { kind: 'score'; position: number };
+
+interface NativeAnswer {
+  /** The positions the answer is about, rising. */
+  positions: Int32Array<ArrayBuffer>;
+  /** States, logits or log-probabilities. */
+  values: Float32Array<ArrayBuffer>;
+  /** Of `best`. */
+  ids: Int32Array<ArrayBuffer>;
 }
 
 /** null: never; `'unchanged'`; or the log-probability that all predicted tokens must reach. */
@@ -99,6 +125,7 @@ interface LoadOptions {
   /** The ids that may be answered, rising; null: all. */
   allowedIds: Int32Array | null;
   deterministic: boolean;
+  map: boolean;
 }
 
 interface RandomArchitecture {
@@ -127,13 +154,15 @@ declare class NativeEngine {
   readonly precision: string;
   readonly instructionSet: string;
   readonly threads: number;
-  /** Why 'auto' took the CPU although this build has CUDA kernels; empty otherwise. */
+  /** Why 'auto' took the CPU although there is a driver for GPUs; empty otherwise. */
   readonly fallback: string;
   /** What came of `deterministic: false`; empty without it. */
   readonly note: string;
   memory(): NativeMemory;
   /** `states`: whether final states and lengths will be asked for. */
   encode(ids: Int32Array[], states: boolean): Call<NativeSource[]>;
+  /** Reads sequences, each for what its reading asks. */
+  read(ids: Int32Array[], readings: NativeReading[]): Call<NativeAnswer[]>;
   predict(targets: NativeTarget[], sampling: SamplingParameters | null): Call<void>;
   remask(targets: NativeTarget[], counts: number[]): Call<void>;
   /** Resolves to the number of passes each target took. */
@@ -151,14 +180,14 @@ declare class NativeEngine {
   ): Call<Float32Array<ArrayBuffer>[][]>;
   /**
    * Sources and targets that go through one pass together; targets alone go on until the first has to leave. `states`
-   * says of each source whether final states and lengths will be asked for. `plans` has four numbers for each target:
+   * says of each source whether final states and lengths will be asked for, or what is to be read of it. `plans` has four numbers for each target:
    * T, passes done, the pass to stop after at the latest, and 1 if it is to be viewed. `seeds` of those that are sampled.
    * `candidates` of those that are weighed, not written: one pass, and the log-probabilities of these. What only others
    * have is null, as is a list of nothing but that.
    */
   advance(
     sources: Int32Array[],
-    states: boolean[],
+    states: (boolean | NativeReading)[],
     targets: NativeTarget[],
     plans: Int32Array,
     seeds: (bigint | null)[] | null,
@@ -267,6 +296,35 @@ declare class NativeTrainer {
   close(): Promise<void>;
 }
 
+/** What the tensors of a checkpoint say about its model. */
+interface ConversionFacts {
+  /** Of fairseq's files; empty where a config.json says it. */
+  modelType: string;
+  layers: number;
+  hidden: number;
+  /** 0: nothing says it. */
+  heads: number;
+  feedForward: number;
+  vocabulary: number;
+  maxPositions: number;
+  lengths: number;
+  tieWordEmbeddings: boolean;
+  /** Of the word embeddings, the last one that is not all zeros. */
+  lastRowInUse: number;
+  /** Names of tensors that are not written. */
+  leftOut: string[];
+}
+
+declare class NativeConversion {
+  constructor(onProgress: ((fraction: number) => void) | null);
+  /** `fairseq`: one file or the parts of one model, in order; `huggingface`: a directory or one file. */
+  read(kind: 'fairseq' | 'huggingface', paths: string[]): Call<ConversionFacts>;
+  /** Writes a model.safetensors of what was read. */
+  write(path: string, asBf16: boolean): Call<void>;
+  cancel(id: number): void;
+  close(): Promise<void>;
+}
+
 declare namespace binding {
   export {
     NativeTrainer,
@@ -274,10 +332,14 @@ declare namespace binding {
     NativeStepPart,
     NativeStepResult,
     TrainingArchitecture,
+    ConversionFacts,
+    NativeConversion,
     Call,
     SamplingParameters,
     AdvanceResult,
     NativeStopRule,
+    NativeReading,
+    NativeAnswer,
     NativeConfig,
     NativeMemory,
     NativeTarget,
@@ -310,6 +372,11 @@ declare namespace binding {
       context: object,
     ) => Record<string, Float32Array<ArrayBuffer>> & Record<string, number>
   >;
+  /**
+   * Takes the exclusive advisory lock of an open file, without waiting; closing it or the end of the process gives it
+   * back. `'busy'`: another one has it; `'unsupported'`: the file system has no such locks.
+   */
+  export function lockFile(descriptor: number): 'locked' | 'busy' | 'unsupported';
   /** The single operations of native/ops, synchronous; arguments are checked by lib/token/operations.ts and again natively. */
   export const kernels: {
     packWeight(

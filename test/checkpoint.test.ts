@@ -32,11 +32,21 @@ t.test('a wrong tensor', (t) =>
       directory(() => safetensors('{}', Buffer.alloc(0))),
       /word_embeddings|embed_length/,
     ],
-    'an encoder without language-model head': [
+    'a head without its dense layer': [
       withTensors(
-        (tensors) => new Map([...tensors].filter(([name]) => !name.startsWith('lm_head'))),
+        (tensors) => new Map([...tensors].filter(([name]) => !name.startsWith('lm_head.dense'))),
       ),
-      /lm_head/,
+      /lm_head\.dense\.weight/,
+    ],
+    'a classifier of another width': [
+      withTensors(
+        (tensors) => void tensors.set('classifier.out_proj.weight', get(tensors, second)),
+      ),
+      /classifier\.out_proj\.weight.*128, 256/,
+    ],
+    'a classifier without its dense layer': [
+      withTensors((tensors) => void tensors.set('classifier.out_proj.weight', get(tensors, query))),
+      /classifier\.dense\.weight/,
     ],
     ...Object.fromEntries(
       [words, query, second, 'lm_head.bias', 'roberta.embeddings.LayerNorm.bias'].map((name) => [
@@ -115,6 +125,41 @@ t.test('a wrong tensor', (t) =>
         ),
       ),
       /LayerNorm\.gamma/,
+    ],
+    'neither of the tied names': [
+      withTensors((tensors) => void tensors.delete(words)),
+      /word_embeddings/,
+      /there are \d+ tensors: "embed_length\.weight"/,
+    ],
+    'an untied decoder without the embeddings': [
+      withFiles(
+        withTensors((tensors) => {
+          tensors.set('lm_head.decoder.weight', get(tensors, words));
+          tensors.delete(words);
+        }),
+        () => ({ 'config.json': JSON.stringify({ ...baseConfig, tie_word_embeddings: false }) }),
+      ),
+      /word_embeddings/,
+    ],
+    'a prefix that not all tensors have': [
+      withTensors(
+        (tensors) =>
+          new Map(
+            [...tensors].map(([name, tensor]) => [
+              name === query ? name : `module.${name}`,
+              tensor,
+            ]),
+          ),
+      ),
+      /word_embeddings/,
+      /"module\.embed_length\.weight"/,
+    ],
+    'adapters that are not merged': [
+      withTensors((tensors) => {
+        tensors.set(query.replace('weight', 'lora_A.default.weight'), get(tensors, query));
+      }),
+      /lora_A/,
+      /merge/,
     ],
   }),
 );
@@ -195,10 +240,14 @@ t.test('a file that is missing', (t) =>
       /model\.safetensors/,
       /model\.safetensors\.index\.json/,
     ],
-    'PyTorch weights only': [
-      () => ({ 'config.json': config, 'pytorch_model.bin': 'PK' }),
-      /pytorch_model\.bin/,
-      /convert/,
+    'a fairseq checkpoint only': [
+      () => ({ 'config.json': config, 'model.pt': 'PK' }),
+      /model\.pt/,
+      /mask-predict convert/,
+    ],
+    'no weights at all names every form': [
+      () => ({ 'config.json': config }),
+      /pytorch_model\.bin,? and pytorch_model\.bin\.index\.json/,
     ],
     'a config.json that is a directory': [
       () => ({ 'config.json': {} }),
@@ -246,6 +295,21 @@ t.test('unusual and right', (t) =>
       header.unshift(['__metadata__', { [words]: 'lm_head.decoder.weight' }]);
       return safetensors(headerText(header), data);
     }),
+    'the decoder instead of the embeddings': withTensors((tensors) => {
+      tensors.set('lm_head.decoder.weight', get(tensors, words));
+      tensors.delete(words);
+    }),
+    "the decoder's bias instead of the head's": renamed((name) =>
+      name.replace('lm_head.bias', 'lm_head.decoder.bias'),
+    ),
+    ...Object.fromEntries(
+      ['module.', 'model.', '_orig_mod.', 'base_model.model.', 'module._orig_mod.model.'].map(
+        (prefix) => [`the prefix ${prefix}`, renamed((name) => prefix + name)],
+      ),
+    ),
+    'a prefix before names without their own': renamed(
+      (name) => `module.${name.replace('roberta.', '')}`,
+    ),
     shards: sharded(),
     'shards with metadata and a total_size that is wrong': sharded(
       ({ index }) => (index.metadata = { total_size: 1, total_parameters: null }),

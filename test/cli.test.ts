@@ -3,7 +3,14 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough, Readable, Writable } from 'node:stream';
 import { text as readAll } from 'node:stream/consumers';
@@ -62,6 +69,12 @@ t.test('generate passes its options on', async (t) => {
   const drawn = ['generate', '--length', '5', '--seed', '7'];
   t.same(await call([...drawn, 'mask']), ok(`${text}\n`));
   t.same(await call([...drawn, '--seed=-1', 'mask']).then(({ code }) => code), 0);
+
+  const weighed = ['generate', '--json', '--candidates', '4', '--length-weight', '0', 'mask'];
+  const length = { candidates: 4, weight: 0 };
+  const { text: surest, candidates } = await model.generate('mask', { length });
+  t.match(JSON.parse((await call(weighed)).stdout), { text: surest, candidates });
+  t.equal(candidates?.length, 4);
 
   const special = await model.generate('<mask> 3', { parseSpecial: true });
   const { stdout } = await call(['generate', '--json', '--parse-special', '<mask> 3']);
@@ -186,7 +199,16 @@ t.test('help and version', async (t) => {
   const help = await call(['--help']);
   t.match(help, { code: 0, stderr: '', stdout: /^Usage: mask-predict COMMAND/ });
   t.same(await call(['help']), help);
-  for (const command of ['generate', 'choose', 'length', 'info', 'serve']) {
+  for (const command of [
+    'generate',
+    'choose',
+    'length',
+    'fill',
+    'embed',
+    'classify',
+    'info',
+    'serve',
+  ]) {
     t.match(help.stdout, new RegExp(`^  ${command} `, 'm'));
     const { code, stdout } = await call([command, '--help']);
     t.equal(code, 0);
@@ -203,7 +225,10 @@ t.test('help and version', async (t) => {
 t.test('wrong usage exits with 2 and points to the help', async (t) => {
   const wrong: [string[], RegExp][] = [
     [[], /a command is missing/],
-    [['frobnicate'], /no command 'frobnicate'.*generate, choose, length, info, quantize, serve/],
+    [
+      ['frobnicate'],
+      /no command 'frobnicate'.*generate, choose, length, fill, embed, classify, info, quantize, serve/,
+    ],
     [['--frobnicate'], /no option '--frobnicate'/],
     [['help', 'toString'], /no command 'toString'/],
     [['generate', '--frobnicate', 'a'], /--frobnicate/],
@@ -213,9 +238,15 @@ t.test('wrong usage exits with 2 and points to the help', async (t) => {
     [['generate', '--length', 'five', 'a'], /--length/],
     [['generate', '--candidates', '2', '--length', '5', 'a'], /--length and --candidates exclude/],
     [['generate', '--watch', '--candidates', '2', 'a'], /--candidates and --watch exclude/],
+    [['generate', '--length-weight', '1', 'a'], /--length-weight chooses among --candidates/],
+    [['generate', '--candidates', '2', '--length-weight', '-1', 'a'], /--length-weight/],
+    [['generate', '--candidates', '2', '--length-weight', 'much', 'a'], /0 up, not 'much'/],
     [['generate', '--json', '--watch', 'a'], /--json and --watch exclude/],
     [['generate', '--seed', '0x1', 'a'], /--seed takes a whole number, not '0x1'/],
-    [['generate', '--device', 'gpu', 'a'], /--device takes auto, cpu, cuda or cuda:N, not 'gpu'/],
+    [
+      ['generate', '--device', 'gpu', 'a'],
+      /--device takes auto, cpu, cuda, cuda:N or cuda:UUID, not 'gpu'/,
+    ],
     [['generate', '--precision', 'fp4', 'a'], /--precision takes auto, fp32/],
     [['generate', '--threads', '257', 'a'], /--threads/],
     [['generate', '--memory-limit', '4 apples', 'a'], /--memory-limit takes bytes such as 4GiB/],
@@ -317,4 +348,35 @@ t.test('the program', { skip: notBuilt }, async (t) => {
   left.stdin.end(`${asked(9)}\n`.repeat(20));
   t.equal(await readAll(left.stderr), '');
   t.same(await gone, [0, null], 'ends when nobody reads');
+});
+
+t.test('an input that is no text is an error, not an answer', { skip: notBuilt }, async (t) => {
+  const failed = async (stdin: number | Buffer, given: string[] = []) => {
+    const child = spawn(process.execPath, [program, 'generate', ...given], {
+      env: { MASK_PREDICT_DEVICE: 'cpu', ...process.env },
+      stdio: [typeof stdin === 'number' ? stdin : 'pipe', 'pipe', 'pipe'],
+    });
+    child.stdin?.on('error', () => {}).end(stdin);
+    const [stdout, stderr, [code]] = await Promise.all([
+      readAll(child.stdout!),
+      readAll(child.stderr!),
+      once(child, 'exit') as Promise<[number | null]>,
+    ]);
+    return { code, stdout, stderr };
+  };
+  const directory = openSync(t.testdir({}), 'r');
+  t.teardown(() => closeSync(directory));
+  t.match(await failed(directory), {
+    code: 1,
+    stdout: '',
+    stderr: /standard input is a directory.*\(EISDIR\)/,
+  });
+  t.same(await failed(directory, [asked(3)]), ok('three\n'), 'nobody reads it there');
+  const powershell = Buffer.concat([Buffer.from([0xff, 0xfe]), Buffer.from(asked(3), 'utf16le')]);
+  t.match(await failed(powershell), { code: 1, stdout: '', stderr: /line 1 .*UTF-16.*UTF-8/ });
+  const latin1 = Buffer.from(
+    `${asked(3)}\nWrite this German number in digits: f\xfcnf\n`,
+    'latin1',
+  );
+  t.match(await failed(latin1), { code: 1, stdout: 'three\n', stderr: /line 2 is not UTF-8/ });
 });

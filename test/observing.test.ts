@@ -54,6 +54,11 @@ t.test('stats()', async (t) => {
   t.equal(latency.buckets.at(-1)!.upTo, Infinity);
   t.equal(latency.buckets.at(-1)!.count, 2, 'the last bucket counts all');
   t.ok(latency.buckets.every(({ count }, i, all) => i === 0 || count >= all[i - 1]!.count));
+  t.equal(stats.tokens, 40, 'two texts of 20 tokens');
+  const phases = Object.values(stats.phases);
+  t.ok(phases.every(({ count, sum }) => count === 2 && sum > 0));
+  const parts = phases.reduce((total, { sum }) => total + sum, 0);
+  t.ok(Math.abs(parts - latency.sum) < 1e-6, 'the phases are the whole latency');
 
   const reader = model.refine(prompts[0]!, { length: 6 });
   await reader.next();
@@ -76,10 +81,14 @@ t.test('rates and latencies', async (t) => {
   young.ran(40, 5500);
   t.equal(young.passesPerSecond(7000), 20, 'of two seconds, if there were no more');
 
-  for (let ms = 1; ms <= 100; ms++) statistics.completed(ms);
+  for (let ms = 1; ms <= 100; ms++) {
+    statistics.completed({ arrived: 5, joined: 5, encoded: 5 + ms / 4 }, 5 + ms);
+  }
   const { count, sum, p50, p95, p99, max, buckets } = statistics.latency();
   t.equal(count, 100);
   t.equal(sum, 5050);
+  const { queue, encode, decode } = statistics.phases();
+  t.same([queue.sum, encode.sum, decode.sum], [0, 5050 / 4, (3 * 5050) / 4]);
   // The histogram keeps three digits.
   for (const [value, expected] of [
     [p50, 50],

@@ -12,7 +12,7 @@ import {
   renameSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import './built-package.js';
@@ -52,7 +52,9 @@ const packed = pack();
 const paths = packed.files.map(({ path }) => path);
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
   bin: Record<string, string>;
+  main: string;
   dependencies: Record<string, string>;
+  exports: Record<string, string | { types: string }>;
 };
 
 t.test('what is in the tarball', async (t) => {
@@ -92,8 +94,52 @@ t.test('what is in the tarball', async (t) => {
     ),
   );
   t.same(strangers, [], 'no tests, no build output, nothing hidden');
+  const forTests = paths.filter((path) =>
+    /^native\/(?!(base|cpu|cuda|ops|model|engine|training|addon)\/|(binding|build)\.cjs$|binding\.d\.cts$|sources\.)/.test(
+      path,
+    ),
+  );
+  t.same(forTests, [], 'of native/ what the addon is built from: no emulated device, no report');
+  t.ok(paths.includes(manifest.main.slice(2)), 'main, for resolvers that know no exports');
   t.ok(packed.size < 10 * 2 ** 20, `${(packed.size / 2 ** 20).toFixed(1)} MiB`);
 });
+
+t.test('declarations show what is exported and nothing internal', async (t) => {
+  const exported = new Set<string>();
+  const entries = Object.values(manifest.exports).flatMap((entry) =>
+    typeof entry === 'string' ? [] : [entry.types.slice(2)],
+  );
+  const declarations = reachable(...entries);
+  for (const entry of entries) {
+    for (const [, names] of declarations.get(entry)!.matchAll(/^export (?:type )?\{([^}]*)\}/gms)) {
+      for (const name of names!.split(',')) exported.add(name.replace(/^\s*type /, '').trim());
+    }
+  }
+  t.ok(declarations.size > 10, `${declarations.size} files`);
+  for (const [path, text] of declarations) {
+    t.notMatch(path, /binding|native/, 'the surface of the addon');
+    t.notMatch(text, /@internal|\bNative[A-Z]/, `${path}: nothing internal`);
+    if (entries.includes(path)) continue;
+    const names = text.matchAll(
+      /^export (?:declare )?(?:class|interface|type|function|const|let) (\w+)/gm,
+    );
+    for (const [, name] of names) t.ok(exported.has(name!), `${path}: ${name} is exported`);
+  }
+});
+
+/** The declarations that a program reads which imports one of these, by path. */
+function reachable(...paths: string[]): Map<string, string> {
+  const found = new Map<string, string>();
+  for (let path = paths.pop(); path !== undefined; path = paths.pop()) {
+    if (found.has(path)) continue;
+    const text = readFileSync(join(root, path), 'utf8');
+    found.set(path, text);
+    for (const [, other] of text.matchAll(/from '(\.[^']+)'/g)) {
+      paths.push(join(dirname(path), other!).replace(/\.(c?)js$/, '.d.$1ts'));
+    }
+  }
+  return found;
+}
 
 function readdir(folder: RegExp): string[] {
   return paths
@@ -137,9 +183,13 @@ t.test('installed', async (t) => {
   const measures = node(
     'measures.mjs',
     `import { accuracy, bleu } from 'mask-predict/evaluation';
-    console.log(bleu(['It is one of two.'], [['It is one of two.']]).score, accuracy(['C.'], ['C']).score);`,
+    console.log(bleu(['It is one of two.'], [['It is one of two.']]).score.toFixed(6), accuracy(['C.'], ['C']).score);`,
   );
-  t.match(measures, { status: 0, stderr: '', stdout: '100 1\n' }, 'the measures need no addon');
+  t.match(
+    measures,
+    { status: 0, stderr: '', stdout: '100.000000 1\n' },
+    'the measures need no addon',
+  );
   if (existsSync(`${prebuilds}-of-the-tarball`)) {
     renameSync(`${prebuilds}-of-the-tarball`, prebuilds);
   } else {
@@ -232,7 +282,7 @@ t.test('installed', async (t) => {
 const program = `
 import {
   Engine, MaskPredict, MaskPredictError, Tokenizer, embeddedModel,
-  type EngineConfig, type ErrorCode, type Generation, type RefinementStep, type Source, type Target,
+  Source, Target, type EngineConfig, type ErrorCode, type Generation, type RefinementStep,
 } from 'mask-predict';
 import { lmHeadArgmax, packWeight, type PackedWeight } from 'mask-predict/operations';
 import { bleu, bleuStatistics, bootstrap, rouge, type BleuScore } from 'mask-predict/evaluation';
@@ -275,6 +325,12 @@ export async function main(): Promise<void> {
     await Engine.load('x', { device: 'abacus' });
     // @ts-expect-error nor such an architecture
     await Engine.random('xlm-r-tiny');
+    // @ts-expect-error the engine makes sources
+    new Source();
+    // @ts-expect-error and they make targets
+    new Target();
+    // @ts-expect-error this is for the package alone
+    Engine.native(engine);
     // @ts-expect-error a list of texts is no list of reference sets
     bleu(['x'], ['x']);
   } catch (error) {

@@ -61,6 +61,24 @@ t.test('calls made together begin together; one that arrives joins the next pass
   t.equal(passes.bytes, 0, 'no source is left');
 });
 
+t.test('any number of calls may wait, and none of them is slow to come or go', async (t) => {
+  const { passes, run, scheduler } = made({ rowBudget: 512 });
+  const count = 30_000;
+  const stop = new AbortController();
+  const begun = performance.now();
+  for (let call = 0; call < count; call++) {
+    // Two of three leave again, from all over the queue.
+    void run('a', { rows: 4, targets: [4] }, call % 3 === 0 ? {} : { signal: stop.signal });
+  }
+  t.equal(scheduler.statistics().waiting, count);
+  stop.abort();
+  t.equal(scheduler.statistics().waiting, count / 3);
+  await passes.passes();
+  t.match(scheduler.statistics(), { waiting: 0, completed: count / 3, overloaded: 0 });
+  // Work that grows with the square of the calls takes minutes for so many.
+  t.ok(performance.now() - begun < 20_000);
+});
+
 t.test('the row budget', async (t) => {
   const { passes, run } = made({ rowBudget: 32 });
   for (const name of ['a', 'b', 'c', 'd']) void run(name, { iterations: 4 });

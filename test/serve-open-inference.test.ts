@@ -2,7 +2,9 @@
  * The Open Inference Protocol of `mask-predict serve`: the objects, fields and types of the specification
  * (github.com/kserve/open-inference-protocol, inference_rest.md), checked field by field.
  */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import t from 'tap';
+import type { RequestEvent } from '../lib/index.js';
 import { serving } from './serving.js';
 
 const { model, server, url, close } = await serving();
@@ -32,6 +34,7 @@ interface Tensor {
 
 interface InferenceResponse {
   model_name: string;
+  model_version: string;
   id?: string;
   outputs: Tensor[];
 }
@@ -65,8 +68,10 @@ t.test('server metadata, health and readiness', async (t) => {
 t.test('model metadata names the tensors that infer takes and gives', async (t) => {
   const { status, body } = await get('/v2/models/numbers');
   t.equal(status, 200);
-  t.same(Object.keys(body), ['name', 'platform', 'inputs', 'outputs'], 'no versions');
+  t.same(Object.keys(body), ['name', 'versions', 'platform', 'inputs', 'outputs']);
   t.equal(body['name'], 'numbers');
+  t.same(body['versions'], ['1']);
+  t.same(await get('/v2/models/numbers/versions/1'), { status, body });
   t.equal(body['platform'], 'mask-predict_safetensors');
   t.same(body['inputs'], [{ name: 'prompt', datatype: 'BYTES', shape: [-1] }]);
   const answer = await infer({ inputs: [input()] });
@@ -79,8 +84,9 @@ t.test('model metadata names the tensors that infer takes and gives', async (t) 
 t.test('infer gives every output with its shape and type', async (t) => {
   const { status, body } = await infer({ id: 'abc', inputs: [input()] });
   t.equal(status, 200);
-  t.same(Object.keys(body), ['model_name', 'id', 'outputs'], 'no model_version without versions');
+  t.same(Object.keys(body), ['model_name', 'model_version', 'id', 'outputs']);
   t.equal(body.model_name, 'numbers');
+  t.equal(body.model_version, '1');
   t.equal(body.id, 'abc');
   for (const tensor of body.outputs) {
     t.same(Object.keys(tensor), ['name', 'datatype', 'shape', 'data']);
@@ -126,9 +132,58 @@ t.test('nested data, a batch dimension and what clients add', async (t) => {
   }
   const { status } = await infer({
     parameters: { binary_data_output: false },
-    inputs: [{ ...input(), parameters: { content_type: 'str' } }],
+    inputs: [{ ...input(), id: 'first', parameters: { content_type: 'str' } }],
   });
   t.equal(status, 200);
+});
+
+t.test('null is absent, wherever it stands', async (t) => {
+  const expected = (await infer({ inputs: [input()] })).body;
+  const nothing = { ...input(), parameters: null, id: null };
+  for (const body of [
+    { id: null, parameters: null, outputs: null, inputs: [nothing] },
+    { model_name: null, model_version: null, inputs: [nothing] },
+    { inputs: [input()], parameters: { iterations: null, priority: null, timeout: null } },
+    { inputs: [{ ...input(), parameters: { content_type: null, binary_data_size: null } }] },
+  ]) {
+    t.same(await infer(body), { status: 200, body: expected }, JSON.stringify(body));
+  }
+  const outputs = [{ name: 'length', parameters: null }];
+  t.match(await infer({ inputs: [input()], outputs }), { status: 200 });
+});
+
+t.test('data nested deeper than anything is refused like other data that is wrong', async (t) => {
+  const deep = `${'['.repeat(200_000)}"a"${']'.repeat(200_000)}`;
+  const tensor = `{"name":"prompt","datatype":"BYTES","shape":[1],"data":${deep}}`;
+  const response = await fetch(`${url}/v2/models/numbers/infer`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: `{"inputs":[${tensor}]}`,
+  });
+  t.equal(response.status, 400);
+  t.match(await response.json(), { error: /element 0 .* is no string/ });
+});
+
+t.test("Triton's priority and timeout are ours", async (t) => {
+  const asked: [object, object][] = [
+    [{ priority: 0, timeout: 0 }, {}],
+    [{ priority: 1 }, { priority: 100 }],
+    [{ priority: 2 }, { priority: 99 }],
+    [{ priority: 201 }, { priority: -100 }],
+    [{ priority: 2 ** 63 }, { priority: -100 }],
+    [{ timeout: 1 }, { deadline: 1 }],
+    [{ timeout: 1_500_000 }, { deadline: 1500 }],
+    [{ timeout: 2 ** 62 }, { deadline: 86_400_000 }],
+  ];
+  const events: RequestEvent[] = [];
+  const start = (event: unknown) => void events.push(event as RequestEvent);
+  subscribe('tracing:mask-predict:request:start', start);
+  t.teardown(() => unsubscribe('tracing:mask-predict:request:start', start));
+  for (const [parameters, options] of asked) {
+    t.equal((await infer({ inputs: [input()], parameters })).status, 200);
+    const { priority, deadline } = events.pop()!;
+    t.same({ priority, deadline }, { priority: undefined, deadline: undefined, ...options });
+  }
 });
 
 t.test('parameters are the options of generate', async (t) => {
@@ -138,6 +193,12 @@ t.test('parameters are the options of generate', async (t) => {
       { iterations: 1, length: 4 },
     ],
     [{ candidates: 3 }, { length: { candidates: 3 } }],
+    [{ stop: 'unchanged' }, { stop: 'unchanged' }],
+    [
+      { confidence: 0.5, iterations: 20 },
+      { stop: { confidence: 0.5 }, iterations: 20 },
+    ],
+    [{ content_type: 'str' }, {}],
     [
       { length: 6, seed: 5 },
       { length: 6, sampling: { seed: 5 } },
@@ -156,7 +217,7 @@ t.test('parameters are the options of generate', async (t) => {
 
 t.test('errors have the field of the specification', async (t) => {
   const tensor = input();
-  const refused: [unknown, RegExp][] = [
+  const refused: [unknown, RegExp, number?][] = [
     [{}, /needs 'inputs'/],
     [{ inputs: [] }, /one input, 'prompt'/],
     [{ inputs: [tensor, tensor] }, /one input, 'prompt'/],
@@ -172,14 +233,30 @@ t.test('errors have the field of the specification', async (t) => {
     [{ inputs: [tensor], parameters: { temperature: 1 } }, /parameters has no 'temperature'; it/],
     [{ inputs: [tensor], parameters: { length: 1, candidates: 2 } }, /exclude each other/],
     [{ inputs: [tensor], parameters: { candidates: 33 } }, /more than the 64 texts/],
-    [{ inputs: [tensor], parameters: { binary_data_output: true } }, /must be one of false/],
-    [{ inputs: [{ ...tensor, parameters: { binary_data_size: 9 } }] }, /no 'binary_data_size'/],
+    [{ inputs: [tensor], parameters: { stop: 'unchanged', confidence: 1 } }, /exclude each other/],
+    [{ inputs: [tensor], parameters: { stop: 'soon' } }, /stop must be one of unchanged/],
+    [{ inputs: [tensor], parameters: { confidence: 2 } }, /confidence must be a probability/],
+    [{ inputs: [tensor], parameters: { priority: -1 } }, /priority must be 0 or more/],
+    [{ inputs: [tensor], parameters: { timeout: 1.5 } }, /timeout must be of type integer/],
+    [{ inputs: [tensor], parameters: { sequence_id: 7 } }, /parameters has no 'sequence_id'/],
+    [{ inputs: [tensor], parameters: { content_type: 'np' } }, /content_type must be one of str/],
+    [{ inputs: [tensor], parameters: { binary_data_output: true } }, /binary_data=False/],
+    [{ inputs: [{ ...tensor, parameters: { binary_data_size: 9 } }] }, /binary_data=False/],
+    [
+      { inputs: [tensor], outputs: [{ name: 'text', parameters: { binary_data: true } }] },
+      /=False/,
+    ],
+    [{ inputs: [{ ...tensor, parameters: { shared_memory_region: 'a' } }] }, /shared memory/],
+    [{ inputs: [{ ...tensor, data: [null, 'a'] }] }, /element 0 .* is no string/],
+    [{ inputs: [{ ...tensor, data: null }] }, /inputs.0 needs 'data'/],
+    [{ inputs: [tensor], model_version: '2' }, /no version '2'/, 404],
+    [{ inputs: [tensor], model_name: 'other' }, /no model 'other'/, 404],
     [{ inputs: [input(['x'.repeat(20001)])] }, /prompt 0 has more than 20000 characters/],
     [{ inputs: [input(Array(65).fill('x'))] }, /inputs.0.data may have 64 entries/],
   ];
-  for (const [body, message] of refused) {
+  for (const [body, message, status = 400] of refused) {
     const answer = await infer(body);
-    t.equal(answer.status, 400, String(message));
+    t.equal(answer.status, status, String(message));
     t.match(answer.body, { error: message });
   }
   for (const path of ['/v2/models/other', '/v2/models/other/ready']) {
@@ -189,7 +266,12 @@ t.test('errors have the field of the specification', async (t) => {
     });
   }
   t.match(await infer({ inputs: [tensor] }, 'other'), { status: 404, body: { error: String } });
-  t.match(await get('/v2/models/numbers/versions/1'), { status: 404, body: { error: String } });
+  for (const path of ['', '/ready']) {
+    t.match(await get(`/v2/models/numbers/versions/2${path}`), {
+      status: 404,
+      body: { error: "there is no version '2' of the model here; it has one, '1'" },
+    });
+  }
 });
 
 t.test('no longer ready while it shuts down', async (t) => {

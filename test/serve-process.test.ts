@@ -3,10 +3,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { text as readAll } from 'node:stream/consumers';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { run } from '../lib/cli/run.js';
 import './built-package.js';
 
 const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
@@ -137,16 +139,39 @@ t.test('a second signal ends it at once', async (t) => {
 t.test('options', async (t) => {
   const { child, ended, name, url } = await listening(
     t,
-    '--name=assistant',
+    '--name=org/assistant',
     '--host=localhost',
+    '--host=::1',
+    '--allow-host=Models.example',
+    '--cors=https://a.example',
+    '--cors=https://b.example:8443',
+    '--max-queue=1',
     '--max-texts=1',
     '--max-characters=20',
     '--max-body=1KiB',
     '--max-iterations=3',
     fileURLToPath(new URL('../models/numbers', import.meta.url)),
   );
-  t.equal(name, 'assistant');
-  t.equal((await fetch(`${url}/v2/models/assistant`)).status, 200);
+  t.equal(name, 'org/assistant');
+  t.equal((await fetch(`${url}/v2/models/org/assistant`)).status, 200);
+  for (const origin of ['https://a.example', 'https://b.example:8443']) {
+    const { headers } = await fetch(url, { headers: { origin } });
+    t.equal(headers.get('access-control-allow-origin'), origin);
+  }
+  const { port } = new URL(url);
+  for (const [address, host, status] of [
+    [url, 'models.example', 200],
+    [url, 'other.example', 403],
+    [`http://[::1]:${port}`, undefined, 200],
+  ] as const) {
+    const asked = request(`${address}/v2`, host === undefined ? {} : { headers: { host } }).end();
+    const [response] = (await once(asked, 'response')) as [import('node:http').IncomingMessage];
+    t.equal(response.resume().statusCode, status, `${address} as ${host}`);
+  }
+  // One is worked on at least, and one may wait.
+  const many = Array.from({ length: 40 }, () => post(url, { prompt: 'a', length: 100 }));
+  const statuses = new Set((await Promise.all(many)).map(({ status }) => status));
+  t.same([...statuses].sort(), [200, 429], 'the others are turned away at once');
   t.match(await (await post(url, { prompt: ['a', 'b'] })).json(), { error: /1 entries at most/ });
   t.match(await (await post(url, { prompt: 'a'.repeat(21) })).json(), { error: /20 characters/ });
   t.match(await (await post(url, { prompt: 'a'.repeat(1024) })).json(), { error: /1024 bytes/ });
@@ -175,23 +200,69 @@ t.test('what cannot be is said, with an exit code', async (t) => {
     [['one', 'two'], 2, /serve takes one model, not also 'two'/],
     [['--model', 'one', 'two'], 2, /--model and 'two' exclude each other/],
     [['--tls'], 2, /--tls/],
+    [['--name', ''], 2, /the name '' is empty: give the model one with --name/],
+    [['--name', 'a/../b'], 2, /the name 'a\/..\/b' has an empty part/],
+    [['/'], 2, /the name '', which is the name of its directory, is empty: .* --name/],
+    [['--host', ''], 2, /--host takes a name or an address/],
+    [['--host', '127.0.0.1', '--host', 'nowhere.invalid'], 1, /nowhere\.invalid/],
+    [['--allow-host', 'a:80'], 2, /--allow-host takes a host name without a port, not 'a:80'/],
+    [['--allow-host', ''], 2, /--allow-host takes a host name/],
+    [['--cors', 'app.example'], 2, /--cors takes an origin such as .*, not 'app.example'/],
+    [['--cors', 'https://app.example/'], 2, /--cors takes an origin/],
+    [['--max-queue', '0'], 2, /--max-queue takes a whole number from 1/],
   ];
   for (const [options, code, message] of wrong) {
-    const { ended } = start(t, ...options);
-    const { stderr, ...rest } = await ended;
+    const { stderr, ...rest } = await (code === 2 ? refused(options) : start(t, ...options).ended);
     t.same(rest, { code, signal: null }, options.join(' '));
     t.match(stderr, message);
   }
 });
 
-t.test('without fastify it says how to get it', async (t) => {
+/** What is wrong usage is so in this process too, which is sooner done. */
+async function refused(options: string[]) {
+  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
+  const { signal } = new AbortController();
+  const code = await run(['serve', ...options], { stdin, stdout, stderr, environment: {}, signal });
+  return { code, signal: null, stderr: String(stderr.read()) };
+}
+
+/** Options of Node.js with which `import 'fastify'` is what a resolver's hook makes of it. */
+function withFastify(resolved: string): string[] {
   const hook = `export async function resolve(name, context, next) {
     if (name !== 'fastify') return next(name, context);
-    throw Object.assign(new Error('not found'), { code: 'ERR_MODULE_NOT_FOUND' });
+    ${resolved}
   }`;
   const register = `import { register } from 'node:module'; register(${JSON.stringify(script(hook))})`;
-  const { ended } = startWith(t, ['--import', script(register)], []);
+  return ['--import', script(register)];
+}
+
+t.test('without fastify it says how to get it', async (t) => {
+  const missing = "throw Object.assign(new Error('not found'), { code: 'ERR_MODULE_NOT_FOUND' });";
+  const { ended } = startWith(t, withFastify(missing), []);
   t.match(await ended, { code: 1, stderr: /needs fastify, .*: npm install fastify@5\n/ });
+});
+
+t.test('another fastify, there for another package, is refused before it listens', async (t) => {
+  for (const [module, message] of [
+    [
+      "export const fastify = () => ({ version: '3.29.5' })",
+      /needs fastify 5.5 or a later 5, but found 3.29.5: /,
+    ],
+    ["export const fastify = () => ({ version: '4.29.1' })", /but found 4.29.1: /],
+    [
+      "export const fastify = () => ({ version: '5.4.0' })",
+      /but found 5.4.0: npm install fastify@5/,
+    ],
+    ["export const fastify = () => ({ version: '50.0.0' })", /but found 50.0.0: /],
+    ['export const fastify = () => ({})', /found one too old to tell its version: npm install/],
+    ['export default 1', /found one too old to tell its version: npm install fastify@5/],
+  ] as const) {
+    const found = `return { url: ${JSON.stringify(script(module))}, shortCircuit: true };`;
+    const { child, ended } = startWith(t, withFastify(found), ['--port', '0']);
+    const stdout = readAll(child.stdout);
+    t.match(await ended, { code: 1, stderr: message });
+    t.equal(await stdout, '', 'it never said that it listens');
+  }
 });
 
 function script(text: string): string {

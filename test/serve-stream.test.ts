@@ -66,7 +66,8 @@ t.test('an event after every pass, then the answer: what refine() gives', async 
     const response = await post({ prompt, ...options, stream: true });
     t.equal(response.status, 200);
     t.match(response.headers.get('content-type'), 'text/event-stream');
-    t.equal(response.headers.get('cache-control'), 'no-store');
+    t.equal(response.headers.get('cache-control'), 'no-store, no-transform');
+    t.equal(response.headers.get('x-accel-buffering'), 'no');
     const events = parse(await response.text());
     const { steps, generation } = await refined(options);
     t.same(

@@ -43,14 +43,51 @@ t.test('generate passes its options on', async (t) => {
     { iterations: 2, length: 5 },
     { length: 'predict' as const, overflow: 'error' as const },
     { length: { candidates: 3 } },
+    { length: { candidates: 3, weight: 0 } },
     { sampling: { seed: -7 }, length: 6 },
     { parseSpecial: true },
+    { stop: 'unchanged' as const, length: 9 },
+    { stop: { confidence: 0.3 }, length: 9 },
+    { priority: 3, deadline: 60_000 },
   ];
   for (const option of options) {
     const { status, body } = await post('/generate', { prompt: '<mask> 3', ...option });
     t.equal(status, 200, JSON.stringify(option));
     t.same(lasting(body), lasting(await model.generate('<mask> 3', option)));
   }
+});
+
+t.test('null is absent', async (t) => {
+  const absent = { length: null, sampling: null, stop: null, stream: null, iterations: null };
+  const { status, body } = await post('/generate', { prompt: asked(3), ...absent });
+  t.equal(status, 200);
+  t.same(lasting(body), lasting(await model.generate(asked(3))));
+});
+
+t.test('priority and deadline say who waits, and how long', async (t) => {
+  const small = await serving({ iterations: 100_000 }, [], { scheduling: { rowBudget: 8 } });
+  t.teardown(small.close);
+  const ask = (path: string, body: object) =>
+    fetch(`${small.url}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+  const stop = new AbortController();
+  const long = small.model.generate('x', { length: 126, iterations: 100_000, signal: stop.signal });
+  long.catch(() => {});
+  for (const [path, body] of [
+    ['/generate', { prompt: 'a' }],
+    ['/choose', { prompt: 'a', labels: ['two', 'three'] }],
+    ['/score', { prompt: 'a', text: 'two' }],
+  ] as const) {
+    // Nothing has room beside the long text, so none of them begins in time.
+    const response = await ask(path, { ...body, deadline: 1, priority: -100 });
+    t.equal(response.status, 429, path);
+    t.equal(response.headers.get('retry-after'), '1');
+    t.match(await response.json(), { code: 'ERR_OVERLOADED', error: /deadline of 1 ms/ });
+  }
+  stop.abort();
 });
 
 t.test('choose and score', async (t) => {
@@ -91,12 +128,25 @@ t.test('what is wrong is refused by name', async (t) => {
     [{ prompt: 'a', length: 'long' }, 400, invalid, /length must be 'predict', .* not "long"/],
     [{ prompt: 'a', length: 5000 }, 400, invalid, /length must be an integer from 1 to 126/],
     [{ prompt: 'a', length: {} }, 400, invalid, /length needs 'candidates'/],
+    [{ prompt: 'a', length: { candidates: 2, weight: -1 } }, 400, invalid, /weight must be 0 or/],
+    [{ prompt: ' ' }, 400, invalid, /has no tokens/],
+    [{ prompt: ['a', ''] }, 400, invalid, /prompt 1 has no tokens/],
     [{ prompt: 'a', sampling: { seed: 0.5 } }, 400, invalid, /sampling.seed must be of type/],
     [{ prompt: 'a', overflow: 'cut' }, 400, invalid, /overflow must be one of truncate, error/],
     [{ prompt: ['a'], stream: true }, 400, invalid, /a stream follows one text/],
     ['{"prompt": "a"', 400, 'ERR_INVALID_JSON', /not valid JSON/],
     ['', 400, 'ERR_INVALID_JSON', /not valid JSON/],
-    ['{"prompt": "a", "__proto__": {}}', 400, 'ERR_INVALID_JSON', /not valid JSON/],
+    ['{"prompt": "a", "__proto__": {}}', 400, invalid, /has no '__proto__'; it takes prompt/],
+    ['{"prompt": "a", "constructor": {"prototype": {}}}', 400, invalid, /has no 'constructor'/],
+    ['{"prompt": "a", "length": {"__proto__": 1}}', 400, invalid, /length needs 'candidates'/],
+    ['{"prompt": "a", "length": {"candidates": 1, "b": 2}}', 400, invalid, /length has no/],
+    [{ prompt: 'a', stop: 'soon' }, 400, invalid, /stop must be 'unchanged' or/],
+    [{ prompt: 'a', stop: { confidence: 2 } }, 400, invalid, /stop.confidence must be a prob/],
+    [{ prompt: 'a', priority: 101 }, 400, invalid, /priority must be an integer from -100 to 100/],
+    [{ prompt: 'a', deadline: 0 }, 400, invalid, /deadline must be an integer from 1 to/],
+    [{ prompt: 'a', deadline: '9' }, 400, invalid, /deadline must be of type integer/],
+    [{ prompt: null }, 400, invalid, /the body needs 'prompt'/],
+    [{ prompt: [null] }, 400, invalid, /prompt.0 must be of type string/],
   ]);
   await refuses(t, '/choose', [
     [{ prompt: 'a' }, 400, invalid, /needs 'labels'/],

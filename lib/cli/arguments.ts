@@ -10,15 +10,23 @@ import type { TextOptions } from '../text/text.js';
 export class UsageError extends Error {}
 
 export interface OptionTable {
-  [name: string]: { type: 'string' | 'boolean'; short?: string };
+  [name: string]: { type: 'string' | 'boolean'; short?: string; multiple?: boolean };
 }
+
+export const hubOptions: OptionTable = {
+  revision: { type: 'string' },
+  cache: { type: 'string' },
+  offline: { type: 'boolean' },
+};
 
 export const modelOptions: OptionTable = {
   model: { type: 'string' },
+  ...hubOptions,
   device: { type: 'string' },
   precision: { type: 'string' },
   threads: { type: 'string' },
   'memory-limit': { type: 'string' },
+  'no-map': { type: 'boolean' },
 };
 
 export const textOptions: OptionTable = {
@@ -44,12 +52,18 @@ const units: Record<string, number> = {
   tib: 2 ** 40,
 };
 
+const durations: Record<string, number> = { s: 1e3, m: 6e4, h: 3.6e6, d: 8.64e7 };
+
 /** The options and texts of one command. */
 export class Arguments {
   readonly texts: string[];
-  readonly #values: Record<string, string | boolean | undefined>;
+  readonly #values: Record<string, string | boolean | string[] | undefined>;
 
   constructor(given: readonly string[], table: OptionTable) {
+    // What Node.js makes of bytes that are not UTF-8. A text with it is none that anybody wrote.
+    if (given.some((argument) => argument.includes('\ufffd'))) {
+      throw new UsageError('an argument is not UTF-8: use a terminal and a locale in UTF-8');
+    }
     try {
       const { values, positionals } = parseArgs({
         args: [...given],
@@ -57,7 +71,7 @@ export class Arguments {
         allowPositionals: true,
       });
       this.texts = positionals;
-      this.#values = values as Record<string, string | boolean | undefined>;
+      this.#values = values as Record<string, string | boolean | string[] | undefined>;
     } catch (error) {
       throw new UsageError((error as Error).message);
     }
@@ -69,6 +83,11 @@ export class Arguments {
 
   text(name: string): string | undefined {
     return this.#values[name] as string | undefined;
+  }
+
+  /** All values of an option that may be given several times. */
+  list(name: string): string[] {
+    return (this.#values[name] as string[] | undefined) ?? [];
   }
 
   /** The first two of `names` that are both given are a UsageError. */
@@ -89,6 +108,35 @@ export class Arguments {
     return value;
   }
 
+  /** A decimal number. */
+  number(name: string, least: number, most: number): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const value = /^\d*\.?\d+(e[+-]?\d+)?$/i.test(text) ? Number(text) : NaN;
+    if (!(value >= least && value <= most)) {
+      throw new UsageError(`--${name} takes a number from ${least} to ${most}, not '${text}'`);
+    }
+    return value;
+  }
+
+  choice<T extends string>(name: string, values: readonly T[]): T | undefined {
+    const text = this.text(name);
+    if (text === undefined || values.includes(text as T)) return text as T | undefined;
+    throw new UsageError(`--${name} takes ${values.join(', ')}, not '${text}'`);
+  }
+
+  /** Milliseconds. */
+  duration(name: string): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const [, number, unit] = /^(\d+(?:\.\d+)?) ?(s|m|h|d)$/.exec(text) ?? [];
+    const milliseconds = Math.floor(Number(number) * (durations[unit ?? ''] ?? NaN));
+    if (!(milliseconds >= 1 && milliseconds <= Number.MAX_SAFE_INTEGER)) {
+      throw new UsageError(`--${name} takes a time such as 30s, 90m, 12h or 2d, not '${text}'`);
+    }
+    return milliseconds;
+  }
+
   bigInteger(name: string): bigint | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
@@ -100,8 +148,8 @@ export class Arguments {
   /** Options of {@link modelOptions}, but the model itself. */
   engineOptions(): EngineLoadOptions {
     const device = this.text('device');
-    if (device !== undefined && !/^(auto|cpu|cuda(:\d+)?)$/.test(device)) {
-      throw new UsageError(`--device takes auto, cpu, cuda or cuda:N, not '${device}'`);
+    if (device !== undefined && !/^(auto|cpu|cuda(:(\d+|(GPU|MIG)-[\da-f-]+))?)$/i.test(device)) {
+      throw new UsageError(`--device takes auto, cpu, cuda, cuda:N or cuda:UUID, not '${device}'`);
     }
     const precision = this.text('precision');
     if (precision !== undefined && !precisions.includes(precision)) {
@@ -114,6 +162,7 @@ export class Arguments {
       ...(precision !== undefined && { precision: precision as Precision }),
       ...(threads !== undefined && { threads }),
       ...(memoryLimit !== undefined && { memoryLimit }),
+      ...(this.has('no-map') && { map: false }),
     };
   }
 

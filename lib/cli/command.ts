@@ -1,7 +1,8 @@
 /** What the commands have in common: their shape, the model they load, and the help on its options. */
-import type { EngineLoadOptions } from '../token/engine-options.js';
+import { embeddedModel, type ModelOptions } from '../text/loading.js';
 import { MaskPredict } from '../text/mask-predict.js';
 import type { Arguments } from './arguments.js';
+import { fetchModel, hubHelp } from './fetch-model.js';
 import { Progress, type Surroundings } from './output.js';
 
 export interface Command {
@@ -14,14 +15,17 @@ export interface Command {
 }
 
 export const modelHelp = `Options for the model:
-  --model DIR         directory with config.json, model.safetensors and
-                      sentencepiece.bpe.model (default: the small model that comes
-                      with mask-predict; it knows the numbers 0 to 9999)
-  --device NAME       auto, cpu, cuda or cuda:N (default: auto)
+  --model NAME        directory with config.json, model.safetensors and
+                      sentencepiece.bpe.model, or owner/name of the Hugging Face hub
+                      (default: the small model that comes with mask-predict; it knows
+                      the numbers 0 to 9999)
+${hubHelp}  --device NAME       auto, cpu, cuda, cuda:N or cuda:UUID (default: auto)
   --precision NAME    auto, fp32, bf16, fp16, int8 or fp8: how weights are kept
                       (default: auto)
   --threads N         (default: one per available processor)
   --memory-limit SIZE such as 4GiB; more is never used (default: what is available)
+  --no-map            read the model's files instead of mapping them, where somebody
+                      may change them in place
 `;
 
 export const textHelp = `  --parse-special     read <mask>, <s> and the like in texts as special tokens
@@ -29,18 +33,22 @@ export const textHelp = `  --parse-special     read <mask>, <s> and the like in 
 `;
 
 /**
- * Loads a model, that of the options where no directory is given, and closes it whatever happens in `use`,
- * which is told what loading warned of.
+ * Loads a model, that of the options where no name is given, and closes it whatever happens in `use`,
+ * which is told what loading warned of. `more`: options that are not those of every command.
  */
 export async function withModel(
   given: Arguments,
-  { stderr, signal }: Surroundings,
+  surroundings: Surroundings,
   use: (model: MaskPredict, warnings: string[]) => Promise<void>,
-  directory: string | undefined = given.text('model'),
+  name: string = given.text('model') ?? embeddedModel,
+  more: ModelOptions = {},
 ): Promise<void> {
+  const { stderr, signal } = surroundings;
+  const directory = await fetchModel(name, given, surroundings);
   const progress = new Progress(stderr);
   const warnings: string[] = [];
-  const options: EngineLoadOptions = {
+  const options: ModelOptions = {
+    ...more,
     ...given.engineOptions(),
     logger: (level, message) => void (level === 'warn' && warnings.push(message)),
     signal,

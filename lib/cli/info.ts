@@ -67,13 +67,29 @@ function renderTable(directory: string, { engine }: MaskPredict, warnings: strin
     ['feed-forward', config.feedForward],
     ['vocabulary', grouped(config.vocabulary)],
     ['longest text', `${config.maxPositions - 2} ids, <s> and </s> included`],
-    ['length classes', config.lengths === 0 ? 'none: generate needs --length' : config.lengths],
+    ['can', abilities(config)],
+    ['length classes', lengthClasses(config)],
     ['device', deviceOf(engine)],
     ['precision', engine.precision],
     ['memory', `${mebibytes(memory.weights)} for weights, at most ${mebibytes(memory.limit)}`],
   ];
   for (const warning of warnings) rows.push(['note', warning]);
   return rows.map(([name, value]) => `${name.padEnd(16)}${value}`).join('\n');
+}
+
+function lengthClasses({ lengths, head }: MaskPredict['engine']['config']): string | number {
+  if (lengths > 0) return lengths;
+  return head ? 'none: generate needs --length' : 'none';
+}
+
+function abilities({ head, classes, tokenClasses }: MaskPredict['engine']['config']): string {
+  const all = [
+    'embed',
+    ...(head ? ['generate', 'choose', 'score', 'fill masks'] : []),
+    ...(classes > 0 ? [`classify (${classes} classes)`] : []),
+    ...(tokenClasses > 0 ? [`classify tokens (${tokenClasses} classes)`] : []),
+  ];
+  return all.join(', ');
 }
 
 function grouped(number: number): string {

@@ -8,15 +8,32 @@
 import { version } from '../version.js';
 import { UsageError } from './arguments.js';
 import { choose } from './choose.js';
+import { classify } from './classify.js';
 import type { Command } from './command.js';
+import { convert } from './convert.js';
+import { embed } from './embed.js';
+import { fill } from './fill.js';
 import { generate } from './generate.js';
 import { info } from './info.js';
 import { length } from './length.js';
 import { quantize } from './quantize.js';
 import { Output, OutputClosed, type Surroundings } from './output.js';
 import { serve } from './serve.js';
+import { train } from './train.js';
 
-const commands: Record<string, Command> = { generate, choose, length, info, quantize, serve };
+const commands: Record<string, Command> = {
+  generate,
+  choose,
+  length,
+  fill,
+  embed,
+  classify,
+  info,
+  quantize,
+  convert,
+  serve,
+  train,
+};
 
 const help = `Usage: mask-predict COMMAND [options]
 

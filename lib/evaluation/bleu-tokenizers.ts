@@ -12,6 +12,7 @@ import { splitWords, visibleCodePoints } from './white-space.js';
  */
 export type BleuTokenizer = '13a' | 'intl' | 'char' | 'none';
 
+/** @internal */
 export const bleuTokenizers: Readonly<Record<BleuTokenizer, (text: string) => string[]>> = {
   '13a': (text) => splitWords(replaceInTurn(` ${readEntities(text)} `, rules13a)),
   intl: (text) => splitWords(replaceInTurn(text, rulesIntl)),

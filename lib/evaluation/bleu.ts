@@ -21,7 +21,7 @@ export interface BleuOptions {
    * leaves the precision at 0, and so the score.
    */
   smooth?: BleuSmoothing;
-  /** For `'floor'` (default 0.1) and `'add-k'` (default 1): 0 or more. */
+  /** For `'floor'` (default 0.1) and `'add-k'` (default 1): 0 or more. A floor above 1 can give more than 100. */
   smoothValue?: number;
   /** Compares in lower case. Default false. */
   lowercase?: boolean;
@@ -33,7 +33,8 @@ export interface BleuOptions {
   /**
    * The highest order of n-grams, 1 … 16. Default 4. With 2 it is BLEU-2 and the signature says `order:2`. Others mean
    * other things by that name: NLTK's `corpus_bleu` with the weights (0.5, 0.5) is `{ order: 2, tokenize: 'none', smooth:
-   * 'none' }`, and the precision of pairs alone is `brevityPenalty * precisions[1]`.
+   * 'none' }`, but that it counts a wrong pair for a hypothesis without any; the precision of pairs alone is
+   * `brevityPenalty * precisions[1]`.
    */
   order?: number;
 }
@@ -180,7 +181,7 @@ function scoreOf(sum: Float64Array, settings: Settings): Omit<BleuScore, 'signat
   const brevityPenalty = brevityPenaltyOf(hypothesisLength, referenceLength);
   const score = right.every((count) => count === 0)
     ? 0
-    : brevityPenalty * geometricMean(precisions.slice(0, orders));
+    : 100 * brevityPenalty * geometricMean(precisions.slice(0, orders).map((one) => one / 100));
   return { score, precisions, brevityPenalty, hypothesisLength, referenceLength };
 }
 
@@ -189,6 +190,7 @@ function brevityPenaltyOf(hypothesisLength: number, referenceLength: number): nu
   return hypothesisLength > 0 ? Math.exp(1 - referenceLength / hypothesisLength) : 0;
 }
 
+/** Of values up to 1, so that the mean of ones is 1; exp(log(100)) would be a little more than 100. */
 function geometricMean(values: readonly number[]): number {
   return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
 }

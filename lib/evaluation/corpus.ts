@@ -7,6 +7,7 @@ import { invalidArgument, shown } from '../errors.js';
  */
 export type References = readonly (readonly (string | null)[])[];
 
+/** @internal */
 export interface Corpus {
   readonly hypotheses: readonly string[];
   /** The references of each hypothesis, those that are `null` left out; at least one. */
@@ -15,7 +16,7 @@ export interface Corpus {
   readonly referenceCount: number | 'var';
 }
 
-/** Checks both arguments and turns the sets into a list for each hypothesis. */
+/** @internal Checks both arguments and turns the sets into a list for each hypothesis. */
 export function readCorpus(hypotheses: unknown, references: unknown): Corpus {
   checkTexts('hypotheses', hypotheses);
   if (hypotheses.length === 0) throw invalidArgument('hypotheses must hold at least one text');
@@ -32,7 +33,7 @@ export function readCorpus(hypotheses: unknown, references: unknown): Corpus {
   return { hypotheses, references: bySentence, referenceCount: counts.size === 1 ? count! : 'var' };
 }
 
-/** Throws unless `value` is an array of strings. */
+/** @internal Throws unless `value` is an array of strings. */
 export function checkTexts(name: string, value: unknown): asserts value is readonly string[] {
   checkArray(name, value, 'texts');
   for (let i = 0; i < value.length; i++) {
@@ -42,7 +43,7 @@ export function checkTexts(name: string, value: unknown): asserts value is reado
   }
 }
 
-/** Throws unless `value` is an array. */
+/** @internal Throws unless `value` is an array. */
 export function checkArray(
   name: string,
   value: unknown,

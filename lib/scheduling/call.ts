@@ -1,6 +1,6 @@
 /** A call of the text level on its way through the scheduler: its sequences, and how it ends. */
 import type { Source } from '../token/sequences.js';
-import type { PassView, TargetPlan } from './passes.js';
+import type { PassView, SourcePlan, TargetPlan } from './passes.js';
 import type { SourceEntry } from './source-cache.js';
 
 /** What became of a target. */
@@ -18,10 +18,7 @@ export interface Moments {
 }
 
 /** One source, and the targets over it. */
-export interface Sequence<R> {
-  readonly ids: Int32Array;
-  /** Whether `targets` asks the source for its lengths, which need its final states. */
-  readonly states: boolean;
+export interface Sequence<R> extends SourcePlan {
   /** Asked once, when the source is encoded. What it throws, the call is rejected with. */
   targets(source: Source): TargetPlan[];
   /** Asked once, when all targets are done. */
@@ -75,11 +72,16 @@ export class ScheduledCall {
   open = 0;
   /** Whether a sequence has ever begun. */
   begun = false;
+  /** Whether it stands in the queue. */
+  queued = false;
   ended = false;
   /** Passes that went by while it was the first in line. */
   passedOver = 0;
-  /** Where in the queue it stands: the earlier, the sooner. */
+  /** Where in the queue it stands: the earlier, the sooner. Changed only while it is not queued. */
   due = 0;
+  /** When its first source joined a pass, and when its last one was encoded. */
+  joined: number | undefined;
+  encoded = 0;
   /** What is to be undone when it ends: its timer, its listener. */
   forget: () => void = () => {};
   resolve!: (results: unknown[]) => void;

@@ -5,10 +5,20 @@
  * `mask-predict:iteration` has a message for every native call, after it.
  */
 import { channel, tracingChannel } from 'node:diagnostics_channel';
+import { endedIfDropped, type Held } from './abandoned.js';
 
 /** The message of a request's events: one object from its start to its end. */
 export interface RequestEvent {
-  call: 'generate' | 'refine' | 'choose' | 'score' | 'predictLength';
+  call:
+    | 'generate'
+    | 'refine'
+    | 'choose'
+    | 'score'
+    | 'predictLength'
+    | 'fillMask'
+    | 'pseudoLogLikelihood'
+    | 'embed'
+    | 'classify';
   /** How many prompts. */
   prompts: number;
   priority: number | undefined;
@@ -35,28 +45,31 @@ export interface IterationEvent {
 const requests = tracingChannel<unknown, RequestEvent>('mask-predict:request');
 const iterations = channel('mask-predict:iteration');
 
-/** Runs a call within its events. */
+/** @internal Runs a call within its events. */
 export function traced<T>(event: () => RequestEvent, call: () => Promise<T>): Promise<T> {
   return requests.hasSubscribers ? requests.tracePromise(call, event()) : call();
 }
 
-/** The same for a call whose answer is read step by step; one that is left early ends without a result. */
+/** @internal The same for a call whose answer is read step by step; one that is left early ends without a result. */
 export function tracedReading<T, R>(
   event: () => RequestEvent,
   steps: AsyncGenerator<T, R, void>,
 ): AsyncGenerator<T, R, void> {
-  return requests.hasSubscribers ? readingWithin(event(), steps) : steps;
+  if (!requests.hasSubscribers) return steps;
+  return endedIfDropped((held) => readingWithin(event(), steps, held));
 }
 
 async function* readingWithin<T, R>(
   event: RequestEvent,
   steps: AsyncGenerator<T, R, void>,
+  held: Held,
 ): AsyncGenerator<T, R, void> {
   let end!: (ended: R | undefined) => void;
   let fail!: (error: unknown) => void;
   const ended = new Promise<R | undefined>((resolve, reject) => {
     end = resolve;
     fail = reject;
+    held.end = () => resolve(undefined);
   });
   requests.tracePromise(() => ended, event).catch(() => {}); // the reader is told
   try {
@@ -71,6 +84,7 @@ async function* readingWithin<T, R>(
   }
 }
 
+/** @internal */
 export function publishIteration(event: () => IterationEvent): void {
   if (iterations.hasSubscribers) iterations.publish(event());
 }

@@ -63,7 +63,8 @@ export function compose(sharing: Sharing): Flight {
   take(sharing.running());
   // A sequence whose source is there already needs about as much room, for its targets.
   taken = Math.max(taken, flight.rows);
-  for (let place = 0; place < queue.length && sharing.sources;) {
+  // A full pass need not look at all who wait.
+  for (let place = 0; place < queue.length && sharing.sources && taken < room;) {
     if (fits(queue.at(place)!.pending.at(-1)!.sequence.ids.length, taken)) {
       taken += admit(flight, place, sharing);
     } else {
@@ -87,6 +88,7 @@ function admit(flight: Flight, place: number, { queue, begin }: Sharing): number
   call.passedOver = 0;
   call.begun = true;
   job.moments.joined = flight.begun;
+  call.joined ??= flight.begun;
   if (call.pending.length > 0) {
     call.due = flight.begun + call.slack;
     queue.add(call);

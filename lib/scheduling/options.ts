@@ -11,8 +11,9 @@ export interface SchedulingOptions {
    */
   rowBudget?: number;
   /**
-   * Calls that wait for their first pass, 1 … 1 048 576, default 1024; the next one is `ERR_OVERLOADED` at once.
-   * A longer queue only makes everybody wait longer; a shorter one tells the caller earlier to go elsewhere.
+   * Calls that may wait for their first pass, 1 … 1 048 576; the next one is `ERR_OVERLOADED` at once. Default: any
+   * number, because a program knows how many calls it makes. A service whose callers it does not know sets a limit, so
+   * that they learn early to go elsewhere.
    */
   queueLimit?: number;
   /**
@@ -42,6 +43,7 @@ export interface QueueOptions {
 const most = 2 ** 20;
 const day = 86_400_000;
 
+/** @internal */
 export const queueOptions = ['priority', 'deadline'];
 
 /** Weights of XLM-R base's layers, of which 128 rows are a good pass on a CPU. */
@@ -53,14 +55,14 @@ function defaultRowBudget(device: string, bodyWeights: number): number {
   return Math.round(Math.min(Math.max((least * baseWeights) / bodyWeights, least), many));
 }
 
-/** The options for an engine, or the error that names the wrong one. */
+/** @internal The options for an engine, or the error that names the wrong one. */
 export function readSchedulingOptions(
   options: SchedulingOptions = {},
 ): (engine: { device: string; config: { bodyWeights: number } }) => Required<SchedulingOptions> {
   checkOptions('scheduling', options, ['rowBudget', 'queueLimit', 'patience', 'expectedWait']);
   const rowBudget = integerOption('scheduling.rowBudget', options.rowBudget, 0, 1, most);
   const read = {
-    queueLimit: integerOption('scheduling.queueLimit', options.queueLimit, 1024, 1, most),
+    queueLimit: integerOption('scheduling.queueLimit', options.queueLimit, Infinity, 1, most),
     patience: integerOption('scheduling.patience', options.patience, 8, 0, most),
     expectedWait: integerOption('scheduling.expectedWait', options.expectedWait, 1000, 1, day),
   };
@@ -70,6 +72,7 @@ export function readSchedulingOptions(
   });
 }
 
+/** @internal */
 export function readQueueOptions(options: QueueOptions): {
   priority: number;
   deadline: number | undefined;

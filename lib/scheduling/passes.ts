@@ -2,6 +2,7 @@
 import type {
   AdvanceResult,
   NativeEngine,
+  NativeReading,
   NativeSource,
   NativeStopRule,
 } from '../../native/binding.cjs';
@@ -11,6 +12,8 @@ import { Source, Target } from '../token/sequences.js';
 export interface SourcePlan {
   readonly ids: Int32Array;
   readonly states: boolean;
+  /** If given, the source is read for this and not kept. */
+  readonly reading?: NativeReading | undefined;
 }
 
 /** What a target is to go through, from beginning to end. */
@@ -75,7 +78,7 @@ export function nativeRunner(engine: NativeEngine): PassRunner {
           : null;
       const { promise, id } = engine.advance(
         sources.map(({ ids }) => ids),
-        sources.map(({ states }) => states),
+        sources.map(({ states, reading }) => reading ?? states),
         targets.map(({ plan }) => Target.native(plan.target)),
         plans,
         each((plan) => plan.seed),

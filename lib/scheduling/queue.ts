@@ -3,10 +3,12 @@ import { MaskPredictError } from '../errors.js';
 import type { ScheduledCall } from './call.js';
 
 export class CallQueue {
+  /** Ascending by `due`, which does not change while a call is here. */
   readonly #calls: ScheduledCall[] = [];
   readonly #limit: number;
+  #waiting = 0;
 
-  /** `limit`: how many may wait for their first pass. */
+  /** `limit`: how many may wait for their first pass; Infinity: any number. */
   constructor(limit: number) {
     this.#limit = limit;
   }
@@ -17,7 +19,7 @@ export class CallQueue {
 
   /** Calls that wait for their first pass; the others have more sequences to begin. */
   get waiting(): number {
-    return this.#calls.reduce((count, { begun }) => count + (begun ? 0 : 1), 0);
+    return this.#waiting;
   }
 
   at(place: number): ScheduledCall | undefined {
@@ -26,7 +28,7 @@ export class CallQueue {
 
   /** `ERR_OVERLOADED` if no further call may wait. */
   checkRoom(): void {
-    if (this.waiting < this.#limit) return;
+    if (this.#waiting < this.#limit) return;
     throw new MaskPredictError(
       'ERR_OVERLOADED',
       `the queue is full: ${this.#limit} calls are waiting (scheduling.queueLimit); try again later, or send ` +
@@ -34,17 +36,22 @@ export class CallQueue {
     );
   }
 
-  /** Adds a call, or one that has further sequences to begin again. */
+  /** Adds a call after all that are due at the same time or earlier; nothing if it is here. */
   add(call: ScheduledCall): void {
-    if (this.#calls.includes(call)) return;
+    if (call.queued) return;
     let place = this.#calls.length;
     while (place > 0 && this.#calls[place - 1]!.due > call.due) place--;
     this.#calls.splice(place, 0, call);
+    call.queued = true;
+    if (!call.begun) this.#waiting++;
   }
 
+  /** Takes a call out; nothing if it is not here. To be told before the call has begun. */
   remove(call: ScheduledCall): void {
-    const place = this.#calls.indexOf(call);
-    if (place >= 0) this.#calls.splice(place, 1);
+    if (!call.queued) return;
+    this.#calls.splice(this.#calls.indexOf(call, this.#firstDue(call.due)), 1);
+    call.queued = false;
+    if (!call.begun) this.#waiting--;
   }
 
   /** Calls `expired` with the error if the call has not begun within so many milliseconds; to be cleared. */
@@ -61,5 +68,17 @@ export class CallQueue {
       expired(new MaskPredictError('ERR_OVERLOADED', message));
     };
     return setTimeout(passed, deadline).unref();
+  }
+
+  /** The place of the first call that is due at `due` or later. A queue has no limit, so it is not searched through. */
+  #firstDue(due: number): number {
+    let least = 0;
+    let most = this.#calls.length;
+    while (least < most) {
+      const middle = (least + most) >> 1;
+      if (this.#calls[middle]!.due < due) least = middle + 1;
+      else most = middle;
+    }
+    return least;
   }
 }

@@ -94,7 +94,9 @@ export class Scheduler {
       rows: this.#running.reduce((rows, target) => rows + target.rows, 0),
       passes: statistics.passes,
       passesPerSecond: statistics.passesPerSecond(performance.now()),
+      tokens: statistics.tokens,
       latency: statistics.latency(),
+      phases: statistics.phases(),
       cacheBytes: this.#sources.bytes,
       sources: this.#sources.statistics,
       ...statistics.endings,
@@ -234,7 +236,7 @@ export class Scheduler {
       rows: flight.rows,
       passes: result.passes,
       duration: now - flight.begun,
-      waiting: this.statistics().waiting,
+      waiting: this.#queue.waiting,
     }));
   }
 
@@ -251,6 +253,7 @@ export class Scheduler {
     const view = result.views?.[index];
     if (view) call.pace!.deliver({ ...view, iteration: target.passed, masked: plan.target.masked });
     if (result.done[index]) {
+      if (!plan.candidates) this.#statistics.tokens += target.rows - 2;
       const logProbs = result.logProbs?.[index];
       job.outcomes[target.index] = { passes: target.passed, logProbs };
       if (--job.left === 0) done.push(job);
@@ -264,7 +267,7 @@ export class Scheduler {
   #begin(job: Job, now: number): void {
     const { call, entry, sequence } = job;
     if (call.ended) return;
-    job.moments.encoded = now;
+    job.moments.encoded = call.encoded = now;
     try {
       const plans = sequence.targets(entry.source as Source);
       job.left = plans.length;
@@ -294,7 +297,7 @@ export class Scheduler {
       return this.#end(call, 'failed', error);
     }
     if (--call.open > 0) return;
-    this.#statistics.completed(performance.now() - call.arrived);
+    this.#statistics.completed(call, performance.now());
     this.#forget(call);
     call.resolve(call.results);
     call.pace?.wake();
@@ -316,6 +319,7 @@ export class Scheduler {
       const { call } = job;
       if (call.ended) continue;
       call.pending.push(job);
+      this.#queue.remove(call);
       call.due = call.arrived + call.slack;
       this.#queue.add(call);
     }

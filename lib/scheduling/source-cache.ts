@@ -11,6 +11,7 @@ export type EncodedSource = Exclude<PassResult['sources'][number], Error>;
 export class SourceEntry implements SourcePlan {
   readonly ids: Int32Array;
   readonly states: boolean;
+  readonly reading: SourcePlan['reading'];
   users = 0;
   /** Whether a pass that encodes it is running. */
   encoding = false;
@@ -18,11 +19,12 @@ export class SourceEntry implements SourcePlan {
 
   /** `key` is undefined where nothing is shared. */
   constructor(
-    { ids, states }: SourcePlan,
+    { ids, states, reading }: SourcePlan,
     readonly key: string | undefined,
   ) {
     this.ids = ids;
     this.states = states;
+    this.reading = reading;
   }
 }
 
@@ -57,7 +59,7 @@ export class SourceCache {
 
   /** The entry for a source, with one more user. */
   lease(plan: SourcePlan): SourceEntry {
-    if (this.#limit === 0) {
+    if (this.#limit === 0 || plan.reading) {
       const entry = new SourceEntry(plan, undefined);
       entry.users = 1;
       return entry;

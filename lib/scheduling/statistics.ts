@@ -24,8 +24,18 @@ export interface ModelStatistics {
   /** Passes since loading, and per second in the last ten seconds. */
   passes: number;
   passesPerSecond: number;
+  /**
+   * Tokens of targets that were written to their end since loading, those of every length candidate, without `<s>` and
+   * `</s>`. Texts that are weighed (`choose`, `score`) are not written.
+   */
+  tokens: number;
   /** Of completed calls since loading. */
   latency: LatencyStatistics;
+  /**
+   * The same, by part: `queue` until a first source joined a pass, `encode` until the last one was encoded, `decode` the
+   * rest, with the pauses of a refinement's reader.
+   */
+  phases: Record<Phase, LatencyStatistics>;
   /** Bytes of encoded sources, in use or kept for later. */
   cacheBytes: number;
   /** Sources that were there already, that were not, and that had to go; bytes kept that nobody uses now. */
@@ -37,6 +47,9 @@ export interface ModelStatistics {
   failed: number;
 }
 
+export type Phase = 'queue' | 'encode' | 'decode';
+
+/** @internal */
 export type Ending = 'completed' | 'aborted' | 'overloaded' | 'failed';
 
 /** Upper ends of the buckets in milliseconds: from one pass of a small model to a long answer of a large one. */
@@ -62,12 +75,20 @@ const bounds = [
 /** Seconds that a rate is the mean of. */
 const window = 10;
 
+/** When a call came, joined its first pass, and had its last source encoded. */
+interface CallMoments {
+  arrived: number;
+  joined: number | undefined;
+  encoded: number;
+}
+
+/** @internal */
 export class Statistics {
   readonly endings: Record<Ending, number> = { completed: 0, aborted: 0, overloaded: 0, failed: 0 };
   passes = 0;
-  readonly #histogram = createHistogram();
-  readonly #buckets = bounds.map(() => 0);
-  #sum = 0;
+  tokens = 0;
+  readonly #latencies = new Latencies();
+  readonly #phases = { queue: new Latencies(), encode: new Latencies(), decode: new Latencies() };
   /** Passes by second, and the second that the entry at its place is of. */
   readonly #counts = new Float64Array(window + 1);
   readonly #seconds = new Float64Array(window + 1).fill(-1);
@@ -79,12 +100,15 @@ export class Statistics {
     this.#begun = now;
   }
 
-  /** A call that took so many milliseconds. */
-  completed(milliseconds: number): void {
+  /** A call has its answer at `now` in milliseconds. */
+  completed(call: CallMoments, now: number): void {
+    const { arrived, encoded } = call;
+    const joined = call.joined ?? now;
     this.endings.completed++;
-    this.#sum += milliseconds;
-    this.#histogram.record(Math.max(1, Math.round(milliseconds * 1e6)));
-    this.#buckets[bounds.findIndex((bound) => milliseconds <= bound)]!++;
+    this.#latencies.add(now - arrived);
+    this.#phases.queue.add(joined - arrived);
+    this.#phases.encode.add(encoded - joined);
+    this.#phases.decode.add(now - encoded);
   }
 
   /** Passes that were run up to `now` in milliseconds. */
@@ -109,16 +133,43 @@ export class Statistics {
   }
 
   latency(): LatencyStatistics {
-    const at = (share: number) =>
-      this.#histogram.count ? this.#histogram.percentile(share) / 1e6 : 0;
+    return this.#latencies.statistics();
+  }
+
+  phases(): Record<Phase, LatencyStatistics> {
+    const { queue, encode, decode } = this.#phases;
+    return {
+      queue: queue.statistics(),
+      encode: encode.statistics(),
+      decode: decode.statistics(),
+    };
+  }
+}
+
+/** How long something took, many times. */
+class Latencies {
+  readonly #histogram = createHistogram();
+  readonly #buckets = bounds.map(() => 0);
+  #count = 0;
+  #sum = 0;
+
+  add(milliseconds: number): void {
+    this.#count++;
+    this.#sum += milliseconds;
+    this.#histogram.record(Math.max(1, Math.round(milliseconds * 1e6)));
+    this.#buckets[bounds.findIndex((bound) => milliseconds <= bound)]!++;
+  }
+
+  statistics(): LatencyStatistics {
+    const at = (share: number) => (this.#count ? this.#histogram.percentile(share) / 1e6 : 0);
     let count = 0;
     return {
-      count: this.endings.completed,
+      count: this.#count,
       sum: this.#sum,
       p50: at(50),
       p95: at(95),
       p99: at(99),
-      max: this.#histogram.count ? this.#histogram.max / 1e6 : 0,
+      max: this.#count ? this.#histogram.max / 1e6 : 0,
       buckets: bounds.map((upTo, index) => ({ upTo, count: (count += this.#buckets[index]!) })),
     };
   }

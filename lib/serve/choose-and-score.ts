@@ -1,6 +1,6 @@
 /** `POST /choose` and `POST /score`: what `model.choose` and `model.score` do. */
 import type { FastifyInstance } from 'fastify';
-import { textOptions, textOptionsSchema, type TextOptionsBody } from './generate-schema.js';
+import { textOptionsSchema, type TextOptionsBody } from './generate-schema.js';
 import type { Served } from './served.js';
 
 interface ChooseBody extends TextOptionsBody {
@@ -25,11 +25,10 @@ export function chooseRoute(app: FastifyInstance, { model, limits, requests }: S
     },
     additionalProperties: false,
   };
-  app.post<{ Body: ChooseBody }>('/choose', { schema: { body } }, ({ body }, reply) =>
-    requests.run(reply, (signal) =>
-      model.choose(body.prompt, body.labels, { ...textOptions(body), signal }),
-    ),
-  );
+  app.post<{ Body: ChooseBody }>('/choose', { schema: { body } }, (request, reply) => {
+    const { prompt, labels, ...options } = request.body;
+    return requests.run(reply, (signal) => model.choose(prompt, labels, { ...options, signal }));
+  });
 }
 
 export function scoreRoute(app: FastifyInstance, { model, limits, requests }: Served): void {
@@ -40,10 +39,11 @@ export function scoreRoute(app: FastifyInstance, { model, limits, requests }: Se
     properties: { prompt: text, text, ...textOptionsSchema },
     additionalProperties: false,
   };
-  app.post<{ Body: ScoreBody }>('/score', { schema: { body } }, ({ body }, reply) =>
-    requests.run(reply, async (signal) => {
-      const score = await model.score(body.prompt, body.text, { ...textOptions(body), signal });
+  app.post<{ Body: ScoreBody }>('/score', { schema: { body } }, (request, reply) => {
+    const { prompt, text, ...options } = request.body;
+    return requests.run(reply, async (signal) => {
+      const score = await model.score(prompt, text, { ...options, signal });
       return { ...score, tokenScores: [...score.tokenScores] };
-    }),
-  );
+    });
+  });
 }

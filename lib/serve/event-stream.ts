@@ -25,7 +25,7 @@ export async function sendEvents(
 ): Promise<void> {
   response.writeHead(200, {
     'content-type': 'text/event-stream; charset=utf-8',
-    'cache-control': 'no-store',
+    'cache-control': 'no-store, no-transform', // a proxy that compresses would hold events back
     'x-accel-buffering': 'no', // a proxy in between must pass events on as they come
   });
   for await (const { event, data } of events) {

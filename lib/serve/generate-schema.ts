@@ -1,22 +1,28 @@
 /** The options of a generation as JSON, and as the API takes them. */
 import type { GenerateOptions, LengthOption } from '../text/mask-predict.js';
+import type { StopRule } from '../token/engine-options.js';
 import { limitError } from './errors.js';
 import type { Limits } from './limits.js';
 
 export interface TextOptionsBody {
   parseSpecial?: boolean;
   overflow?: 'truncate' | 'error';
+  priority?: number;
+  deadline?: number;
 }
 
 export interface GenerateOptionsBody extends TextOptionsBody {
   iterations?: number;
   length?: LengthOption;
   sampling?: { seed: number };
+  stop?: StopRule;
 }
 
 export const textOptionsSchema = {
   parseSpecial: { type: 'boolean' },
   overflow: { enum: ['truncate', 'error'] },
+  priority: { type: 'integer' },
+  deadline: { type: 'integer' },
 };
 
 export const seedSchema = {
@@ -27,7 +33,7 @@ export const seedSchema = {
 
 /**
  * Keywords of a schema apply to values of their own type only, which is how those of several types are meant.
- * What a model alone can know, as which lengths it has, is left to it.
+ * What a model alone can know, as which lengths it has, is left to it, and so are the members of `length` and `stop`.
  */
 export function generateOptionsSchema({ iterations, texts }: Limits) {
   return {
@@ -37,9 +43,13 @@ export function generateOptionsSchema({ iterations, texts }: Limits) {
       type: ['integer', 'string', 'object'],
       minimum: 1,
       required: ['candidates'],
-      properties: { candidates: { type: 'integer', minimum: 1, maximum: texts } },
+      properties: {
+        candidates: { type: 'integer', minimum: 1, maximum: texts },
+        weight: { type: 'number', minimum: 0 },
+      },
       additionalProperties: false,
     },
+    stop: { type: ['string', 'object'] },
     sampling: {
       type: 'object',
       required: ['seed'],
@@ -55,21 +65,7 @@ export function generateOptions(
   limits: Limits,
   signal: AbortSignal,
 ): GenerateOptions {
-  const { iterations = Math.min(10, limits.iterations), length, sampling } = body;
-  return {
-    ...textOptions(body),
-    iterations,
-    ...(length !== undefined && { length }),
-    ...(sampling !== undefined && { sampling }),
-    signal,
-  };
-}
-
-export function textOptions({ parseSpecial, overflow }: TextOptionsBody) {
-  return {
-    ...(parseSpecial !== undefined && { parseSpecial }),
-    ...(overflow !== undefined && { overflow }),
-  };
+  return { iterations: Math.min(10, limits.iterations), ...body, signal };
 }
 
 /** Every prompt is written once per length candidate. */

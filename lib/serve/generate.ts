@@ -29,10 +29,10 @@ export function generateRoute(app: FastifyInstance, served: Served): void {
     '/generate',
     { schema: { body: schema(limits) } },
     async ({ body, headers }, reply) => {
-      const { prompt, stream = accepts(headers.accept, 'text/event-stream') } = body;
-      checkTexts(typeof prompt === 'string' ? 1 : prompt.length, body.length, limits);
+      const { prompt, stream = accepts(headers.accept, 'text/event-stream'), ...given } = body;
+      checkTexts(typeof prompt === 'string' ? 1 : prompt.length, given.length, limits);
       return requests.run(reply, async (signal) => {
-        const options = generateOptions(body, limits, signal);
+        const options = generateOptions(given, limits, signal);
         if (!stream) {
           const generations = await model.generate([prompt].flat(), options);
           const answers = generations.map(plain);
@@ -80,6 +80,9 @@ async function sendRefinement(
 ): Promise<void> {
   try {
     const first = await steps.next();
+    for (const [name, value] of Object.entries(reply.getHeaders())) {
+      if (value !== undefined) reply.raw.setHeader(name, value);
+    }
     reply.hijack();
     await sendEvents(reply.raw, refinementEvents(first, steps, limits), signal);
   } catch (error) {

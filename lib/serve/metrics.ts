@@ -1,6 +1,7 @@
 /** `GET /metrics`: the server, the model and the process, for Prometheus. */
 import type { FastifyInstance } from 'fastify';
-import { contentType, histogram, metric } from './prometheus.js';
+import type { LatencyStatistics, ModelStatistics } from '../scheduling/statistics.js';
+import { contentType, histogram, metric, type Distribution, type Labels } from './prometheus.js';
 import type { RequestCounts } from './request-counts.js';
 import type { Served } from './served.js';
 
@@ -35,7 +36,10 @@ function serverMetrics({ requests }: Served, counts: RequestCounts): string[] {
 
 function modelMetrics({ model, name }: Served): string[] {
   const { weights, working, limit } = model.engine.memory();
+  const stats = model.stats();
   const labels = { model: name };
+  const one = (value: number) => [{ labels, value }];
+  const outcomes = ['completed', 'aborted', 'overloaded', 'failed'] as const;
   return [
     metric('gauge', 'mask_predict_memory_bytes', 'Memory of the model, by what for.', [
       { labels: { ...labels, for: 'weights' }, value: weights },
@@ -45,9 +49,82 @@ function modelMetrics({ model, name }: Served): string[] {
       'gauge',
       'mask_predict_memory_limit_bytes',
       'What weights and working memory may take.',
-      [{ labels, value: limit }],
+      one(limit),
     ),
+    metric(
+      'gauge',
+      'mask_predict_calls_waiting',
+      'Calls of the model that wait for their first pass.',
+      one(stats.waiting),
+    ),
+    metric('gauge', 'mask_predict_calls_running', 'Calls at work.', one(stats.running)),
+    metric(
+      'gauge',
+      'mask_predict_rows_running',
+      'Ids of all targets that are being written.',
+      one(stats.rows),
+    ),
+    metric(
+      'counter',
+      'mask_predict_calls_total',
+      'Calls that have ended, by how.',
+      outcomes.map((outcome) => ({ labels: { ...labels, outcome }, value: stats[outcome] })),
+    ),
+    metric('counter', 'mask_predict_passes_total', 'Passes of the model.', one(stats.passes)),
+    metric(
+      'counter',
+      'mask_predict_tokens_total',
+      'Tokens of texts written to their end, of every length candidate.',
+      one(stats.tokens),
+    ),
+    histogram(
+      'mask_predict_call_duration_seconds',
+      'From a call to its answer, of completed calls.',
+      [distribution(labels, stats.latency)],
+    ),
+    histogram(
+      'mask_predict_call_phase_duration_seconds',
+      'The same by phase: queue until the first pass, encode until all sources are encoded, decode.',
+      Object.entries(stats.phases).map(([phase, latency]) =>
+        distribution({ ...labels, phase }, latency),
+      ),
+    ),
+    ...cacheMetrics(labels, stats),
   ];
+}
+
+function cacheMetrics(labels: Labels, { cacheBytes, sources }: ModelStatistics): string[] {
+  const asked = [
+    { labels: { ...labels, found: 'yes' }, value: sources.hits },
+    { labels: { ...labels, found: 'no' }, value: sources.misses },
+  ];
+  return [
+    metric('gauge', 'mask_predict_cache_bytes', 'Encoded sources, in use or kept for later.', [
+      { labels, value: cacheBytes },
+    ]),
+    metric('gauge', 'mask_predict_cache_idle_bytes', 'Those of them that nobody uses now.', [
+      { labels, value: sources.kept },
+    ]),
+    metric(
+      'counter',
+      'mask_predict_cache_lookups_total',
+      'Sources asked for, by whether they were encoded already.',
+      asked,
+    ),
+    metric('counter', 'mask_predict_cache_evictions_total', 'Sources that had to make room.', [
+      { labels, value: sources.evictions },
+    ]),
+  ];
+}
+
+/** Milliseconds, each bucket with those before it, as seconds in buckets of their own. */
+function distribution(labels: Labels, { buckets, sum }: LatencyStatistics): Distribution {
+  return {
+    labels,
+    bounds: buckets.slice(0, -1).map(({ upTo }) => upTo / 1000),
+    counts: buckets.map(({ count }, index) => count - (buckets[index - 1]?.count ?? 0)),
+    sum: sum / 1000,
+  };
 }
 
 /** Under the names that Prometheus' client libraries give them. */

@@ -1,6 +1,9 @@
 /**
  * `POST /v2/models/{name}/infer` of the Open Inference Protocol: a BYTES tensor of prompts in, a tensor for
  * every part of the answers out. Options of `model.generate` are parameters of the request.
+ *
+ * The schema takes what clients send beside the specification: KServe's a `model_name`, Triton's `priority` and
+ * `timeout`, MLServer's a `content_type`.
  */
 import type { FastifyInstance } from 'fastify';
 import type { GenerateOptions } from '../text/mask-predict.js';
@@ -13,72 +16,121 @@ import {
   type TextOptionsBody,
 } from './generate-schema.js';
 import type { Limits } from './limits.js';
-import { checkOutputs, outputsOf, promptsOf, type Tensor } from './open-inference-tensors.js';
-import { checkModel, type ModelParameters, type Served } from './served.js';
+import {
+  checkJson,
+  checkOutputs,
+  outputsOf,
+  promptsOf,
+  type AskedOutput,
+  type InputTensor,
+} from './open-inference-tensors.js';
+import { checkModel, modelVersion, type ModelParameters, type Served } from './served.js';
 
-/** Values of parameters are strings, numbers and booleans: `candidates` and `seed` stand for themselves. */
-interface Parameters extends TextOptionsBody {
+/**
+ * Values of parameters are strings, numbers and booleans: `candidates`, `seed` and `confidence` stand for themselves.
+ * `priority` and `timeout` have the meaning that Triton gives them.
+ */
+interface Parameters extends Omit<TextOptionsBody, 'priority' | 'deadline'> {
   iterations?: number;
   length?: number;
   candidates?: number;
   seed?: number;
-  binary_data_output?: false;
+  stop?: 'unchanged';
+  confidence?: number;
+  priority?: number;
+  timeout?: number;
+  content_type?: 'str';
+  binary_data_output?: boolean;
 }
 
 interface InferBody {
   id?: string;
+  model_name?: string;
+  model_version?: string;
   parameters?: Parameters;
-  inputs: Tensor[];
-  outputs?: { name: string }[];
+  inputs: InputTensor[];
+  outputs?: AskedOutput[];
 }
 
-export function inferRoute(app: FastifyInstance, served: Served): void {
+export function inferRoute(app: FastifyInstance, served: Served, url: string): void {
   const { model, name, limits, requests } = served;
   app.post<{ Params: ModelParameters; Body: InferBody }>(
-    '/v2/models/:name/infer',
+    url,
     { schema: { body: schema(limits) } },
     async ({ params, body }, reply) => {
+      const { id, parameters = {}, inputs, outputs } = body;
       checkModel(params, served);
-      checkOutputs(body.outputs);
-      const { id, parameters = {} } = body;
-      const prompts = promptsOf(body.inputs);
+      checkModel({ name, ...named(body) }, served);
+      checkJson(parameters, inputs, outputs);
+      checkOutputs(outputs);
+      const prompts = promptsOf(inputs);
       checkPrompts(prompts, limits);
       const generations = await requests.run(reply, (signal) =>
         model.generate(prompts, readParameters(parameters, prompts.length, limits, signal)),
       );
       return {
         model_name: name,
+        model_version: modelVersion,
         ...(id !== undefined && { id }),
-        outputs: outputsOf(generations, body.outputs),
+        outputs: outputsOf(generations, outputs),
       };
     },
   );
 }
 
+/** The model as a body names it, if it does: it must be the one of the address. */
+function named({ model_name, model_version }: InferBody): Partial<ModelParameters> {
+  return {
+    ...(model_name !== undefined && { name: model_name }),
+    ...(model_version !== undefined && { version: model_version }),
+  };
+}
+
 function readParameters(
-  { length, candidates, seed, binary_data_output: _, ...others }: Parameters,
+  given: Parameters,
   prompts: number,
   limits: Limits,
   signal: AbortSignal,
 ): GenerateOptions {
-  if (length !== undefined && candidates !== undefined) {
-    throw new RequestError(
-      400,
-      'ERR_INVALID_ARGUMENT',
-      'parameters.length and parameters.candidates exclude each other',
-    );
-  }
-  const chosen = candidates === undefined ? length : { candidates };
-  checkTexts(prompts, chosen, limits);
+  const { iterations, parseSpecial, overflow, seed, priority = 0, timeout = 0 } = given;
+  exclude(given, 'length', 'candidates');
+  exclude(given, 'stop', 'confidence');
+  const { length = given.candidates && { candidates: given.candidates } } = given;
+  const { stop = given.confidence !== undefined && { confidence: given.confidence } } = given;
+  checkTexts(prompts, length, limits);
   return generateOptions(
     {
-      ...others,
-      ...(chosen !== undefined && { length: chosen }),
+      ...(iterations !== undefined && { iterations }),
+      ...(parseSpecial !== undefined && { parseSpecial }),
+      ...(overflow !== undefined && { overflow }),
+      ...(length !== undefined && { length }),
+      ...(stop && { stop }),
       ...(seed !== undefined && { sampling: { seed } }),
+      ...(priority > 0 && { priority: ownPriority(priority) }),
+      ...(timeout > 0 && { deadline: ownDeadline(timeout) }),
     },
     limits,
     signal,
   );
+}
+
+function exclude(given: Parameters, one: keyof Parameters, other: keyof Parameters): void {
+  if (given[one] === undefined || given[other] === undefined) return;
+  throw new RequestError(
+    400,
+    'ERR_INVALID_ARGUMENT',
+    `parameters.${one} and parameters.${other} exclude each other`,
+  );
+}
+
+/** Triton's: 1 is the most urgent, greater ones are later; 0, the default, was not given. Ours: 100 to -100. */
+function ownPriority(priority: number): number {
+  return Math.max(101 - priority, -100);
+}
+
+/** Triton's microseconds in the queue as our milliseconds, a day at most. */
+function ownDeadline(timeout: number): number {
+  return Math.min(Math.ceil(timeout / 1000), 86_400_000);
 }
 
 function checkPrompts(prompts: string[], { characters }: Limits): void {
@@ -86,68 +138,64 @@ function checkPrompts(prompts: string[], { characters }: Limits): void {
   if (long !== -1) throw limitError(`prompt ${long} has more than ${characters} characters`);
 }
 
-/**
- * Tensors come as JSON, so the parameters that ask for it are taken, and those of the binary extension are
- * refused by name.
- */
+const text = { type: 'string' };
+const asStrings = { type: 'string', enum: ['str'] };
+
+/** Parameters of the binary extension are taken to be refused with what to do instead: {@link checkJson}. */
 function schema(limits: Limits) {
   const { iterations, parseSpecial, overflow } = generateOptionsSchema(limits);
-  const asJson = { type: 'boolean', enum: [false] };
-  const tensorParameters = {
-    type: 'object',
-    properties: { content_type: { type: 'string', enum: ['str'] } },
-    additionalProperties: false,
-  };
-  return {
-    type: 'object',
-    required: ['inputs'],
-    properties: {
-      id: { type: 'string' },
-      parameters: {
-        type: 'object',
-        properties: {
-          iterations,
-          parseSpecial,
-          overflow,
-          length: { type: 'integer', minimum: 1 },
-          candidates: { type: 'integer', minimum: 1, maximum: limits.texts },
-          seed: seedSchema,
-          binary_data_output: asJson,
-        },
-        additionalProperties: false,
-      },
-      inputs: {
-        type: 'array',
-        items: {
-          type: 'object',
-          required: ['name', 'shape', 'datatype', 'data'],
-          properties: {
-            name: { type: 'string' },
-            shape: { type: 'array', minItems: 1, items: { type: 'integer', minimum: 1 } },
-            datatype: { type: 'string' },
-            parameters: tensorParameters,
-            data: { type: 'array', maxItems: limits.texts },
-          },
-          additionalProperties: false,
-        },
-      },
-      outputs: {
-        type: 'array',
-        items: {
-          type: 'object',
-          required: ['name'],
-          properties: {
-            name: { type: 'string' },
-            parameters: {
-              type: 'object',
-              properties: { binary_data: asJson },
-              additionalProperties: false,
-            },
-          },
-          additionalProperties: false,
-        },
-      },
+  return closed(['inputs'], {
+    id: text,
+    model_name: text,
+    model_version: text,
+    parameters: closed([], {
+      iterations,
+      parseSpecial,
+      overflow,
+      length: { type: 'integer', minimum: 1 },
+      candidates: { type: 'integer', minimum: 1, maximum: limits.texts },
+      seed: seedSchema,
+      stop: { type: 'string', enum: ['unchanged'] },
+      confidence: { type: 'number' },
+      priority: { type: 'integer', minimum: 0 },
+      timeout: { type: 'integer', minimum: 0 },
+      content_type: asStrings,
+      binary_data_output: { type: 'boolean' },
+    }),
+    inputs: {
+      type: 'array',
+      items: closed(['name', 'shape', 'datatype'], {
+        name: text,
+        id: text,
+        shape: { type: 'array', minItems: 1, items: { type: 'integer', minimum: 1 } },
+        datatype: text,
+        parameters: closed([], {
+          content_type: asStrings,
+          binary_data_size: { type: 'integer' },
+          shared_memory_region: text,
+          shared_memory_byte_size: { type: 'integer' },
+          shared_memory_offset: { type: 'integer' },
+        }),
+        data: { type: 'array', maxItems: limits.texts },
+      }),
     },
-    additionalProperties: false,
-  };
+    outputs: {
+      type: 'array',
+      items: closed(['name'], {
+        name: text,
+        parameters: closed([], {
+          content_type: asStrings,
+          binary_data: { type: 'boolean' },
+          shared_memory_region: text,
+          shared_memory_byte_size: { type: 'integer' },
+          shared_memory_offset: { type: 'integer' },
+        }),
+      }),
+    },
+  });
+}
+
+/** An object with these members and no others. */
+function closed(required: string[], properties: object) {
+  return { type: 'object', required, properties, additionalProperties: false };
 }

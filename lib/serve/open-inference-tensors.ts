@@ -1,5 +1,6 @@
 /** The tensors of a model in the Open Inference Protocol: prompts in, answers and what is known of them out. */
 import type { Generation } from '../text/mask-predict.js';
+import { binaryAdvice } from './body.js';
 import { RequestError } from './errors.js';
 
 export interface Tensor {
@@ -7,6 +8,23 @@ export interface Tensor {
   datatype: string;
   shape: number[];
   data: unknown[];
+}
+
+/** Parameters of tensors that are not JSON: of the binary extension, and of shared memory. */
+interface ElsewhereParameters {
+  binary_data_size?: number;
+  binary_data?: boolean;
+  shared_memory_region?: string;
+}
+
+export interface InputTensor extends Omit<Tensor, 'data'> {
+  parameters?: ElsewhereParameters;
+  data?: unknown[];
+}
+
+export interface AskedOutput {
+  name: string;
+  parameters?: ElsewhereParameters;
 }
 
 /** One string per prompt, shape `[n]`. */
@@ -25,8 +43,21 @@ export const outputTensors: {
   { name: 'truncated', datatype: 'BOOL', of: ({ truncated }) => truncated },
 ];
 
+/** Throws, with what to do in the client, for tensors that come or are to go otherwise than as JSON. */
+export function checkJson(
+  parameters: { binary_data_output?: boolean },
+  inputs: readonly InputTensor[],
+  outputs: readonly AskedOutput[] = [],
+): void {
+  const elsewhere = [...inputs, ...outputs].some(
+    ({ parameters: { binary_data_size, binary_data, shared_memory_region } = {} }) =>
+      binary_data_size !== undefined || binary_data || shared_memory_region !== undefined,
+  );
+  if (elsewhere || parameters.binary_data_output) throw wrong(binaryAdvice);
+}
+
 /** The prompts of a request's inputs. */
-export function promptsOf(inputs: Tensor[]): string[] {
+export function promptsOf(inputs: readonly InputTensor[]): string[] {
   const [input] = inputs;
   if (inputs.length !== 1 || input!.name !== inputTensor.name) {
     throw wrong(`the model has one input, '${inputTensor.name}'`);
@@ -35,8 +66,9 @@ export function promptsOf(inputs: Tensor[]): string[] {
   if (datatype !== inputTensor.datatype) {
     throw wrong(`the input '${inputTensor.name}' has datatype BYTES, not ${datatype}`);
   }
+  if (data === undefined) throw wrong("inputs.0 needs 'data'");
   // Data may be nested as the shape says, or flat.
-  const prompts = data.flat(Infinity);
+  const prompts = data.flat(Math.min(shape.length, deepest));
   if (shape.slice(1).some((size) => size !== 1) || shape[0] !== prompts.length) {
     throw wrong(
       `the input '${inputTensor.name}' has shape [n] or [n, 1] with one string per prompt, ` +
@@ -51,7 +83,7 @@ export function promptsOf(inputs: Tensor[]): string[] {
 /** The outputs that were asked for, or all of them. */
 export function outputsOf(
   generations: Generation[],
-  asked: readonly { name: string }[] | undefined,
+  asked: readonly AskedOutput[] | undefined,
 ): Tensor[] {
   const names = asked?.map(({ name }) => name) ?? outputTensors.map(({ name }) => name);
   return names.map((name) => {
@@ -60,8 +92,11 @@ export function outputsOf(
   });
 }
 
+/** Dimensions of an input: more than anybody needs for a list of prompts. */
+const deepest = 8;
+
 /** Throws for an output the model does not have: before the work, not after it. */
-export function checkOutputs(asked: readonly { name: string }[] | undefined): void {
+export function checkOutputs(asked: readonly AskedOutput[] | undefined): void {
   const unknown = asked?.find(({ name }) => !outputTensors.some((tensor) => tensor.name === name));
   if (!unknown) return;
   const names = outputTensors.map(({ name }) => name).join(', ');

@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { version } from '../version.js';
 import { inferRoute } from './open-inference-infer.js';
 import { inputTensor, outputTensors } from './open-inference-tensors.js';
-import { checkModel, type ModelParameters, type Served } from './served.js';
+import { checkModel, modelVersion, type ModelParameters, type Served } from './served.js';
 
 export function openInferenceRoutes(app: FastifyInstance, served: Served): void {
   const { name, requests } = served;
@@ -20,18 +20,24 @@ export function openInferenceRoutes(app: FastifyInstance, served: Served): void 
   app.get('/v2/health/ready', (_request, reply) =>
     reply.code(isReady() ? 200 : 503).send({ live: isReady(), ready: isReady() }),
   );
-  app.get<{ Params: ModelParameters }>('/v2/models/:name', ({ params }) => {
-    checkModel(params, served);
-    return {
-      name,
-      platform: 'mask-predict_safetensors',
-      inputs: [{ ...inputTensor, shape: [-1] }],
-      outputs: outputTensors.map(({ name, datatype }) => ({ name, datatype, shape: [-1] })),
-    };
-  });
-  app.get<{ Params: ModelParameters }>('/v2/models/:name/ready', ({ params }, reply) => {
-    checkModel(params, served);
-    return reply.code(isReady() ? 200 : 503).send({ name, ready: isReady() });
-  });
-  inferRoute(app, served);
+  for (const url of modelUrls) {
+    app.get<{ Params: ModelParameters }>(url, ({ params }) => {
+      checkModel(params, served);
+      return {
+        name,
+        versions: [modelVersion],
+        platform: 'mask-predict_safetensors',
+        inputs: [{ ...inputTensor, shape: [-1] }],
+        outputs: outputTensors.map(({ name, datatype }) => ({ name, datatype, shape: [-1] })),
+      };
+    });
+    app.get<{ Params: ModelParameters }>(`${url}/ready`, ({ params }, reply) => {
+      checkModel(params, served);
+      return reply.code(isReady() ? 200 : 503).send({ name, ready: isReady() });
+    });
+    inferRoute(app, served, `${url}/infer`);
+  }
 }
+
+/** With and without the version: a client may leave it to the server. */
+const modelUrls = ['/v2/models/:name', '/v2/models/:name/versions/:version'];

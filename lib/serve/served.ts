@@ -15,10 +15,21 @@ export interface Served {
 /** Of an address that names a model. */
 export interface ModelParameters {
   name: string;
+  version?: string;
 }
 
-/** There is one model, without versions. */
-export function checkModel({ name }: ModelParameters, served: Served): void {
+/** The only version of the model. */
+export const modelVersion = '1';
+
+/** There is one model, in one version. */
+export function checkModel({ name, version }: ModelParameters, served: Served): void {
+  if (version !== undefined && version !== modelVersion) {
+    throw new RequestError(
+      404,
+      'ERR_NOT_FOUND',
+      `there is no version '${version}' of the model here; it has one, '${modelVersion}'`,
+    );
+  }
   if (name === served.name) return;
   throw new RequestError(
     404,

@@ -2,10 +2,12 @@
  * A model directory becomes an engine, a tokenizer and a scheduler that belong together: options are checked before
  * anything is read, and the two files against each other.
  */
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { invalidArgument, MaskPredictError } from '../errors.js';
+import { MaskPredictError } from '../errors.js';
+import { modelDirectory } from '../hub/model-directory.js';
+import { hubOptionNames, type HubOptions, type Transfer } from '../hub/settings.js';
 import { checkOptions, integerOption } from '../options.js';
 import { readSchedulingOptions, type SchedulingOptions } from '../scheduling/options.js';
 import { nativeRunner } from '../scheduling/passes.js';
@@ -14,13 +16,20 @@ import { SourceCache } from '../scheduling/source-cache.js';
 import { Engine, loadOptions } from '../token/engine.js';
 import type { EngineLoadOptions } from '../token/engine-options.js';
 import { allowedIds } from '../token/vocabulary.js';
+import { readClassSettings, type ClassSettings } from './classification.js';
+import { readEmbeddingSettings, type EmbeddingSettings } from './embedding.js';
 import { idsOfLanguages } from './languages.js';
 import { Tokenizer } from './tokenizer.js';
 
 /** The directory of the small model that comes with the package. */
 export const embeddedModel = fileURLToPath(new URL('../../models/numbers', import.meta.url));
 
-export interface ModelOptions extends EngineLoadOptions {
+export interface ModelOptions extends Omit<EngineLoadOptions, 'onProgress'>, HubOptions {
+  /**
+   * Called with 0 … 1 while the model loads. Where files must come from the hub first, it is called with 0 … 1 of that
+   * before, and with a second argument that says how far the transfer is.
+   */
+  onProgress?: (fraction: number, transfer?: Transfer) => void;
   /** How concurrent calls share the model. The defaults suit one service. */
   scheduling?: SchedulingOptions;
   /**
@@ -39,15 +48,22 @@ export interface LoadedModel {
   engine: Engine;
   tokenizer: Tokenizer;
   scheduler: Scheduler;
+  embedding: EmbeddingSettings;
+  classes: ClassSettings;
 }
 
 /** @internal What `MaskPredict.load()` does. */
-export async function loadModel(directory: string, options: ModelOptions): Promise<LoadedModel> {
-  checkOptions('MaskPredict.load()', options, [...loadOptions, 'scheduling', 'sourceCache']);
-  checkDirectory(directory);
-  const { scheduling, sourceCache, ...engineOptions } = options;
+export async function loadModel(name: string | URL, options: ModelOptions): Promise<LoadedModel> {
+  const names = [...loadOptions, ...hubOptionNames, 'scheduling', 'sourceCache'];
+  checkOptions('MaskPredict.load()', options, names);
+  const { scheduling, sourceCache, revision, cache, token, offline, ...engineOptions } = options;
   const sharing = readSchedulingOptions(scheduling);
   const kept = readSourceCache(sourceCache);
+  const { onProgress, logger, signal } = engineOptions;
+  const hubOptions = { revision, cache, token, offline, onProgress, logger, signal };
+  const directory = await modelDirectory(name, hubOptions);
+  checkDirectory(directory);
+  const embedding = readEmbeddingSettings(directory);
   const tokenizer = await loadTokenizer(directory, options.maskTokenId);
   const engine = await loadEngine(directory, engineOptions, tokenizer);
   const runner = nativeRunner(Engine.native(engine));
@@ -55,6 +71,8 @@ export async function loadModel(directory: string, options: ModelOptions): Promi
     engine,
     tokenizer,
     scheduler: new Scheduler(runner, new SourceCache(kept), sharing(engine)),
+    embedding,
+    classes: readClassSettings(directory),
   };
 }
 
@@ -63,14 +81,18 @@ export function loadTokenizer(
   directory: string,
   maskTokenId: number | undefined,
 ): Promise<Tokenizer> {
-  return Tokenizer.load(
-    join(directory, tokenizerFile),
-    maskTokenId === undefined ? {} : { maskTokenId },
-  );
+  const file = join(directory, tokenizerFile);
+  if (!existsSync(file) && existsSync(join(directory, 'tokenizer.json'))) {
+    throw new MaskPredictError(
+      'ERR_TOKENIZER',
+      `${directory} has tokenizer.json, which is not read, but no ${tokenizerFile}; put that of the model it was ` +
+        'trained from beside it (all XLM-R models of one vocabulary share the file)',
+    );
+  }
+  return Tokenizer.load(file, maskTokenId === undefined ? {} : { maskTokenId });
 }
 
-function checkDirectory(directory: unknown): void {
-  if (typeof directory !== 'string') throw invalidArgument('the model directory must be a string');
+function checkDirectory(directory: string): void {
   if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
     throw new MaskPredictError('ERR_MODEL_FORMAT', `there is no model directory ${directory}`);
   }

@@ -6,7 +6,7 @@
  * Here `tokens`, `tokenScores` and lengths do not count `<s>` and `</s>`.
  */
 import type { Engine } from '../token/engine.js';
-import { invalidArgument, MaskPredictError } from '../errors.js';
+import { invalidArgument, MaskPredictError, withCaller } from '../errors.js';
 import {
   predictsLength,
   readGenerateOptions,
@@ -17,19 +17,38 @@ import {
   type Written,
 } from './generation.js';
 import { checkOptions, checkSignal } from '../options.js';
+import { endedIfDropped, type Held } from '../scheduling/abandoned.js';
 import type { PacedView, Sequence } from '../scheduling/call.js';
 import { traced, tracedReading, type RequestEvent } from '../scheduling/diagnostics.js';
 import { readQueueOptions } from '../scheduling/options.js';
 import type { Scheduler, ScheduledOptions } from '../scheduling/scheduler.js';
 import type { ModelStatistics } from '../scheduling/statistics.js';
-import { embeddedModel, loadModel, type ModelOptions } from './loading.js';
-import { Choice, LengthPrediction, Scoring } from './scoring.js';
+import { Classifier, type Classification, type ClassifyInput } from './classification.js';
+import { Embedder, embedOptions, type EmbedOptions } from './embedding.js';
+import {
+  fillOptions,
+  MaskFiller,
+  type FillLabelsOptions,
+  type FillMaskOptions,
+  type LabelCandidate,
+  type MaskCandidate,
+} from './fill-mask.js';
+import { embeddedModel, loadModel, type LoadedModel, type ModelOptions } from './loading.js';
+import {
+  likelihoodOptions,
+  PseudoLogLikelihoods,
+  type LikelihoodOptions,
+} from './pseudo-log-likelihood.js';
+import { checkHead, listOf, type Reading } from './reading.js';
+import { Choice, LengthPrediction, Scoring, type TextScore } from './scoring.js';
 import { TextReader, textOptions, type TextOptions } from './text.js';
 import type { Encoding, Tokenizer } from './tokenizer.js';
 
 export type {
   Generation,
   GenerateOptions,
+  LengthCandidate,
+  LengthCandidates,
   LengthOption,
   RefinedToken,
   RefinementStep,
@@ -42,28 +61,34 @@ export class MaskPredict {
   readonly tokenizer: Tokenizer;
   readonly #texts: TextReader;
   readonly #scheduler: Scheduler;
+  readonly #filler: MaskFiller;
+  readonly #embedder: Embedder;
+  readonly #classifier: Classifier;
   /** Tokens of the longest answer. */
   readonly #longest: number;
 
-  private constructor(engine: Engine, tokenizer: Tokenizer, scheduler: Scheduler) {
+  private constructor({ engine, tokenizer, scheduler, embedding, classes }: LoadedModel) {
     this.engine = engine;
     this.tokenizer = tokenizer;
     const { config } = engine;
     this.#texts = new TextReader(tokenizer, config);
+    this.#filler = new MaskFiller(this.#texts, tokenizer);
+    this.#embedder = new Embedder(this.#texts, embedding);
+    this.#classifier = new Classifier(this.#texts, classes, config);
     this.#longest = config.maxPositions - 4;
     this.#scheduler = scheduler;
   }
 
   /**
-   * Loads a model directory ({@link Engine.load}) with its `sentencepiece.bpe.model`; without one, the
-   * small model that comes with the package.
+   * Loads a model directory ({@link Engine.load}) with its `sentencepiece.bpe.model`, or a model of the hub that is named
+   * `owner/name` and fetched where the cache does not have it ({@link modelDirectory}); without a name, the small model
+   * that comes with the package.
    */
   static async load(
-    directory: string = embeddedModel,
+    model: string | URL = embeddedModel,
     options: ModelOptions = {},
   ): Promise<MaskPredict> {
-    const { engine, tokenizer, scheduler } = await loadModel(directory, options);
-    return new MaskPredict(engine, tokenizer, scheduler);
+    return new MaskPredict(await loadModel(model, options));
   }
 
   /**
@@ -86,6 +111,7 @@ export class MaskPredict {
   ): Promise<Generation | Generation[]> {
     const begun = performance.now();
     const plan = readGenerateOptions('generate()', options, this.#longest);
+    checkHead('generate()', this.engine.config);
     const queued = readQueueing(options);
     const list = typeof prompts === 'string' ? [prompts] : prompts;
     if (!Array.isArray(list))
@@ -97,7 +123,7 @@ export class MaskPredict {
     );
     const tokenized = performance.now();
     if (numbered) this.#checkMemory(encodings, predictsLength(plan));
-    const written = await this.#scheduler.run(
+    const written = await this.#schedule(
       encodings.map(({ ids }) => new Writing(ids, plan)),
       queued,
     );
@@ -120,28 +146,32 @@ export class MaskPredict {
   /**
    * The same as {@link generate} for one prompt and one length, yielding the text after every pass. The
    * generator's return value is what `generate` would give. A pass is run when its step is asked for: a reader that
-   * pauses holds its encoded source, and nothing else.
+   * pauses holds its encoded source, and nothing else; one that drops the generator, until that is collected.
    */
   refine(
     prompt: string,
     options: GenerateOptions = {},
   ): AsyncGenerator<RefinementStep, Generation, void> {
-    return tracedReading(event('refine', 1, options), this.#refine(prompt, options));
+    const steps = endedIfDropped((held) => this.#refine(prompt, options, held));
+    return tracedReading(event('refine', 1, options), steps);
   }
 
   async *#refine(
     prompt: string,
     options: GenerateOptions,
+    held: Held,
   ): AsyncGenerator<RefinementStep, Generation, void> {
     const begun = performance.now();
     const plan = readGenerateOptions('refine()', options, this.#longest);
     if (typeof plan.length === 'object') {
       throw invalidArgument('refine() follows one target: length must be a number or "predict"');
     }
+    checkHead('refine()', this.engine.config);
     const queued = readQueueing(options);
     const encoding = this.#texts.prompt(prompt, options);
     const tokenized = performance.now();
     const call = this.#scheduler.paced(new Writing(encoding.ids, plan), queued);
+    held.end = call.end;
     let asked = tokenized;
     let waited = 0;
     try {
@@ -160,6 +190,8 @@ export class MaskPredict {
       const decode = waited - queue - encode;
       const timings = { tokenize, queue, encode, decode, total: tokenize + waited };
       return this.#result(written, encoding.truncated, timings);
+    } catch (error) {
+      throw withCaller(error);
     } finally {
       call.end();
     }
@@ -177,6 +209,7 @@ export class MaskPredict {
   ): Promise<{ label: string; index: number; logProbs: number[] }> {
     return traced(event('choose', 1, options), async () => {
       checkOptions('choose()', options, textOptions);
+      checkHead('choose()', this.engine.config);
       return this.#run(new Choice(this.#texts, prompt, labels, options), options);
     });
   }
@@ -192,6 +225,7 @@ export class MaskPredict {
   ): Promise<{ mean: number; sum: number; tokenScores: Float32Array }> {
     return traced(event('score', 1, options), async () => {
       checkOptions('score()', options, textOptions);
+      checkHead('score()', this.engine.config);
       const { maskTokenId } = this.engine;
       return this.#run(new Scoring(this.#texts, prompt, text, maskTokenId, options), options);
     });
@@ -209,6 +243,85 @@ export class MaskPredict {
     });
   }
 
+  /**
+   * What stands at each `<mask>` of a text that is read by itself, as every XLM-R was trained: an array of pieces for
+   * each mask, best first. With `labels`, which of them stands at the text's one `<mask>`, best first (cloze
+   * classification). `<mask>` and other special tokens in the text are read as Hugging Face's tokenizers read them. A
+   * text with too many tokens is cut, but never a mask: that is `ERR_INVALID_ARGUMENT`.
+   */
+  fillMask(text: string, options: FillLabelsOptions): Promise<LabelCandidate[]>;
+  fillMask(text: string, options?: FillMaskOptions): Promise<MaskCandidate[][]>;
+  fillMask(texts: readonly string[], options: FillLabelsOptions): Promise<LabelCandidate[][]>;
+  fillMask(texts: readonly string[], options?: FillMaskOptions): Promise<MaskCandidate[][][]>;
+  fillMask(
+    texts: string | readonly string[],
+    options: FillMaskOptions | FillLabelsOptions = {},
+  ): Promise<unknown> {
+    const labels = (options as Partial<FillLabelsOptions> | null)?.labels;
+    const allowed = [...fillOptions, labels === undefined ? 'count' : 'labels'];
+    return this.#read<string, unknown>('fillMask', texts, options, allowed, (text, name) => {
+      checkHead('fillMask()', this.engine.config);
+      return labels === undefined
+        ? this.#filler.pieces(text, options as FillMaskOptions, name)
+        : this.#filler.labels(text, { ...options, labels }, name);
+    });
+  }
+
+  /**
+   * Pseudo-log-likelihood of a text by itself (eq. 2-3): each token's log-probability with that one masked and the others
+   * given. A text with n tokens takes n passes over it, which share passes with one another and with those of the other
+   * texts.
+   */
+  pseudoLogLikelihood(text: string, options?: LikelihoodOptions): Promise<TextScore>;
+  pseudoLogLikelihood(texts: readonly string[], options?: LikelihoodOptions): Promise<TextScore[]>;
+  pseudoLogLikelihood(
+    given: string | readonly string[],
+    options: LikelihoodOptions = {},
+  ): Promise<TextScore | TextScore[]> {
+    const count = Array.isArray(given) ? given.length : 1;
+    return traced(event('pseudoLogLikelihood', count, options), async () => {
+      const list = listOf(given);
+      checkOptions('pseudoLogLikelihood()', options, likelihoodOptions);
+      checkHead('pseudoLogLikelihood()', this.engine.config);
+      const names = namesOf(given, 'text');
+      const likelihoods = new PseudoLogLikelihoods(this.#texts, list, names, options);
+      const logProbs = await this.#scheduler.run(likelihoods.readings, readQueueing(options));
+      const results = likelihoods.results(logProbs);
+      return Array.isArray(given) ? results : results[0]!;
+    });
+  }
+
+  /** One vector of `engine.config.hidden` values for each text, made of its final states. */
+  embed(text: string, options?: EmbedOptions): Promise<Float32Array<ArrayBuffer>>;
+  embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array<ArrayBuffer>[]>;
+  embed(
+    texts: string | readonly string[],
+    options: EmbedOptions = {},
+  ): Promise<Float32Array<ArrayBuffer> | Float32Array<ArrayBuffer>[]> {
+    return this.#read('embed', texts, options, embedOptions, (text, name) =>
+      this.#embedder.embedding(text, options, name),
+    );
+  }
+
+  /**
+   * Which class each text, or pair of texts, is of, by the checkpoint's sequence classifier
+   * (`XLMRobertaForSequenceClassification`). `ERR_INVALID_ARGUMENT` for a model without one.
+   */
+  classify(input: ClassifyInput, options?: TextOptions): Promise<Classification>;
+  classify(inputs: readonly ClassifyInput[], options?: TextOptions): Promise<Classification[]>;
+  classify(
+    inputs: ClassifyInput | readonly ClassifyInput[],
+    options: TextOptions = {},
+  ): Promise<Classification | Classification[]> {
+    return this.#read<ClassifyInput, Classification>(
+      'classify',
+      inputs,
+      options,
+      textOptions,
+      (input, name) => this.#classifier.classification(input, options, name),
+    );
+  }
+
   /** How busy the model is, and what it has done since it was loaded. */
   stats(): ModelStatistics {
     return this.#scheduler.statistics();
@@ -224,9 +337,36 @@ export class MaskPredict {
     return this.close();
   }
 
+  /** One result for each text, or for one text its result: all are checked before any work. */
+  #read<T, R>(
+    call: RequestEvent['call'],
+    given: T | readonly T[],
+    options: TextOptions,
+    allowed: readonly string[],
+    reading: (text: T, name: string) => Reading<R>,
+  ): Promise<R | R[]> {
+    const count = Array.isArray(given) ? given.length : 1;
+    return traced(event(call, count, options), async () => {
+      checkOptions(`${call}()`, options, allowed);
+      const list = listOf(given);
+      const names = namesOf(given, 'text');
+      const readings = list.map((text, index) => reading(text, names[index]!));
+      const results = await this.#scheduler.run(readings, readQueueing(options));
+      return Array.isArray(given) ? results : results[0]!;
+    });
+  }
+
   async #run<R>(sequence: Sequence<R>, options: TextOptions): Promise<R> {
-    const [result] = await this.#scheduler.run([sequence], readQueueing(options));
+    const [result] = await this.#schedule([sequence], readQueueing(options));
     return result!;
+  }
+
+  async #schedule<R>(sequences: Sequence<R>[], queued: ScheduledOptions): Promise<R[]> {
+    try {
+      return await this.#scheduler.run(sequences, queued);
+    } catch (error) {
+      throw withCaller(error);
+    }
   }
 
   /**
@@ -259,7 +399,7 @@ export class MaskPredict {
   }
 
   #result(
-    { target, scores, score, iterations }: Written,
+    { target, scores, score, iterations, candidates }: Written,
     truncated: boolean,
     timings: Generation['timings'],
   ): Generation {
@@ -270,11 +410,19 @@ export class MaskPredict {
       tokenScores: scores.slice(1, -1),
       score,
       length: tokens.length,
+      ...(candidates && { candidates }),
       iterations,
       truncated,
       timings,
     };
   }
+}
+
+/** What errors call the texts of a call. */
+function namesOf(given: unknown, noun: string): string[] {
+  return Array.isArray(given)
+    ? Array.from(given, (_, index) => `${noun} ${index}`)
+    : [`the ${noun}`];
 }
 
 function readQueueing(options: TextOptions): ScheduledOptions {

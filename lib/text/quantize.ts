@@ -7,6 +7,8 @@ import type { EngineLoadOptions, SaveOptions } from '../token/engine-options.js'
 import { invalidArgument } from '../errors.js';
 import { checkOptions } from '../options.js';
 import { checkFree, written } from '../token/saved-model.js';
+import { directoryPath } from '../token/directory-path.js';
+import { copyTextFiles } from './model-files.js';
 import { loadTokenizer, tokenizerFile } from './loading.js';
 
 export type QuantizeOptions = SaveOptions &
@@ -20,12 +22,13 @@ const optionNames = ['overwrite', 'maskTokenId', 'threads', 'memoryLimit', 'onPr
  * at once and with the same bits. `out` must be empty or not there, unless `overwrite` is set.
  */
 export async function quantize(
-  directory: string,
+  model: string | URL,
   out: string,
   options: QuantizeOptions = {},
 ): Promise<void> {
   checkOptions('quantize()', options, optionNames);
   const { overwrite, ...loading } = options;
+  const directory = directoryPath(model);
   await checkFree(out, overwrite);
   if (existsSync(out) && existsSync(directory) && realpathSync(out) === realpathSync(directory)) {
     throw invalidArgument(
@@ -45,6 +48,7 @@ export async function quantize(
     });
     const copy = join(out, tokenizerFile);
     if (existsSync(file)) await written(copy, () => copyFile(file, copy));
+    await written(out, () => copyTextFiles(directory, out));
   } finally {
     await engine.close();
   }

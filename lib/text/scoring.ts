@@ -52,7 +52,8 @@ export class Choice implements Sequence<ChosenLabel> {
   }
 }
 
-function checkLengths(labels: readonly string[], answers: readonly Int32Array[]): void {
+/** Throws unless all labels have as many tokens. */
+export function checkLengths(labels: readonly string[], answers: readonly Int32Array[]): void {
   const lengths = answers.map((answer) => answer.length - 2);
   if (lengths.every((length) => length === lengths[0])) return;
   const list = labels.map((label, index) => `${shown(label)} has ${lengths[index]}`).join(', ');

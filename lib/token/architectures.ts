@@ -40,7 +40,7 @@ const architectureKeys = [
   'lengths',
 ];
 
-/** What the addon needs to draw weights for an architecture. */
+/** @internal What the addon needs to draw weights for an architecture. */
 export function randomArchitecture(
   architecture: ArchitectureName | Architecture,
   seed: bigint,

@@ -10,14 +10,16 @@
 import type {
   Call,
   LoadOptions,
-  NativeConfig,
+  NativeAnswer,
   NativeEngine,
+  NativeReading,
   RandomArchitecture,
   SamplingParameters,
 } from '../../native/binding.cjs';
 import { join } from 'node:path';
 import { onAbort } from '../abort.js';
 import { randomArchitecture, type Architecture, type ArchitectureName } from './architectures.js';
+import type { EngineConfig } from './engine-config.js';
 import type {
   CallOptions,
   DecodeOptions,
@@ -30,7 +32,8 @@ import type {
   SaveOptions,
   SourceOptions,
 } from './engine-options.js';
-import { invalidArgument } from '../errors.js';
+import { invalidArgument, withCaller } from '../errors.js';
+import { directoryPath } from './directory-path.js';
 import { native } from './native.js';
 import {
   booleanOption,
@@ -41,11 +44,19 @@ import {
   seedOption,
   stopOption,
 } from '../options.js';
+import {
+  countOption,
+  embedding,
+  filledMasks,
+  normalizeOption,
+  poolingOption,
+  type EmbedOptions,
+  type FilledMask,
+  type FillMaskOptions,
+} from './readings.js';
 import { checkFree, writeConfig } from './saved-model.js';
 import { nativeTargets, Source, Target } from './sequences.js';
 import { allowedIds } from './vocabulary.js';
-
-export type EngineConfig = NativeConfig;
 
 const engineOptions = [
   'device',
@@ -58,8 +69,8 @@ const engineOptions = [
   'logger',
   'signal',
 ];
-/** Of {@link Engine.load}. */
-export const loadOptions = [...engineOptions, 'maskTokenId'];
+/** @internal Of {@link Engine.load}. */
+export const loadOptions = [...engineOptions, 'maskTokenId', 'map'];
 
 let warnedOfFallback = false;
 
@@ -88,16 +99,17 @@ export class Engine {
   }
 
   /**
-   * Loads `config.json` and `model.safetensors` (or the shards of `model.safetensors.index.json`) of a
-   * directory: a masked-LM checkpoint of XLM-RoBERTa or XLM-RoBERTa-XL as Hugging Face writes it, F32, F16
+   * Loads `config.json` and the weights of a directory (a path or a `file:` URL), the first that is there of
+   * `model.safetensors`, `model.safetensors.index.json` with its shards, `pytorch_model.bin` and
+   * `pytorch_model.bin.index.json`: a masked-LM checkpoint of XLM-RoBERTa or XLM-RoBERTa-XL as Hugging Face writes it, F32, F16
    * or BF16, with or without `embed_length.weight`. `ERR_MODEL_FORMAT` names the file, tensor or field.
    */
-  static async load(directory: string, options: EngineLoadOptions = {}): Promise<Engine> {
+  static async load(directory: string | URL, options: EngineLoadOptions = {}): Promise<Engine> {
     checkOptions('Engine.load()', options, loadOptions);
-    if (typeof directory !== 'string')
-      throw invalidArgument('the model directory must be a string');
+    const path = directoryPath(directory);
     const maskTokenId = integerOption('maskTokenId', options.maskTokenId, -1, 4, 2 ** 24);
-    return Engine.#start(directory, options, maskTokenId);
+    const map = booleanOption('map', options.map, true);
+    return Engine.#start(path, options, { maskTokenId, map });
   }
 
   /** An engine with weights drawn from a seed, for benchmarks: the speed of a model without its files. */
@@ -107,13 +119,13 @@ export class Engine {
   ): Promise<Engine> {
     checkOptions('Engine.random()', options, [...engineOptions, 'seed']);
     const full = randomArchitecture(architecture, seedOption('seed', options.seed ?? 0));
-    return Engine.#start(full, options, -1);
+    return Engine.#start(full, options, { maskTokenId: -1, map: true });
   }
 
   static async #start(
     model: string | RandomArchitecture,
     options: EngineOptions,
-    maskTokenId: number,
+    files: Pick<LoadOptions, 'maskTokenId' | 'map'>,
   ): Promise<Engine> {
     const { onProgress, logger, signal } = options;
     checkSignal(signal);
@@ -126,7 +138,7 @@ export class Engine {
       precision: options.precision ?? 'auto',
       threads: integerOption('threads', options.threads, 0, 1, 256),
       memoryLimit: integerOption('memoryLimit', options.memoryLimit, 0, 1, Number.MAX_SAFE_INTEGER),
-      maskTokenId,
+      ...files,
       allowedIds: options.vocabulary === undefined ? null : allowedIds(options.vocabulary),
       deterministic,
     };
@@ -149,7 +161,7 @@ export class Engine {
     } catch (error) {
       await engine.close();
       signal?.throwIfAborted();
-      throw failure ? failure.error : error;
+      throw failure ? failure.error : withCaller(error);
     } finally {
       forget();
     }
@@ -224,6 +236,53 @@ export class Engine {
     return encoded.map((source) => Source.of(source));
   }
 
+  /**
+   * The most probable ids at every `<mask>` of sequences that see only themselves, as every XLM-R was trained: for each
+   * source one entry for each `<mask>`. Answers come from the engine's `vocabulary`, never `<s>`, `<pad>`, `</s>` or
+   * `<mask>`. Nothing is kept of the sources. `ERR_INVALID_ARGUMENT` for a model without a language-model head.
+   */
+  async fillMask(sources: Int32Array[], options: FillMaskOptions = {}): Promise<FilledMask[][]> {
+    const { count, ...call } = checked('fillMask()', options, ['count']);
+    const reading: NativeReading = { kind: 'best', count: countOption(count) };
+    return (await this.#read('fillMask()', sources, reading, call)).map(filledMasks);
+  }
+
+  /** One embedding `[hidden]` of each source, made of its final states. Nothing else is kept of the sources. */
+  async embed(
+    sources: Int32Array[],
+    options: EmbedOptions = {},
+  ): Promise<Float32Array<ArrayBuffer>[]> {
+    const { pooling, normalize, ...call } = checked('embed()', options, ['pooling', 'normalize']);
+    const reading: NativeReading = { kind: poolingOption(pooling, 'mean') };
+    const scaled = normalizeOption(normalize, false);
+    const answers = await this.#read('embed()', sources, reading, call);
+    return answers.map((answer) => embedding(answer, scaled));
+  }
+
+  /**
+   * Raw logits `[classes]` of each source: a sequence classifier's (`XLMRobertaForSequenceClassification`).
+   * `ERR_INVALID_ARGUMENT` for a model without one.
+   */
+  async classify(
+    sources: Int32Array[],
+    options: CallOptions = {},
+  ): Promise<Float32Array<ArrayBuffer>[]> {
+    const answers = await this.#read('classify()', sources, { kind: 'classes' }, options);
+    return answers.map(({ values }) => values);
+  }
+
+  /**
+   * Raw logits `[length, classes]` of the ids of each source: a token classifier's
+   * (`XLMRobertaForTokenClassification`). `ERR_INVALID_ARGUMENT` for a model without one.
+   */
+  async classifyTokens(
+    sources: Int32Array[],
+    options: CallOptions = {},
+  ): Promise<Float32Array<ArrayBuffer>[]> {
+    const answers = await this.#read('classifyTokens()', sources, { kind: 'tokens' }, options);
+    return answers.map(({ values }) => values);
+  }
+
   /** Fills every masked position with its best allowed token and that token's log-probability. */
   async predict(targets: Target[], options: PredictOptions = {}): Promise<void> {
     const sampling = this.#sampling(options.sampling);
@@ -262,10 +321,19 @@ export class Engine {
   }
 
   /**
-   * Raw logits `[length, vocabulary]` of each target, before bans, padded columns included; of all ids, whatever
-   * the engine's `vocabulary` option.
+   * Raw logits `[length, vocabulary]` of each target, or of the ids of sources that see only themselves; before bans,
+   * padded columns included; of all ids, whatever the engine's `vocabulary` option.
    */
-  logits(targets: Target[], options: CallOptions = {}): Promise<Float32Array<ArrayBuffer>[]> {
+  async logits(
+    sequences: Target[] | Int32Array[],
+    options: CallOptions = {},
+  ): Promise<Float32Array<ArrayBuffer>[]> {
+    if (Array.isArray(sequences) && sequences[0] instanceof Int32Array) {
+      const sources = sequences as Int32Array[];
+      const answers = await this.#read('logits()', sources, { kind: 'logits' }, options);
+      return answers.map(({ values }) => values);
+    }
+    const targets = sequences as Target[];
     return this.#run('logits()', options, [], () => this.#native.logits(nativeTargets(targets)));
   }
 
@@ -316,6 +384,21 @@ export class Engine {
     return this.close();
   }
 
+  #read(
+    name: string,
+    sources: Int32Array[],
+    reading: NativeReading,
+    options: CallOptions,
+  ): Promise<NativeAnswer[]> {
+    if (!Array.isArray(sources)) throw invalidArgument('sources must be an array of Int32Array');
+    return this.#run(name, options, [], () =>
+      this.#native.read(
+        sources,
+        sources.map(() => reading),
+      ),
+    );
+  }
+
   async #run<T>(
     name: string,
     options: CallOptions,
@@ -336,7 +419,7 @@ export class Engine {
       return result;
     } catch (error) {
       signal?.throwIfAborted();
-      throw error;
+      throw withCaller(error);
     } finally {
       forget();
     }
@@ -349,4 +432,10 @@ export class Engine {
     checkOptions('sampling', sampling, ['seed', 'iterations', 'iteration']);
     return { ...sampling, seed: seedOption('sampling.seed', sampling.seed) };
   }
+}
+
+/** The options of a call, if it has no others than these. */
+function checked<O extends CallOptions>(call: string, options: O, more: string[]): O {
+  checkOptions(`engine.${call}`, options, ['signal', ...more]);
+  return options;
 }

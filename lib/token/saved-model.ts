@@ -1,8 +1,8 @@
 /** The directory a model is saved to: what may be there before, and its config.json. */
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { NativeConfig } from '../../native/binding.cjs';
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
+import type { EngineConfig } from './engine-config.js';
 
 /** Throws unless `directory` is not there, is empty, or may be written over. */
 export async function checkFree(directory: unknown, overwrite: unknown): Promise<void> {
@@ -28,7 +28,7 @@ export async function checkFree(directory: unknown, overwrite: unknown): Promise
 /** The fields of Hugging Face's config.json that loading reads, and a note. */
 export async function writeConfig(
   directory: string,
-  config: NativeConfig,
+  config: EngineConfig,
   precision: string,
 ): Promise<void> {
   const fields = {

@@ -1,5 +1,5 @@
 /** What an engine works on: sources, encoded once, and targets, the texts being written over them. */
-import type { NativeSource, NativeTarget } from '../../native/binding.cjs';
+import type { NativeAnswer, NativeSource, NativeTarget } from '../../native/binding.cjs';
 import { invalidArgument } from '../errors.js';
 import { checkOptions } from '../options.js';
 
@@ -14,6 +14,11 @@ export class Source {
   /** @internal */
   static of(source: NativeSource): Source {
     return new Source(source);
+  }
+
+  /** @internal What was read of a source that was not kept. */
+  static answer(source: Source): NativeAnswer {
+    return source.#native.answer();
   }
 
   /** Ids, `<s>` and `</s>` included. */

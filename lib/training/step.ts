@@ -42,6 +42,8 @@ export interface StepRunner {
   readonly lengths: number;
   /** The most ids of a source or target. */
   readonly maxIds: number;
+  /** Takes the memory of parts of so many rows now, or says why there is too little. */
+  reserve?(rows: number): Promise<void>;
   /** One optimiser step of one or more parts (gradient accumulation): means are over all parts. */
   runStep(parts: StepPart[], options: StepOptions): Promise<StepResult>;
   /** Loss without dropout, no gradients. */

@@ -17,7 +17,9 @@ import { invalidArgument, MaskPredictError, shown } from '../errors.js';
 import { booleanOption, checkOptions, checkSignal, integerOption, seedOption } from '../options.js';
 import { native } from '../token/native.js';
 import { Tokenizer } from '../text/tokenizer.js';
+import type { DatasetSource } from './dataset.js';
 import type { StepOptions, StepPart, StepResult, StepRunner } from './step.js';
+import { runTraining, type TrainOptions, type TrainingStep } from './train.js';
 import {
   machineOptions,
   nativeOptions,
@@ -30,6 +32,7 @@ import {
   type TrainerOptions,
   type TrainerShape,
 } from './trainer-options.js';
+import { runValidation, type ValidateOptions, type Validation } from './validate.js';
 import { replaceDirectory, restoreDirectory, writeWhole } from './whole-directory.js';
 
 const tokenizerFile = 'sentencepiece.bpe.model';
@@ -70,8 +73,8 @@ interface Note {
 interface Parts {
   trainer: NativeTrainer;
   settings: Settings;
-  /** Where the tokenizer was read, and its bytes: the file may be gone when they are saved. */
-  tokenizer: { file: string; bytes: Uint8Array } | undefined;
+  /** The tokenizer and the bytes of its file, which may be gone when they are saved. */
+  tokenizer: { read: Tokenizer; bytes: Uint8Array } | undefined;
   updates: number;
   state: unknown;
 }
@@ -197,13 +200,41 @@ export class Trainer implements StepRunner {
   get seed(): bigint {
     return this.#settings.seed;
   }
-  /** The file of the tokenizer, where there is one. */
-  get tokenizerFile(): string | undefined {
-    return this.#tokenizer?.file;
+  get lengthWeight(): number {
+    return this.#settings.lengthWeight;
+  }
+  /** Where there is one. */
+  get tokenizer(): Tokenizer | undefined {
+    return this.#tokenizer?.read;
+  }
+  /** Its file. */
+  get tokenizerBytes(): Uint8Array | undefined {
+    return this.#tokenizer?.bytes;
   }
   /** Updates of the weights so far, over all runs of this training. */
   get updates(): number {
     return this.#updates;
+  }
+
+  /**
+   * Trains on `dataset`: a file of examples (JSON lines or `.tsv`, gzip too), a list of `{ file, weight }`, or an
+   * iterable of `{ instruction, output }`. Yields every step; breaking off is allowed at any of them, and the next call
+   * goes on there, as it does after {@link Trainer.resume}. Errors of the data are `ERR_INVALID_ARGUMENT`s that name
+   * file and line. An aborted training throws the signal's reason, with the state of its last whole step.
+   */
+  train(
+    dataset: DatasetSource,
+    options: TrainOptions,
+  ): AsyncGenerator<TrainingStep, void, undefined> {
+    return runTraining(this, dataset, options, this);
+  }
+
+  /**
+   * Loss at masks that are the same every time, over all of `dataset`; and for its first examples exact match and BLEU
+   * of what the saved model answers at T = 1, 4 and 10.
+   */
+  validate(dataset: DatasetSource, options: ValidateOptions = {}): Promise<Validation> {
+    return runValidation(this, dataset, options, this);
   }
 
   memory(): Promise<TrainerMemory> {
@@ -365,7 +396,7 @@ async function settled<T>(
 
 async function readTokenizer(file: string, maskTokenId: number | undefined) {
   const tokenizer = await Tokenizer.load(file, maskTokenId === undefined ? {} : { maskTokenId });
-  return { file, bytes: await readFile(file), maskTokenId: tokenizer.maskTokenId };
+  return { read: tokenizer, bytes: await readFile(file), maskTokenId: tokenizer.maskTokenId };
 }
 
 function architectureOf(c: NativeConfig, tokenTypes: number): Note['architecture'] {

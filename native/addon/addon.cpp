@@ -3,8 +3,10 @@
 
 #include <memory>
 
+#include "addon/conversion_object.h"
 #include "addon/engine_object.h"
 #include "addon/environment.h"
+#include "addon/file_lock.h"
 #include "addon/operations.h"
 #include "addon/sequence_objects.h"
 #include "addon/trainer_object.h"
@@ -34,10 +36,12 @@ Napi::Object define(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(environment.release());  // deleted with the environment
   exports.Set("initialize", Napi::Function::New<initialize>(env, "initialize"));
   exports.Set("instructionSets", Napi::Function::New<list_instruction_sets>(env, "instructionSets"));
+  exports.Set("lockFile", Napi::Function::New<lock_file>(env, "lockFile"));
   exports.Set("kernels", define_kernels(env));
   exports.Set("trainingOperations", define_training_operations(env));
   exports.Set("NativeEngine", EngineObject::define(env));
   exports.Set("NativeTrainer", TrainerObject::define(env));
+  exports.Set("NativeConversion", ConversionObject::define(env));
   return exports;
 }
 

@@ -1,6 +1,11 @@
 #include "addon/engine_arguments.h"
 
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 #include "addon/arguments.h"
+#include "engine/target_batch.h"
 
 namespace mask_predict {
 
@@ -40,6 +45,7 @@ LoadOptions read_options(const Napi::Value& value) {
   options.mask_token_id = read_integer(object.Get("maskTokenId"), "maskTokenId", -1, 1 << 24);
   const Napi::Value allowed = object.Get("allowedIds");
   if (!allowed.IsNull()) options.allowed_ids = copy(read_integers(allowed, "vocabulary.allowedIds"));
+  options.map = read_boolean(object.Get("map"), "map");
   options.deterministic = read_boolean(object.Get("deterministic"), "deterministic");
   check_device(options.device, options.precision);
   return options;
@@ -77,13 +83,59 @@ std::vector<int32_t> read_source_ids(const Napi::Value& value, const ModelConfig
   return copy(ids);
 }
 
-std::vector<NewSource> read_new_sources(const Napi::CallbackInfo& info, size_t next, const ModelConfig& config) {
-  const Napi::Array list = read_array(info[next], "sources"), states = read_array(info[next + 1], "states");
-  if (states.Length() != list.Length()) invalid("states must have one entry for each source");
+Reading read_reading(const Napi::Value& value, std::vector<int32_t>& ids, const std::string& name,
+                     const Engine& engine) {
+  if (!value.IsObject()) invalid("what to read of " + name + " must be an object");
+  const Napi::Object object = value.As<Napi::Object>();
+  constexpr std::pair<const char*, Reading::Kind> kinds[] = {
+      {"mean", Reading::Mean},           {"first", Reading::First}, {"classes", Reading::Classes},
+      {"tokens", Reading::TokenClasses}, {"weigh", Reading::Weigh}, {"best", Reading::Best},
+      {"logits", Reading::Logits},       {"score", Reading::Weigh},
+  };
+  const std::string given = read_string(object.Get("kind"), "what to read of " + name);
+  const auto* const kind =
+      std::find_if(std::begin(kinds), std::end(kinds), [&](const auto& known) { return given == known.first; });
+  if (kind == std::end(kinds)) invalid("nothing called '" + given + "' can be read of " + name);
+  Reading reading;
+  reading.kind = kind->second;
+  const int32_t mask = engine.mask_token_id();
+  if (reading.kind == Reading::Best) reading.count = read_integer(object.Get("count"), "count", 1, 1 << 20);
+  if (given == "score") {
+    reading.position = read_integer(object.Get("position"), "position", 1, static_cast<int64_t>(ids.size()) - 2);
+    int32_t& scored = ids[static_cast<size_t>(reading.position)];
+    reading.candidates = {{scored}};
+    scored = mask;
+  } else if (reading.kind == Reading::Weigh) {
+    const auto masks = std::count(ids.begin(), ids.end(), mask);
+    const Napi::Array list = read_array(object.Get("candidates"), "candidates of " + name);
+    for (uint32_t n = 0; n < list.Length(); n++) {
+      const std::string candidate = "candidate " + std::to_string(n) + " of " + name;
+      const View<int32_t> view = read_integers(list.Get(n), candidate);
+      if (view.size != masks)
+        invalid(candidate + " has " + std::to_string(view.size) + " ids for " + std::to_string(masks) + " <mask>");
+      for (int64_t i = 0; i < view.size; i++)
+        if (view.data[i] < 0 || view.data[i] > mask)
+          invalid(candidate + " has id " + std::to_string(view.data[i]) + "; ids are 0 to " + std::to_string(mask));
+      reading.candidates.push_back(copy(view));
+    }
+  }
+  engine.check_reading(reading);
+  return reading;
+}
+
+std::vector<NewSource> read_new_sources(const Napi::CallbackInfo& info, size_t next, const Engine& engine) {
+  const Napi::Array list = read_array(info[next], "sources"), wants = read_array(info[next + 1], "states");
+  if (wants.Length() != list.Length()) invalid("states must have one entry for each source");
   std::vector<NewSource> sources;
-  for (uint32_t i = 0; i < list.Length(); i++)
-    sources.push_back({read_source_ids(list.Get(i), config, i),
-                       read_boolean(states.Get(i), "states of source " + std::to_string(i))});
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    NewSource source{read_source_ids(list.Get(i), engine.config(), i), false, std::nullopt};
+    const Napi::Value want = wants.Get(i);
+    if (want.IsObject())
+      source.reading = read_reading(want, source.ids, "source " + std::to_string(i), engine);
+    else
+      source.with_states = read_boolean(want, "states of source " + std::to_string(i));
+    sources.push_back(std::move(source));
+  }
   return sources;
 }
 
@@ -158,6 +210,9 @@ Napi::Object config_object(Napi::Env env, const ModelConfig& c) {
   set("vocabulary", c.vocabulary);
   set("maxPositions", c.max_positions);
   set("lengths", c.lengths);
+  object.Set("head", c.head);
+  set("classes", c.classes);
+  set("tokenClasses", c.token_classes);
   set("maskTokenId", c.mask_token_id);
   object.Set("norm", c.norm == NormPlacement::Pre ? "pre" : "post");
   object.Set("layerNormEpsilon", c.layer_norm_epsilon);
@@ -171,6 +226,16 @@ Napi::Array arrays_of(Napi::Env env, const std::vector<std::vector<float>>& valu
   Napi::Array array = Napi::Array::New(env, values.size());
   for (uint32_t i = 0; i < values.size(); i++) array.Set(i, new_floats(env, values[i].data(), values[i].size()));
   return array;
+}
+
+Napi::Object answer_of(Napi::Env env, const Source& source) {
+  const Reading& reading = *source.reading;
+  check_numbers(reading.values, reading.kind <= Reading::First ? "states" : "logits");
+  Napi::Object answer = Napi::Object::New(env);
+  answer.Set("positions", new_integers(env, source.wanted.data(), source.wanted.size()));
+  answer.Set("values", new_floats(env, reading.values.data(), reading.values.size()));
+  answer.Set("ids", new_integers(env, reading.ids.data(), reading.ids.size()));
+  return answer;
 }
 
 }  // namespace mask_predict

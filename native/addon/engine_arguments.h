@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/engine.h"
 #include "engine/mask_predict.h"
 #include "engine/model_loader.h"
 #include "model/config.h"
@@ -19,12 +20,18 @@ LoadOptions read_options(const Napi::Value& value);
 std::optional<Sampling> read_sampling(const Napi::Value& value);
 Napi::Array read_array(const Napi::Value& value, const std::string& name);
 std::vector<int32_t> read_source_ids(const Napi::Value& value, const ModelConfig& config, uint32_t index);
-// What the arguments of advance() from the `next`-th on say of its sources: ids, and whether states are wanted.
+// What is asked of the sequence `ids`, in which a position that is scored becomes <mask>. Error(InvalidArgument) also
+// where the engine's model cannot answer.
+Reading read_reading(const Napi::Value& value, std::vector<int32_t>& ids, const std::string& name,
+                     const Engine& engine);
+// What the arguments of advance() from the `next`-th on say of its sources: ids, and whether states are wanted or what
+// is to be read.
 struct NewSource {
   std::vector<int32_t> ids;
   bool with_states;
+  std::optional<Reading> reading;
 };
-std::vector<NewSource> read_new_sources(const Napi::CallbackInfo& info, size_t next, const ModelConfig& config);
+std::vector<NewSource> read_new_sources(const Napi::CallbackInfo& info, size_t next, const Engine& engine);
 // null, 'unchanged', or the log-probability all tokens must reach.
 StopRule read_stop(const Napi::Value& value);
 std::vector<std::vector<int32_t>> read_candidates(const Napi::Value& value, const Target& target, uint32_t index,
@@ -37,5 +44,7 @@ std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackI
 Napi::Object config_object(Napi::Env env, const ModelConfig& config);
 
 Napi::Array arrays_of(Napi::Env env, const std::vector<std::vector<float>>& values);
+// Error(ModelFormat) if the answer is not numbers.
+Napi::Object answer_of(Napi::Env env, const Source& source);
 
 }  // namespace mask_predict

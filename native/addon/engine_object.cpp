@@ -43,6 +43,7 @@ Napi::Function EngineObject::define(Napi::Env env) {
                       InstanceAccessor<&EngineObject::threads>("threads"),
                       InstanceMethod<&EngineObject::memory>("memory"),
                       InstanceMethod<&EngineObject::encode>("encode"),
+                      InstanceMethod<&EngineObject::read>("read"),
                       InstanceMethod<&EngineObject::predict>("predict"),
                       InstanceMethod<&EngineObject::remask>("remask"),
                       InstanceMethod<&EngineObject::decode>("decode"),
@@ -200,9 +201,31 @@ Napi::Value EngineObject::encode(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value EngineObject::read(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const Engine& engine = state().engine();
+    std::vector<NewSource> given = read_new_sources(info, 0, engine);
+    for (uint32_t i = 0; i < given.size(); i++)
+      if (!given[i].reading) invalid("nothing is to be read of source " + std::to_string(i));
+    return started(
+        info.Env(),
+        [s = state_, given = std::move(given)](const std::atomic<bool>& cancelled) mutable -> Executor::Answer {
+          Sources sources;
+          for (NewSource& source : given)
+            sources.push_back(s->engine().new_reading(source.ids, std::move(*source.reading)));
+          s->engine().read(sources, cancelled);
+          return [sources = std::move(sources)](Napi::Env env) -> Napi::Value {
+            Napi::Array result = Napi::Array::New(env, sources.size());
+            for (uint32_t i = 0; i < sources.size(); i++) result.Set(i, answer_of(env, *sources[i]));
+            return result;
+          };
+        });
+  });
+}
+
 Napi::Value EngineObject::predict(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    state();
+    state().engine().check_head();
     Targets targets = read_targets(info[0]);
     const std::optional<Sampling> sampling = read_sampling(info[1]);
     return started(
@@ -238,7 +261,7 @@ Napi::Value EngineObject::remask(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineObject::decode(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    state();
+    state().engine().check_head();
     Targets targets = read_targets(info[0]);
     const int64_t iterations = read_integer(info[1], "iterations", 1, 100000);
     const std::optional<Sampling> sampling = read_sampling(info[2]);
@@ -256,7 +279,7 @@ Napi::Value EngineObject::decode(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineObject::logits(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    state();
+    state().engine().check_head();
     return started(
         info.Env(),
         [s = state_, targets = read_targets(info[0])](const std::atomic<bool>& cancelled) -> Executor::Answer {
@@ -280,7 +303,7 @@ Napi::Value EngineObject::states(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineObject::log_probs(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    state();
+    state().engine().check_head();
     Targets targets = read_targets(info[0]);
     const Napi::Array lists = read_array(info[1], "candidates");
     if (lists.Length() != targets.size())
@@ -304,9 +327,9 @@ Napi::Value EngineObject::log_probs(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineObject::advance(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    state();
-    std::vector<NewSource> new_sources = read_new_sources(info, 0, *config_);
+    std::vector<NewSource> new_sources = read_new_sources(info, 0, state().engine());
     const Targets targets = read_targets(info[2]);
+    if (!targets.empty()) state().engine().check_head();
     std::vector<TargetWork> works = read_works(targets, info, 3, *config_);
     interrupted_ = std::make_shared<std::atomic<bool>>(false);
     return started(info.Env(),
@@ -317,7 +340,8 @@ Napi::Value EngineObject::advance(const Napi::CallbackInfo& info) {
                      std::vector<std::pair<std::shared_ptr<Source>, std::string>> outcomes;
                      for (const NewSource& source : new_sources) {
                        try {
-                         made.push_back(s->engine().new_source(source.ids, source.with_states));
+                         made.push_back(source.reading ? s->engine().new_reading(source.ids, *source.reading)
+                                                       : s->engine().new_source(source.ids, source.with_states));
                          outcomes.emplace_back(made.back(), "");
                        } catch (const Error& error) {
                          if (error.code != ErrorCode::OutOfMemory) throw;

@@ -34,6 +34,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value threads(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
   Napi::Value encode(const Napi::CallbackInfo& info);
+  Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value predict(const Napi::CallbackInfo& info);
   Napi::Value remask(const Napi::CallbackInfo& info);
   Napi::Value decode(const Napi::CallbackInfo& info);

@@ -10,7 +10,7 @@ const char* code_name(ErrorCode code) {
     case ErrorCode::Device: return "ERR_DEVICE";
     case ErrorCode::Disposed: return "ERR_DISPOSED";
   }
-  return "ERR_DEVICE";
+  return "ERR_INTERNAL";
 }
 
 Napi::Error make_error(Napi::Env env, const char* code, const std::string& message) {

@@ -50,7 +50,7 @@ auto guarded(Napi::Env env, const Body& body) -> decltype(body()) {
   } catch (const std::bad_alloc&) {
     throw make_error(env, "ERR_OUT_OF_MEMORY", "the system refused memory for this call");
   } catch (const std::exception& error) {  // beyond here it would end the process
-    throw make_error(env, "ERR_DEVICE", error.what());
+    throw make_error(env, "ERR_INTERNAL", error.what());
   }
 }
 

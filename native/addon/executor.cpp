@@ -132,7 +132,7 @@ void Executor::run() {
     } catch (const std::bad_alloc&) {
       job->fail("ERR_OUT_OF_MEMORY", "the system refused memory for this call");
     } catch (const std::exception& error) {
-      job->fail("ERR_DEVICE", error.what());
+      job->fail("ERR_INTERNAL", error.what());
     }
     job->work = nullptr;
     {

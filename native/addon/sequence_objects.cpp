@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "addon/arguments.h"
+#include "addon/engine_arguments.h"
 #include "addon/environment.h"
 #include "engine/target_batch.h"
 
@@ -72,6 +73,7 @@ Napi::Function SourceObject::define(Napi::Env env) {
       env, "Source",
       {InstanceAccessor<&SourceObject::length>("length"), InstanceAccessor<&SourceObject::bytes>("bytes"),
        InstanceAccessor<&SourceObject::length_logits>("lengthLogits"), InstanceMethod<&SourceObject::states>("states"),
+       InstanceMethod<&SourceObject::answer>("answer"),
        InstanceMethod<&SourceObject::predict_lengths>("predictLengths"),
        InstanceMethod<&SourceObject::target>("target"), InstanceMethod<&SourceObject::dispose>("dispose")});
 }
@@ -124,6 +126,15 @@ Napi::Value SourceObject::states(const Napi::CallbackInfo& info) {
   });
 }
 
+// Of a source that was read and not kept.
+Napi::Value SourceObject::answer(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const Source& read = source(info.Env());
+    if (!read.reading) invalid("nothing was read of this source");
+    return answer_of(info.Env(), read);
+  });
+}
+
 Napi::Value SourceObject::predict_lengths(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const std::vector<float>& logits = lengths_of(source(info.Env()), *handle_->config);
@@ -157,6 +168,7 @@ Napi::Value SourceObject::predict_lengths(const Napi::CallbackInfo& info) {
 Napi::Value SourceObject::target(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const Source& owner = source(info.Env());
+    if (owner.reading) invalid("this source was read and not kept; targets need one of encode()");
     const ModelConfig& config = *handle_->config;
     const int64_t sequence = read_integer(info[1], "sequence", 0, UINT32_MAX);
     std::shared_ptr<Target> target =

@@ -29,6 +29,7 @@ class SourceObject : public Napi::ObjectWrap<SourceObject> {
   Napi::Value bytes(const Napi::CallbackInfo& info);
   Napi::Value length_logits(const Napi::CallbackInfo& info);
   Napi::Value states(const Napi::CallbackInfo& info);
+  Napi::Value answer(const Napi::CallbackInfo& info);
   Napi::Value predict_lengths(const Napi::CallbackInfo& info);
   Napi::Value target(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "cuda/language.h"
 
 namespace mask_predict::cuda {
 

@@ -11,20 +11,6 @@
 //   - stays within C++17: no designated initializers, no concepts.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-
-#ifdef MASK_PREDICT_SIMT
-#include "simt/bfloat16.h"
-#include "simt/language.h"
-#include "simt/ptx.h"
-#include "simt/runtime_api.h"
-#else
-#include <cuda_bf16.h>
-#include <cuda_runtime.h>
-
-#include "cuda/ptx.cuh"
-#endif
-
+#include "cuda/language.h"
 #include "cuda/launch.h"
 #include "cuda/warp.h"

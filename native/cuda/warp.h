@@ -1,6 +1,8 @@
 // Sums and maxima over a warp. The butterfly adds in one fixed order, and every lane gets the same bits.
 #pragma once
 
+#include "cuda/language.h"
+
 namespace mask_predict::cuda {
 
 template <class T>

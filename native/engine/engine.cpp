@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 
@@ -56,9 +57,11 @@ std::shared_ptr<Source> Engine::new_source(const std::vector<int32_t>& ids, bool
   const int64_t values = source->length() * c.hidden;
   const auto bytes = static_cast<uint64_t>(values * 2 * c.layers * bytes_of(context_.activations));
   if (spares_) source->keys_values = spares_->take(bytes);
-  if (!source->keys_values)
-    source->keys_values = Buffer(bytes, budget_, "a source's cache", *context_.operations->memory);
-  if (with_states) source->states = Buffer(static_cast<uint64_t>(values) * sizeof(float), budget_, "a source's states");
+  if (!source->keys_values) source->keys_values = device_buffer(context_, bytes, budget_, "a source's cache");
+  if (!with_states) return source;
+  source->states = Buffer(static_cast<uint64_t>(values) * sizeof(float), budget_, "a source's states");
+  source->wanted.resize(ids.size());
+  std::iota(source->wanted.begin(), source->wanted.end(), 0);
   return source;
 }
 
@@ -67,14 +70,16 @@ void Engine::begin_pass() {
   if (spares_) spares_->trim(most_spare_bytes);
 }
 
-void Engine::transform_states(int64_t rows) {
+const void* Engine::transform_states(int64_t first, int64_t rows) {
   const ModelConfig& c = config();
-  context_.operations->linear(
-      context_, {workspace_.normed, rows, &weights_->head_dense.matrix, weights_->head_dense.bias_values(), true,
-                 nullptr, workspace_.states, ValueType::F32});
-  context_.operations->layer_norm(context_, {workspace_.states, rows, c.hidden, weights_->head_norm.gain.as<float>(),
-                                             weights_->head_norm.shift.as<float>(),
-                                             static_cast<float>(c.layer_norm_epsilon), nullptr, workspace_.normed});
+  float* const states = workspace_.states + first * c.hidden;
+  void* const normed = static_cast<char*>(workspace_.normed) + first * c.hidden * bytes_of(context_.activations);
+  context_.operations->linear(context_, {normed, rows, &weights_->head_dense.matrix, weights_->head_dense.bias_values(),
+                                         true, nullptr, states, ValueType::F32});
+  context_.operations->layer_norm(
+      context_, {states, rows, c.hidden, weights_->head_norm.gain.as<float>(), weights_->head_norm.shift.as<float>(),
+                 static_cast<float>(c.layer_norm_epsilon), nullptr, normed});
+  return normed;
 }
 
 void Engine::throw_if_cancelled() const {
@@ -85,7 +90,7 @@ float* Engine::reserve_head(int64_t floats) {
   const uint64_t bytes = static_cast<uint64_t>(floats) * sizeof(float);
   if (head_memory_.bytes() < bytes) {
     head_memory_ = Buffer();
-    head_memory_ = Buffer(bytes, budget_, "the head's working memory", *context_.operations->memory);
+    head_memory_ = device_buffer(context_, bytes, budget_, "the head's working memory");
   }
   return head_memory_.as<float>();
 }
@@ -95,11 +100,11 @@ LmHeadPartial* Engine::reserve_partials(int64_t rows) {
   return reinterpret_cast<LmHeadPartial*>(reserve_head(lm_head_ranges * rows * partial_floats));
 }
 
-// The best ids of the first `rows` rows to predict.
-void Engine::take_best(int64_t rows, const Head& head) {
+// The best ids of `rows` rows to predict.
+void Engine::take_best(const void* transformed, int64_t rows, const Head& head) {
   LmHeadPartial* partials = reserve_partials(rows);
-  context_.operations->lm_head_argmax(context_, {workspace_.normed, rows, &head_.matrix(), head_.bias(),
-                                                 head_.mask_row(), partials, head.ids, head.log_probs, head.log_sums});
+  context_.operations->lm_head_argmax(context_, {transformed, rows, &head_.matrix(), head_.bias(), head_.mask_row(),
+                                                 partials, head.ids, head.log_probs, head.log_sums});
 }
 
 // Ids for the rows that are drawn, each for its own target's seed and temperature.
@@ -134,9 +139,9 @@ Engine::Head Engine::run_iteration(const TargetBatch& batch, const TargetBatch::
   run_stack(context_, *weights_, iteration.pass, batch.wants_states(), workspace_);
   const int64_t rows = iteration.masked_room;
   if (rows == 0) return {};
-  transform_states(rows);
+  const void* const transformed = transform_states(0, rows);
   Head head{arena_.take<int32_t>(rows), arena_.take<float>(rows), arena_.take<float>(rows)};
-  if (iteration.best() > 0) take_best(iteration.best(), head);
+  if (iteration.best() > 0) take_best(transformed, iteration.best(), head);
   if (iteration.best() < rows) draw(batch, iteration, head);
   head.ids = head_.ids_of(context_, head.ids, rows, arena_);
   throw_if_cancelled();
@@ -202,8 +207,7 @@ std::vector<std::vector<float>> Engine::logits(const Targets& targets, const std
   in_passes(targets, lengths_of(targets), [&](const Targets& part) {
     const TargetBatch batch(part, arena_, TargetBatch::Use::Once);
     run_stack(context_, *weights_, batch.pass(), false, workspace_);
-    transform_states(batch.rows());
-    const char* next = static_cast<const char*>(workspace_.normed);
+    const char* next = static_cast<const char*>(transform_states(0, batch.rows()));
     for (const ActiveTarget& target : part) {
       const int64_t length = target->length(), vocabulary = config().vocabulary;
       float* logits = reserve_head(length * vocabulary);

@@ -48,12 +48,23 @@ class Engine {
   // that is a GPU's, when it goes.
   std::shared_ptr<Source> new_source(const std::vector<int32_t>& ids, bool with_states);
 
+  // The same for a source that is read and not kept: when a pass has encoded it, its reading has the answer. The reading
+  // must be one that the model can give (check_reading).
+  std::shared_ptr<Source> new_reading(const std::vector<int32_t>& ids, Reading reading);
+  // Error(InvalidArgument) that says what the model lacks. May be asked from any thread. What predicts tokens needs the
+  // head.
+  void check_head() const;
+  void check_reading(const Reading& reading) const;
+
   // What everything below is made of: passes that encode new sources beside running targets, so that weights are read
   // once for all. One pass if there are sources or candidates, which one is enough for; else passes until the first
   // target is done or has passed its `until`, or until interrupted. Returns their number.
   int64_t advance(const Sources& sources, const std::vector<TargetWork*>& works, const Signals& signals);
 
   Sources encode(const std::vector<std::vector<int32_t>>& ids, bool with_states, const std::atomic<bool>& cancelled);
+
+  // Reads what was made by new_reading.
+  void read(const Sources& sources, const std::atomic<bool>& cancelled);
 
   // Fills every masked position with its best allowed token, or a drawn one.
   void predict(const Targets& targets, const std::optional<Sampling>& sampling, const std::atomic<bool>& cancelled);
@@ -86,8 +97,9 @@ class Engine {
   // Calls body on consecutive parts of a list whose elements have so many rows.
   template <class Element, class Body>
   void in_passes(const std::vector<Element>& all, const std::vector<int64_t>& rows, const Body& body);
-  // The head's dense layer, GELU and LayerNorm on the first `rows` final states; the result is workspace_.normed.
-  void transform_states(int64_t rows);
+  // The head's dense layer, GELU and LayerNorm on `rows` final states from `first` on, in place: the result, which is
+  // returned, lies in workspace_.normed.
+  const void* transform_states(int64_t first, int64_t rows);
   // The stack on a batch's rows, the head on the masked ones, and masking again.
   Head run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration);
   // Iterations planned together.
@@ -96,7 +108,11 @@ class Engine {
   void begin_pass();
   void throw_if_cancelled() const;
   LmHeadPartial* reserve_partials(int64_t rows);
-  void take_best(int64_t rows, const Head& head);
+  void take_best(const void* transformed, int64_t rows, const Head& head);
+  // Log-probabilities of ids at rows of transformed states whose log-sums are given; -infinity for those that the head
+  // does not have.
+  std::vector<float> log_probs_at(const void* transformed, const std::vector<int32_t>& rows,
+                                  const std::vector<int32_t>& ids, const std::vector<float>& log_sums);
   void draw(const TargetBatch& batch, const TargetBatch::Iteration& iteration, const Head& head);
   float* reserve_head(int64_t floats);
   // Parts of advance.
@@ -104,6 +120,13 @@ class Engine {
   TargetBatch::Iteration plan(TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead, bool looking);
   bool look(TargetBatch& batch, const std::vector<TargetWork*>& works);
   void finish_sources(Sources sources, int64_t first);
+  // Readings of one kind, whose wanted rows begin at `first`: `rows` of them (reading.cpp).
+  void answer(const Sources& sources, int64_t first);
+  void answer_pooled(const Sources& sources, int64_t first);
+  void answer_classes(const Sources& sources, int64_t first, int64_t rows);
+  void answer_weighed(const Sources& sources, int64_t first, int64_t rows);
+  void answer_best(const Sources& sources, int64_t first, int64_t rows);
+  void answer_logits(const Sources& sources, int64_t first, int64_t rows);
   void weigh(const TargetBatch::Iteration& iteration, const Head& head, const std::vector<TargetWork*>& works);
   // Advances each until it is done. Error(ModelFormat) where logits are not numbers.
   void run_to_end(std::vector<TargetWork>& works, const std::atomic<bool>& cancelled);

@@ -16,20 +16,22 @@ struct Stack {
   int64_t rows;
 
   const ModelConfig& config() const { return weights.config; }
+  // Without a head nothing comes after the last layer.
+  static const PackedMatrix* matrix_of(const LinearWeights& next) { return next.matrix ? &next.matrix : nullptr; }
   float epsilon() const { return static_cast<float>(config().layer_norm_epsilon); }
   int64_t activation_bytes() const { return bytes_of(context.activations); }
 
   // `next` is what multiplies after `w`.
   void linear(const LinearWeights& w, const void* input, void* output, const LinearWeights& next,
               bool gelu = false) const {
-    context.operations->linear(
-        context, {input, rows, &w.matrix, w.bias_values(), gelu, nullptr, output, context.activations, &next.matrix});
+    context.operations->linear(context, {input, rows, &w.matrix, w.bias_values(), gelu, nullptr, output,
+                                         context.activations, matrix_of(next)});
   }
   // Adds the product to the residual stream and takes the norm that follows.
   void end_block(const LinearWeights& w, const NormWeights& norm, const void* input, const LinearWeights& next) const {
     context.operations->linear_norm(
         context, {input, rows, &w.matrix, w.bias_values(), config().norm, norm.gain.as<float>(), norm.shift.as<float>(),
-                  epsilon(), workspace.states, workspace.normed, &next.matrix});
+                  epsilon(), workspace.states, workspace.normed, matrix_of(next)});
   }
   void norm_states(const NormWeights& w, float* output, void* normed) const {
     context.operations->layer_norm(context, {workspace.states, rows, config().hidden, w.gain.as<float>(),
@@ -88,8 +90,8 @@ void StackWorkspace::reserve(int64_t rows) {
     rows = (rows + 63) / 64 * 64;
     const int64_t row_bytes = config_.hidden * (2 * 4 + 5 * bytes_of(context_.activations)) +
                               config_.feed_forward * bytes_of(context_.activations);
-    memory_ = Buffer(static_cast<uint64_t>(rows * row_bytes), budget_, "a pass over " + std::to_string(rows) + " rows",
-                     *context_.operations->memory);
+    memory_ = device_buffer(context_, static_cast<uint64_t>(rows * row_bytes), budget_,
+                            "a pass over " + std::to_string(rows) + " rows");
     rows_ = rows;
   }
   const int64_t floats = rows_ * config_.hidden * 4;

@@ -38,7 +38,12 @@ int64_t TargetWork::last_pass() const {
 
 int64_t TargetWork::count_after(int64_t t) const { return target->maskable_count * (iterations - t) / iterations; }
 
-int64_t Engine::advance(const Sources& sources, const std::vector<TargetWork*>& works, const Signals& signals) {
+int64_t Engine::advance(const Sources& all_sources, const std::vector<TargetWork*>& works, const Signals& signals) {
+  // Readings of one kind one behind the other, after what is kept.
+  Sources sources = all_sources;
+  const auto kind_of = [](const auto& source) { return source->reading ? 1 + source->reading->kind : 0; };
+  std::stable_sort(sources.begin(), sources.end(),
+                   [&](const auto& a, const auto& b) { return kind_of(a) < kind_of(b); });
   context_.cancelled = &signals.cancelled;
   begin_pass();
   std::vector<TargetWork*> order;
@@ -84,6 +89,7 @@ int64_t Engine::advance(const Sources& sources, const std::vector<TargetWork*>& 
     if (weighing || !sources.empty()) {
       const Head head = run_iteration(batch, planned.front());
       finish_sources(sources, planned.front().masked);
+      answer(sources, planned.front().masked);
       if (weighing) weigh(planned.front(), head, order);
     } else {
       run_iterations(batch, planned);
@@ -188,6 +194,21 @@ void Engine::finish_sources(Sources sources, int64_t first) {
     source->length_logits = arena_.get(std::exchange(logits, logits + c.lengths), c.lengths);
 }
 
+std::vector<float> Engine::log_probs_at(const void* transformed, const std::vector<int32_t>& rows,
+                                        const std::vector<int32_t>& ids, const std::vector<float>& log_sums) {
+  const auto count = static_cast<int64_t>(rows.size());
+  std::vector<int32_t> head_rows;
+  for (const int32_t id : ids) head_rows.push_back(std::max(head_.row_of(id), 0));
+  float* logits = arena_.take<float>(count);
+  context_.operations->logits_at(
+      context_, {transformed, &head_.matrix(), head_.bias(), arena_.put(rows), arena_.put(head_rows), count, logits});
+  std::vector<float> log_probs = arena_.get(logits, count);
+  for (size_t i = 0; i < log_probs.size(); i++)
+    log_probs[i] = head_.row_of(ids[i]) < 0 ? -std::numeric_limits<float>::infinity()
+                                            : log_probs[i] - log_sums[static_cast<size_t>(rows[i])];
+  return log_probs;
+}
+
 // Log-probabilities of candidates, from the iteration's rows as the head has transformed them.
 void Engine::weigh(const TargetBatch::Iteration& iteration, const Head& head, const std::vector<TargetWork*>& works) {
   const std::vector<float> log_sums = arena_.get(head.log_sums, iteration.best());
@@ -202,13 +223,9 @@ void Engine::weigh(const TargetBatch::Iteration& iteration, const Head& head, co
       for (const std::vector<int32_t>& candidate : *works[i]->candidates)
         of_masked(i, [&](size_t p, int32_t row) {
           rows.push_back(row);
-          ids.push_back(std::max(head_.row_of(candidate[p]), 0));
+          ids.push_back(candidate[p]);
         });
-  const int64_t count = static_cast<int64_t>(rows.size());
-  float* device_logits = arena_.take<float>(count);
-  context_.operations->logits_at(context_, {workspace_.normed, &head_.matrix(), head_.bias(), arena_.put(rows),
-                                            arena_.put(ids), count, device_logits});
-  const std::vector<float> logits = arena_.get(device_logits, count);
+  const std::vector<float> log_probs = log_probs_at(workspace_.normed, rows, ids, log_sums);
   size_t next = 0;
   for (size_t i = 0; i < works.size(); i++) {
     TargetWork& work = *works[i];
@@ -217,12 +234,9 @@ void Engine::weigh(const TargetBatch::Iteration& iteration, const Head& head, co
     of_masked(i, [&](size_t, int32_t row) {
       if (std::isnan(log_sums[static_cast<size_t>(row)])) work.state = TargetWork::NotNumbers;
     });
-    for (const std::vector<int32_t>& candidate : *work.candidates) {
+    for (size_t candidate = 0; candidate < work.candidates->size(); candidate++) {
       std::vector<float> result(work.target->masked.size(), 0.0f);
-      of_masked(i, [&](size_t p, int32_t row) {
-        const float log_prob = logits[next++] - log_sums[static_cast<size_t>(row)];
-        result[p] = head_.row_of(candidate[p]) < 0 ? -std::numeric_limits<float>::infinity() : log_prob;
-      });
+      of_masked(i, [&](size_t p, int32_t) { result[p] = log_probs[next++]; });
       work.log_probs.push_back(std::move(result));
     }
   }
@@ -231,13 +245,15 @@ void Engine::weigh(const TargetBatch::Iteration& iteration, const Head& head, co
 Sources Engine::encode(const std::vector<std::vector<int32_t>>& ids, bool with_states,
                        const std::atomic<bool>& cancelled) {
   Sources sources;
-  std::vector<int64_t> lengths;
-  for (const std::vector<int32_t>& source_ids : ids) {
-    sources.push_back(new_source(source_ids, with_states));
-    lengths.push_back(sources.back()->length());
-  }
-  in_passes(sources, lengths, [&](const Sources& part) { advance(part, {}, {cancelled}); });
+  for (const std::vector<int32_t>& source_ids : ids) sources.push_back(new_source(source_ids, with_states));
+  read(sources, cancelled);
   return sources;
+}
+
+void Engine::read(const Sources& sources, const std::atomic<bool>& cancelled) {
+  std::vector<int64_t> lengths;
+  for (const std::shared_ptr<Source>& source : sources) lengths.push_back(source->length());
+  in_passes(sources, lengths, [&](const Sources& part) { advance(part, {}, {cancelled}); });
 }
 
 void Engine::run_to_end(std::vector<TargetWork>& works, const std::atomic<bool>& cancelled) {

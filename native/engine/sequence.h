@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "base/buffer.h"
+#include "engine/reading.h"
 
 namespace mask_predict {
 
@@ -17,6 +19,8 @@ struct Source {
   Buffer keys_values;                // [layers][length][2 * hidden], what targets attend to
   Buffer states;                     // [length][hidden], after the last norm; empty if they were not wanted
   std::vector<float> length_logits;  // [lengths]; empty without a length predictor or without states
+  std::optional<Reading> reading;    // of a source that is read, not kept: it has neither keys and values nor states
+  std::vector<int32_t> wanted;       // positions whose final states a pass is to make, rising
 
   int64_t length() const { return static_cast<int64_t>(ids.size()); }
   bool has_states() const { return static_cast<bool>(states); }

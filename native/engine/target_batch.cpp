@@ -77,10 +77,9 @@ TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Use use, Sources s
     source_rows_ += length;
     most_queries_ = std::max(most_queries_, length);
     most_keys_ = std::max(most_keys_, length);
-    if (!source->has_states()) continue;
-    for (int64_t i = 0; i < length; i++)
-      masked.push_back(static_cast<int32_t>(row + i));  // wanted in the last layer too
-    wanted_source_rows_ += length;
+    for (const int32_t position : source->wanted)
+      masked.push_back(static_cast<int32_t>(row + position));  // wanted in the last layer too
+    wanted_source_rows_ += static_cast<int64_t>(source->wanted.size());
   }
   tokens_ = arena.put(tokens);
   positions_ = arena.put(positions);
@@ -109,7 +108,8 @@ StackPass TargetBatch::pass() const {
   pass.most_keys = most_keys_;
   for (size_t i = 0; i < sources_.size(); i++) {
     const AttentionSequence& rows = sequences_[targets_.size() + i];
-    pass.keep.push_back({rows.first_own, rows.own_rows, sources_[i]->keys_values.as<char>()});
+    if (sources_[i]->keys_values)
+      pass.keep.push_back({rows.first_own, rows.own_rows, sources_[i]->keys_values.as<char>()});
   }
   return pass;
 }
@@ -127,7 +127,7 @@ StackPass TargetBatch::pass_of_masked(int64_t masked_room) const {
   for (size_t i = 0; i < sources_.size(); i++) {
     AttentionSequence& source = last[targets_.size() + i];
     source.first_query = next;
-    if (!sources_[i]->has_states()) source.queries = 0;
+    source.queries = static_cast<int64_t>(sources_[i]->wanted.size());
     next += source.queries;
     pass.last_most_queries = std::max(pass.last_most_queries, source.queries);
   }

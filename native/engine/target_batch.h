@@ -28,7 +28,7 @@ class TargetBatch {
 
   Use use() const { return use_; }
   int64_t rows() const { return rows_; }  // of the targets
-  // Whether a source's final states are wanted.
+  // Whether final states of a source are wanted.
   bool wants_states() const { return wanted_source_rows_ > 0; }
   // Positions that are masked now, of all targets.
   int64_t masked_count() const { return masked_offsets_.back(); }
@@ -36,7 +36,7 @@ class TargetBatch {
   int64_t maskable_count() const { return maskable_count_; }
 
   // What run_stack needs, for all rows; for the last layer with only the masked rows, of which at most `masked_room`
-  // (at least masked_count()) are computed, and behind them those of sources with states.
+  // (at least masked_count()) are computed, and behind them the wanted ones of sources.
   StackPass pass() const;
   StackPass pass_of_masked(int64_t masked_room) const;
 
@@ -104,7 +104,7 @@ class TargetBatch {
   int64_t rows_ = 0;
   int64_t row_room_ = 0;  // at least rows_
   int64_t source_rows_ = 0;
-  int64_t wanted_source_rows_ = 0;  // of them, those of sources with states
+  int64_t wanted_source_rows_ = 0;  // of them, those whose final states are wanted
   int64_t maskable_count_ = 0;
   int64_t target_room_ = 0;                   // at least the targets
   std::vector<int32_t> offsets_;              // [targets + 1]

@@ -8,6 +8,10 @@ VocabularyHead::VocabularyHead(const Weights& weights, const std::vector<int32_t
                                const std::shared_ptr<MemoryBudget>& budget)
     : weights_(weights), mask_row_(static_cast<int32_t>(weights.config.mask_token_id)) {
   if (allowed.empty()) return;
+  if (!weights.config.head)
+    throw Error(
+        ErrorCode::InvalidArgument,
+        "this model has no language-model head (tensors lm_head.*), so a vocabulary to answer from is of no use");
   const int32_t mask = mask_row_;
   std::vector<int32_t> ids = {-1, 0, 1, 2};
   for (const int32_t id : allowed) {
@@ -27,7 +31,7 @@ VocabularyHead::VocabularyHead(const Weights& weights, const std::vector<int32_t
   const PackedMatrix& all = weights.decoder();
   const std::string purpose = "the head of a vocabulary of " + std::to_string(allowed.size()) + " ids";
   const auto buffer = [&](int64_t bytes) {
-    return Buffer(static_cast<uint64_t>(bytes), budget, purpose, *operations.memory);
+    return device_buffer(context, static_cast<uint64_t>(bytes), budget, purpose);
   };
   ids_ = buffer((count + 1) * static_cast<int64_t>(sizeof(int32_t)));
   operations.upload(context, ids_.as<void>(), ids.data(), ids.size() * sizeof(int32_t));

@@ -32,7 +32,7 @@ class CheckpointSource : public TensorSource {
   bool has(const std::string& name) const override { return checkpoint_.find(name) != nullptr; }
 
   bool same(const std::string& name, const std::string& other) const override {
-    return find(name).data == find(other).data;
+    return find(name).data == find(other).data && find(name).strides == find(other).strides;
   }
 
   WeightType stored_type(const std::string& name) const override { return type_of(find(name)); }
@@ -58,6 +58,16 @@ class CheckpointSource : public TensorSource {
 
   void check_shape(const std::string& name, const std::vector<int64_t>& shape) const { find(name, shape); }
 
+  // Rows of a classifier's last layer [classes, hidden], 0 if there is none.
+  int64_t classes(const std::string& name, int64_t hidden) const {
+    const Tensor* tensor = checkpoint_.find(name + ".weight");
+    if (tensor == nullptr) return 0;
+    if (tensor->shape.size() != 2 || tensor->shape[1] != hidden || tensor->shape[0] < 1 || tensor->shape[0] > (1 << 20))
+      throw Error(ErrorCode::ModelFormat, "tensor \"" + tensor->name + "\" has shape " + shape_text(tensor->shape) +
+                                              "; a classifier has 1 to 2^20 rows of " + std::to_string(hidden));
+    return tensor->shape[0];
+  }
+
   // Rows of the length predictor [classes, hidden], 0 if there is none.
   int64_t length_classes(const std::string& name, int64_t hidden) const {
     const Tensor* tensor = checkpoint_.find(name);
@@ -73,9 +83,10 @@ class CheckpointSource : public TensorSource {
     // A part after the other, so that a large matrix is not in memory twice.
     const int64_t row_bytes = matrix.inputs * bytes_of(type_of(tensor));
     const int64_t part = std::max<int64_t>(1, part_bytes / (row_bytes * cpu::group_columns)) * cpu::group_columns;
+    std::vector<uint8_t> room;
     for (int64_t row = 0; row < count; row += part) {
       const int64_t rows = std::min(part, count - row);
-      context_.operations->pack(context_, {tensor.data + row * row_bytes, type_of(tensor), nullptr, nullptr},
+      context_.operations->pack(context_, {rows_of(tensor, row, rows, room), type_of(tensor), nullptr, nullptr},
                                 first + row, rows, matrix);
       checkpoint_.release(tensor, static_cast<uint64_t>(row * row_bytes), static_cast<uint64_t>(rows * row_bytes));
     }
@@ -85,7 +96,9 @@ class CheckpointSource : public TensorSource {
     const Tensor& tensor = rows == 0 ? find(name, {columns}) : find(name, {rows, columns});
     const WeightType type = type_of(tensor);
     std::vector<float> values(static_cast<size_t>(rows == 0 ? columns : rows * columns));
-    for (size_t i = 0; i < values.size(); i++) values[i] = read_weight(tensor.data, type, static_cast<int64_t>(i));
+    std::vector<uint8_t> room;
+    const uint8_t* const stored = rows_of(tensor, 0, tensor.shape.front(), room);
+    for (size_t i = 0; i < values.size(); i++) values[i] = read_weight(stored, type, static_cast<int64_t>(i));
     checkpoint_.release(tensor);
     return values;
   }
@@ -105,7 +118,8 @@ class CheckpointSource : public TensorSource {
     if (tensor == nullptr)
       throw Error(ErrorCode::ModelFormat,
                   checkpoint_.files().front() + ": there is no tensor \"" + name +
-                      "\"; a masked-LM checkpoint (XLMRobertaForMaskedLM or XLMRobertaXLForMaskedLM) has it");
+                      "\", which a checkpoint of XLM-RoBERTa or XLM-RoBERTa-XL has; there are " +
+                      checkpoint_.describe());
     return *tensor;
   }
 
@@ -155,28 +169,38 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, std::o
                     ", but config.json says mask_token_id: " + std::to_string(config.mask_token_id));
   }
 
-  const Checkpoint checkpoint = Checkpoint::open(directory);
+  const Checkpoint checkpoint = Checkpoint::open(directory, context.files);
   const CheckpointSource source(checkpoint, context.device, type);
   const TensorNames& names = tensor_names();
+  // Of a tied tensor's two names a file may have either.
+  const bool decoder_alone = config.tie_word_embeddings && !source.has(names.words) && source.has(names.decoder);
+  const std::string& words = decoder_alone ? names.decoder : names.words;
   const std::string beyond = tensor_of_layer(config.layers);
   if (source.has(beyond))
     throw Error(ErrorCode::ModelFormat, "config.json says num_hidden_layers: " + std::to_string(config.layers) +
                                             ", but there is a tensor \"" + beyond + "\"");
   if (source.saved() && !context.device.operations->reads_saved_layout)
     throw Error(ErrorCode::Device, directory + ": weights saved as int8 are for the CPU; use device 'cpu'");
-  if (!source.saved()) source.check_shape(names.words, {config.vocabulary, config.hidden});
+  if (!source.saved()) source.check_shape(words, {config.vocabulary, config.hidden});
   const int64_t length_rows = source.length_classes(names.lengths, config.hidden);
   if (config.lengths > 0 && config.lengths != length_rows)
     throw Error(ErrorCode::ModelFormat, "config.json says length_vocab_size: " + std::to_string(config.lengths) +
                                             ", but tensor \"" + names.lengths + "\" has " +
                                             std::to_string(length_rows) + " rows");
   config.lengths = length_rows;
+  config.head =
+      std::any_of(names.head.begin(), names.head.end(), [&](const std::string& name) { return source.has(name); });
+  config.classes = source.classes(names.classifier, config.hidden);
+  config.token_classes = source.classes(names.token_classifier, config.hidden);
 
   // Everything at once, so that a model that does not fit is refused before any of it is read.
-  const WeightType packed_type = source.saved() ? WeightType::I8 : source.type(names.words);
+  const WeightType packed_type = source.saved() ? WeightType::I8 : source.type(words);
   const uint64_t bytes = packed_bytes(config, packed_type, context.device);
-  context.budget->reserve(bytes, "the model in " + directory);
+  // Files that were read are in memory beside what is packed from them, until that is done.
+  const uint64_t beside = source.saved() ? 0 : checkpoint.bytes_read();
+  context.budget->reserve(bytes + beside, "the model in " + directory);
   context.budget->release(bytes);
+  const std::shared_ptr<void> until_packed(nullptr, [&](void*) { context.budget->release(beside); });
   return WeightsBuilder(source, context).build(config);
 }
 

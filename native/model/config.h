@@ -19,6 +19,9 @@ struct ModelConfig {
   int64_t max_positions = 0;   // rows of the position table; ids per sequence <= max_positions - 2
   int64_t token_types = 1;     // rows of token_type_embeddings if the checkpoint has it
   int64_t lengths = 0;         // rows of embed_length.weight; 0: no length predictor
+  bool head = true;            // whether there is a language-model head
+  int64_t classes = 0;         // of the sequence classifier; 0: there is none
+  int64_t token_classes = 0;   // of the token classifier; 0: there is none
   int64_t mask_token_id = -1;  // -1: not given; real ids are 0 ... mask_token_id
   double layer_norm_epsilon = 1e-5;
   bool tie_word_embeddings = true;
@@ -33,7 +36,7 @@ struct ModelConfig {
 
 // Reads and checks `directory`/config.json. Throws Error(ModelFormat) that names the file, the field, what it
 // is and what it may be: missing file, not JSON, an unknown model_type, hidden_act other than "gelu",
-// position_embedding_type other than "absolute", a size that is missing, not a positive integer or absurdly
+// position_embedding_type other than "absolute", is_decoder: true, a size that is missing, not a positive integer or absurdly
 // large, heads that do not divide hidden, layer_norm_eps outside (0, 0.1], special ids other than XLM-R's,
 // mask_token_id outside the vocabulary. An optional field that is null counts as missing and unknown fields
 // are ignored, as Hugging Face does; a missing layer_norm_eps is its default for the model_type.

@@ -1,5 +1,4 @@
-// Writes a safetensors file: under another name until it is whole and on the disk, then renamed, so that whoever opens
-// `path` finds either the last whole file or this one.
+// Writes float32 values as a safetensors file of a type that is asked for (safetensors_output.h says how a file appears).
 #pragma once
 
 #include <atomic>

@@ -14,12 +14,13 @@ namespace mask_predict {
 
 struct TensorEntry {
   enum class Role {
-    Words,      // the word embeddings; also the head's matrix, unless there is a Decoder
-    Product,    // a matrix that every row is multiplied by
-    Decoder,    // the head's own matrix
-    Lengths,    // the length predictor, small and never stored as bytes
-    Positions,  // the position table
-    Vector,     // a bias, or a gain or shift of a norm
+    Words,       // the word embeddings; also the head's matrix, unless there is a Decoder
+    Product,     // a matrix that every row is multiplied by
+    Decoder,     // the head's own matrix
+    Lengths,     // the length predictor, small and never stored as bytes
+    Classifier,  // a matrix of a classifier, likewise
+    Positions,   // the position table
+    Vector,      // a bias, or a gain or shift of a norm
   };
 
   Role role;
@@ -34,6 +35,8 @@ struct TensorEntry {
 
   const std::string& name() const { return joined.empty() ? names.front() : joined; }
   bool is_vector() const { return inputs == 0; }
+  // Small, and what it decides is the answer: not worth a quarter of its bytes.
+  bool is_never_bytes() const { return role == Role::Lengths || role == Role::Classifier; }
   bool is_matrix() const { return role != Role::Vector && role != Role::Positions; }
   // Numbers in the packed form.
   int64_t values() const { return outputs * (is_vector() ? 1 : inputs); }
@@ -61,6 +64,8 @@ std::vector<TensorEntry> tensors_of(const ModelConfig& config);
 // Names that are looked for before the table is known.
 struct TensorNames {
   std::string words, decoder, lengths;
+  std::string classifier, token_classifier;  // without .weight and .bias
+  std::vector<std::string> head;             // a checkpoint without any of them has no head
 };
 const TensorNames& tensor_names();
 // A tensor of a layer: whoever has it has the layer.

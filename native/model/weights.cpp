@@ -20,9 +20,8 @@ bool has_plain_copy(Role role, WeightType type, const Context& device) {
   return device.plain_copies && role == Role::Product && type == WeightType::BF16;
 }
 
-// The length predictor is small, and a length that is off by one is another answer: not worth a quarter of its bytes.
-WeightType type_for(Role role, WeightType type, WeightType instead_of_bytes) {
-  return role == Role::Lengths && bytes_of(type) == 1 ? instead_of_bytes : type;
+WeightType type_for(const TensorEntry& entry, WeightType type, WeightType instead_of_bytes) {
+  return entry.is_never_bytes() && bytes_of(type) == 1 ? instead_of_bytes : type;
 }
 
 }  // namespace
@@ -31,7 +30,7 @@ uint64_t packed_bytes(const ModelConfig& config, WeightType type, const Context&
   int64_t bytes = 0;
   for (const TensorEntry& entry : tensors_of(config)) {
     if (entry.is_matrix()) {
-      const WeightType packed = type_for(entry.role, type, WeightType::F32);
+      const WeightType packed = type_for(entry, type, WeightType::F32);
       bytes += device.operations->packed_bytes(packed, entry.outputs, entry.inputs);
       if (has_plain_copy(entry.role, packed, device)) bytes += entry.values() * bytes_of(packed);
     } else {
@@ -70,7 +69,7 @@ Buffer WeightsBuilder::values(const TensorEntry& entry) {
     for (size_t i = 0; i < values.size(); i++) values[i] += rows[i % static_cast<size_t>(entry.inputs)];
   }
   const uint64_t bytes = static_cast<uint64_t>(padded(static_cast<int64_t>(values.size()))) * sizeof(float);
-  Buffer buffer(bytes, context_.budget, entry.name(), *operations.memory);
+  Buffer buffer = device_buffer(context_.device, bytes, context_.budget, entry.name());
   operations.upload(context_.device, buffer.as<void>(), values.data(), values.size() * sizeof(float));
   return buffer;
 }
@@ -82,7 +81,7 @@ WeightType WeightsBuilder::type_of(const TensorEntry& entry) const {
   for (const std::string& name : names)
     if (source_.type(name) != type) type = WeightType::F32;
   const std::optional<WeightType> default_type = context_.device.operations->default_type(context_.device);
-  return type_for(entry.role, type, default_type ? *default_type : source_.stored_type(names.front()));
+  return type_for(entry, type, default_type ? *default_type : source_.stored_type(names.front()));
 }
 
 PackedMatrix WeightsBuilder::matrix(const TensorEntry& entry) {
@@ -96,7 +95,7 @@ PackedMatrix WeightsBuilder::matrix(const TensorEntry& entry) {
   const auto bytes = static_cast<uint64_t>(operations.packed_bytes(type, entry.outputs, entry.inputs));
   const std::vector<std::string> names = names_in_source(entry);
   PackedMatrix matrix{type, entry.outputs, entry.inputs,
-                      Buffer(bytes, context_.budget, names.front(), *operations.memory)};
+                      device_buffer(context_.device, bytes, context_.budget, names.front())};
   const int64_t part = entry.outputs / static_cast<int64_t>(names.size());
   for (size_t i = 0; i < names.size(); i++) {
     const int64_t begin = static_cast<int64_t>(i) * part;
@@ -112,7 +111,7 @@ PackedMatrix WeightsBuilder::matrix(const TensorEntry& entry) {
 void WeightsBuilder::add_plain_copy(const std::string& name, PackedMatrix& matrix) const {
   const Operations& operations = *context_.device.operations;
   const auto bytes = static_cast<uint64_t>(matrix.outputs * matrix.inputs * bytes_of(matrix.type));
-  matrix.plain = Buffer(bytes, context_.budget, name, *operations.memory);
+  matrix.plain = device_buffer(context_.device, bytes, context_.budget, name);
   operations.copy_plainly(context_.device, matrix);
 }
 
@@ -152,7 +151,7 @@ std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) 
   weights->budget = context_.budget;
   ModelConfig& c = weights->config;
   const TensorNames& names = tensor_names();
-  if (!c.tie_word_embeddings) {
+  if (c.head && !c.tie_word_embeddings) {
     if (!source_.has(names.decoder))
       throw Error(ErrorCode::ModelFormat,
                   "config.json says tie_word_embeddings: false, but there is no tensor \"" + names.decoder + "\"");

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/mapped_file.h"
 #include "model/config.h"
 #include "ops/operations.h"
 
@@ -37,17 +38,20 @@ struct LayerWeights {
 };
 
 struct Weights {       // in a device's memory
-  ModelConfig config;  // mask_token_id, lengths and tie_word_embeddings are settled
+  ModelConfig config;  // settled: mask_token_id, tie_word_embeddings, and which heads there are
   std::shared_ptr<MemoryBudget> budget;
   PackedMatrix words;      // [V, D]
   Buffer positions;        // float32 [max_positions, D], token type row 0 added
   NormWeights outer_norm;  // on the embeddings (post-LN) or after the last layer (pre-LN)
   std::vector<LayerWeights> layers;
-  LinearWeights head_dense;  // [D, D]
+  LinearWeights head_dense;  // [D, D]; all of the head is empty without one
   NormWeights head_norm;
-  PackedMatrix separate_decoder;  // [V, D], only where it is not the word embeddings
-  Buffer head_bias;               // float32 [V], padded to a multiple of 16
-  PackedMatrix lengths;           // [lengths, D], never I8; empty without a length predictor
+  PackedMatrix separate_decoder;   // [V, D], only where it is not the word embeddings
+  Buffer head_bias;                // float32 [V], padded to a multiple of 16
+  PackedMatrix lengths;            // [lengths, D], never I8; empty without a length predictor
+  LinearWeights classifier_dense;  // [D, D]; never I8, like what follows; both empty without a sequence classifier
+  LinearWeights classifier;        // [classes, D]
+  LinearWeights token_classifier;  // [token_classes, D]; empty without one
 
   const PackedMatrix& decoder() const { return separate_decoder ? separate_decoder : words; }
 };
@@ -61,6 +65,7 @@ struct LoadContext {
   std::shared_ptr<MemoryBudget> budget;
   std::function<void(double)> progress;
   const std::atomic<bool>* cancelled = nullptr;
+  FileUse files = FileUse::Map;
 };
 
 class TensorSource;

@@ -1,5 +1,6 @@
-// XLM-RoBERTa (post-LN) and XLM-RoBERTa-XL (pre-LN): names and shapes of their tensors in masked-LM checkpoints of
-// Hugging Face, and of the length predictor (`embed_length.weight`).
+// XLM-RoBERTa (post-LN) and XLM-RoBERTa-XL (pre-LN): names and shapes of their tensors in Hugging Face's checkpoints of
+// every kind (masked LM, encoder alone, sequence and token classification), and of the length predictor
+// (`embed_length.weight`).
 #include "model/tensor_table.h"
 
 namespace mask_predict {
@@ -20,8 +21,9 @@ struct Walk {
     visitor.values({Role::Vector, {name}, size, 0, "", another}, place);
   }
   template <class Linear>
-  void linear(const std::string& name, int64_t outputs, int64_t inputs, Linear& place) const {
-    matrix(Role::Product, name + ".weight", outputs, inputs, place.matrix);
+  void linear(const std::string& name, int64_t outputs, int64_t inputs, Linear& place,
+              Role role = Role::Product) const {
+    matrix(role, name + ".weight", outputs, inputs, place.matrix);
     vector(name + ".bias", outputs, place.bias);
   }
   template <class Norm>
@@ -49,11 +51,20 @@ struct Walk {
   }
 
   template <class Model>
+  void head(const ModelConfig& c, Model& w) const {
+    const int64_t d = c.hidden;
+    linear("lm_head.dense", d, d, w.head_dense);
+    norm("lm_head.layer_norm", d, w.head_norm);
+    vector("lm_head.bias", c.vocabulary, w.head_bias, "lm_head.decoder.bias");
+    if (!c.tie_word_embeddings) matrix(Role::Decoder, tensor_names().decoder, c.vocabulary, d, w.separate_decoder);
+  }
+
+  template <class Model>
   void model(const ModelConfig& c, Model& w) const {
     const TensorNames& names = tensor_names();
     const std::string embeddings = "roberta.embeddings.";
     const int64_t d = c.hidden;
-    matrix(Role::Words, names.words, c.vocabulary, d, w.words);
+    matrix(Role::Words, names.words, c.vocabulary, d, w.words, c.tie_word_embeddings ? names.decoder : "");
     visitor.values({Role::Positions,
                     {embeddings + "position_embeddings.weight"},
                     c.max_positions,
@@ -65,11 +76,13 @@ struct Walk {
                    w.positions);
     norm(c.norm == NormPlacement::Pre ? "roberta.encoder.LayerNorm" : embeddings + "LayerNorm", d, w.outer_norm);
     for (int64_t i = 0; i < c.layers; i++) layer(c, i, w.layers[static_cast<size_t>(i)]);
-    linear("lm_head.dense", d, d, w.head_dense);
-    norm("lm_head.layer_norm", d, w.head_norm);
-    vector("lm_head.bias", c.vocabulary, w.head_bias, "lm_head.decoder.bias");
-    if (!c.tie_word_embeddings) matrix(Role::Decoder, names.decoder, c.vocabulary, d, w.separate_decoder);
+    if (c.head) head(c, w);
     if (c.lengths > 0) matrix(Role::Lengths, names.lengths, c.lengths, d, w.lengths);
+    if (c.classes > 0) {
+      linear("classifier.dense", d, d, w.classifier_dense, Role::Classifier);
+      linear(names.classifier, c.classes, d, w.classifier, Role::Classifier);
+    }
+    if (c.token_classes > 0) linear(names.token_classifier, c.token_classes, d, w.token_classifier, Role::Classifier);
   }
 };
 
@@ -99,8 +112,13 @@ std::vector<TensorEntry> tensors_of(const ModelConfig& config) {
 }
 
 const TensorNames& tensor_names() {
-  static const TensorNames names{"roberta.embeddings.word_embeddings.weight", "lm_head.decoder.weight",
-                                 "embed_length.weight"};
+  static const TensorNames names{"roberta.embeddings.word_embeddings.weight",
+                                 "lm_head.decoder.weight",
+                                 "embed_length.weight",
+                                 "classifier.out_proj",
+                                 "classifier",
+                                 {"lm_head.dense.weight", "lm_head.dense.bias", "lm_head.layer_norm.weight",
+                                  "lm_head.layer_norm.bias", "lm_head.bias", "lm_head.decoder.bias"}};
   return names;
 }
 

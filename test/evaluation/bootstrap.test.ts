@@ -55,20 +55,23 @@ t.test('a drawn test set has the score that its sentences have', async (t) => {
   }
 });
 
-t.test('rouge_score 0.1.2: percentiles of three scores', async (t) => {
-  const [precision] = bootstrap([[1, 0, 1]], { confidence: 0.9 });
-  t.same(precision!.interval, { low: 1 / 3, high: 1 });
-  const recall = bootstrap([[1 / 3, 0, 1]], { confidence: 0.9 })[0]!;
-  t.ok(Math.abs(recall.interval.low - 1 / 9) < 1e-8);
-  t.ok(Math.abs(recall.interval.high - 7 / 9) < 1e-8);
-  const f = bootstrap([[1 / 2, 0, 1]], { confidence: 0.9 })[0]!;
-  t.ok(Math.abs(f.interval.low - 1 / 6) < 1e-8);
-  t.ok(Math.abs(f.interval.high - 5 / 6) < 1e-8);
-  for (const { score, interval } of bootstrap([[1, 0, 1]], { confidence: 0 })) {
-    t.ok(Math.abs(score - 2 / 3) < 1e-8);
-    t.same(interval, { low: 2 / 3, high: 2 / 3 });
-  }
-});
+t.test(
+  'rouge_score (google-research 0c1bbe5, scoring_test): percentiles of three scores',
+  async (t) => {
+    const [precision] = bootstrap([[1, 0, 1]], { confidence: 0.9 });
+    t.same(precision!.interval, { low: 1 / 3, high: 1 });
+    const recall = bootstrap([[1 / 3, 0, 1]], { confidence: 0.9 })[0]!;
+    t.ok(Math.abs(recall.interval.low - 1 / 9) < 1e-8);
+    t.ok(Math.abs(recall.interval.high - 7 / 9) < 1e-8);
+    const f = bootstrap([[1 / 2, 0, 1]], { confidence: 0.9 })[0]!;
+    t.ok(Math.abs(f.interval.low - 1 / 6) < 1e-8);
+    t.ok(Math.abs(f.interval.high - 5 / 6) < 1e-8);
+    for (const { score, interval } of bootstrap([[1, 0, 1]], { confidence: 0 })) {
+      t.ok(Math.abs(score - 2 / 3) < 1e-8);
+      t.same(interval, { low: 2 / 3, high: 2 / 3 });
+    }
+  },
+);
 
 t.test('seeds', async (t) => {
   const systems = [one, two].map((hypotheses) => bleuStatistics(hypotheses, references));

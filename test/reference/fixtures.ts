@@ -32,7 +32,38 @@ export interface Fixture {
   cases: FixtureCase[];
 }
 
+/** Sources with masks, and the five most probable ids at each of them (spec: a sequence of its own). */
+export interface FillCase {
+  ids: Int32Array;
+  /** By mask, best first. */
+  best: { ids: Int32Array; logProbs: Float64Array }[];
+}
+
 const padding = 1;
+
+export function readFillCases(name: string, maskTokenId: number): FillCase[] {
+  const file = Tensors.file(
+    fileURLToPath(new URL(join('../fixtures', name, 'fill.safetensors'), import.meta.url)),
+  );
+  const { shape, values } = file.integers('ids');
+  const [count, longest] = shape as [number, number];
+  const best = file.integers('best_ids');
+  const each = best.shape[1]!;
+  const logProbs = file.get('best_log_probs').values;
+  let mask = 0;
+  return Array.from({ length: count }, (_, i) => {
+    const row = values.slice(i * longest, (i + 1) * longest);
+    const ids = row.slice(0, row.findLastIndex((id) => id !== padding) + 1);
+    const masks = ids.filter((id) => id === maskTokenId).length;
+    return {
+      ids,
+      best: Array.from({ length: masks }, () => {
+        const [begin, end] = [mask * each, ++mask * each];
+        return { ids: best.values.slice(begin, end), logProbs: logProbs.slice(begin, end) };
+      }),
+    };
+  });
+}
 
 export function readFixture(name: string): Fixture {
   const directory = fileURLToPath(new URL(join('../fixtures', name), import.meta.url));

@@ -146,6 +146,17 @@ export class ReferenceModel {
     return linear({ input, weight, rows, inner: this.width, outer: this.vocabulary, bias });
   }
 
+  /** One logit per class of a sequence classifier: its dense layer and tanh on the state of `<s>`. */
+  classLogits(states: Float64Array): Float64Array {
+    const hidden = this.#dense(states.subarray(0, this.width), 'classifier.dense');
+    return this.#dense(hidden.map(Math.tanh), 'classifier.out_proj');
+  }
+
+  /** Logits `[rows, classes]` of a token classifier. */
+  tokenLogits(states: Float64Array): Float64Array {
+    return this.#dense(states, 'classifier');
+  }
+
   /** One logit per length, or null without a length head. */
   lengthLogits(source: ReferenceSource): Float64Array | null {
     if (!this.#tensors.has('embed_length.weight')) return null;

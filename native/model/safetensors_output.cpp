@@ -1,0 +1,129 @@
+#include "model/safetensors_output.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+
+#include "base/error.h"
+
+#if !defined(_WIN32)
+#include <fcntl.h>
+#include <unistd.h>
+#endif
+
+namespace mask_predict {
+namespace {
+
+constexpr uint64_t kPiece = 4 << 20;  // bytes written between two looks at `cancelled`
+constexpr uint64_t kAlignment = 64;
+
+[[noreturn]] void fail(const std::string& path) {
+  throw Error(ErrorCode::InvalidArgument, path + " cannot be written: " + std::generic_category().message(errno));
+}
+
+std::string json_string(const std::string& text) {
+  std::string json = "\"";
+  for (const char character : text) {
+    const auto byte = static_cast<unsigned char>(character);
+    if (byte < 0x20) {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(byte));
+      json += escaped;
+      continue;
+    }
+    if (byte == '"' || byte == '\\') json += '\\';
+    json += character;
+  }
+  return json + "\"";
+}
+
+// The length, and JSON with spaces behind it so that the tensors begin at a multiple of kAlignment.
+std::string header_of(const std::vector<TensorOutline>& tensors, const std::map<std::string, std::string>& metadata) {
+  std::string json;
+  const auto member = [&](const std::string& name) { json += (json.empty() ? "{" : ",") + json_string(name) + ":"; };
+  if (!metadata.empty()) {
+    member("__metadata__");
+    const char* before = "{";
+    for (const auto& [key, value] : metadata) {
+      json += before + json_string(key) + ":" + json_string(value);
+      before = ",";
+    }
+    json += "}";
+  }
+  uint64_t end = 0;
+  for (const TensorOutline& tensor : tensors) {
+    member(tensor.name);
+    std::string shape;
+    for (const int64_t extent : tensor.shape) shape += (shape.empty() ? "" : ",") + std::to_string(extent);
+    json += "{\"dtype\":\"" + tensor.type + "\",\"shape\":[" + shape + "],\"data_offsets\":[" + std::to_string(end) +
+            "," + std::to_string(end + tensor.bytes) + "]}";
+    end += tensor.bytes;
+  }
+  json += json.empty() ? "{}" : "}";
+  json.resize((json.size() + 8 + kAlignment - 1) / kAlignment * kAlignment - 8, ' ');
+  std::string length;
+  for (int i = 0; i < 8; i++) length += static_cast<char>(json.size() >> (8 * i) & 255);
+  return length + json;
+}
+
+// A rename lasts when the directory is on the disk; a system that cannot do that for a directory is left alone.
+void flush_directory(const std::filesystem::path& directory) {
+#if !defined(_WIN32)
+  const int descriptor = ::open(directory.empty() ? "." : directory.c_str(), O_RDONLY);
+  if (descriptor < 0) return;
+  ::fsync(descriptor);
+  ::close(descriptor);
+#endif
+}
+
+void make_directories(const std::filesystem::path& directory) {
+  if (directory.empty()) return;
+  std::error_code reason;
+  std::filesystem::create_directories(directory, reason);
+  if (reason) throw Error(ErrorCode::InvalidArgument, directory.string() + " cannot be made: " + reason.message());
+}
+
+}  // namespace
+
+SafetensorsOutput::SafetensorsOutput(const std::string& path, const std::vector<TensorOutline>& tensors,
+                                     const std::map<std::string, std::string>& metadata,
+                                     const std::atomic<bool>& cancelled)
+    : path_(path), partial_(path + ".partial"), cancelled_(cancelled) {
+  make_directories(std::filesystem::path(path).parent_path());
+  file_.reset(std::fopen(partial_.c_str(), "wb"));
+  if (!file_) fail(partial_);
+  try {
+    const std::string header = header_of(tensors, metadata);
+    put(header.data(), header.size());
+  } catch (...) {
+    std::remove(partial_.c_str());
+    throw;
+  }
+}
+
+SafetensorsOutput::~SafetensorsOutput() {
+  file_ = nullptr;
+  std::remove(partial_.c_str());
+}
+
+void SafetensorsOutput::put(const void* bytes, uint64_t count) {
+  const char* const from = static_cast<const char*>(bytes);
+  for (uint64_t at = 0; at < count; at += kPiece) {
+    if (cancelled_.load()) throw Cancelled();
+    const auto part = static_cast<size_t>(std::min(kPiece, count - at));
+    if (std::fwrite(from + at, 1, part, file_.get()) != part) fail(partial_);
+  }
+}
+
+void SafetensorsOutput::finish() {
+  if (std::fflush(file_.get()) != 0) fail(partial_);
+#if !defined(_WIN32)
+  if (::fsync(::fileno(file_.get())) != 0) fail(partial_);
+#endif
+  if (std::fclose(file_.release()) != 0) fail(partial_);
+  if (std::rename(partial_.c_str(), path_.c_str()) != 0) fail(path_);
+  flush_directory(std::filesystem::path(path_).parent_path());
+}
+
+}  // namespace mask_predict
