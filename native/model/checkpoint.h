@@ -9,10 +9,9 @@
 #include <string>
 #include <vector>
 
-namespace mask_predict {
+#include "base/mapped_file.h"
 
-enum class FileUse;
-class MappedFile;
+namespace mask_predict {
 
 enum class TensorType { F32, F16, BF16, I64, U8, Other };
 
