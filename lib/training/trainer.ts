@@ -399,7 +399,7 @@ async function readTokenizer(file: string, maskTokenId: number | undefined) {
   return { read: tokenizer, bytes: await readFile(file), maskTokenId: tokenizer.maskTokenId };
 }
 
-function architectureOf(c: tokenTypes: number): Note['architecture'] {
+function architectureOf(c: EngineConfig, tokenTypes: number): Note['architecture'] {
   return {
     layers: c.layers,
     hidden: c.hidden,
@@ -417,7 +417,7 @@ function architectureOf(c: tokenTypes: number): Note['architecture'] {
 }
 
 /** As Hugging Face writes it, with the two fields of this package. */
-function configFile(c: tokenTypes: number): object {
+function configFile(c: EngineConfig, tokenTypes: number): object {
   return {
     architectures: [c.norm === 'pre' ? 'XLMRobertaXLForMaskedLM' : 'XLMRobertaForMaskedLM'],
     model_type: c.modelType,
