@@ -173,7 +173,10 @@ t.test('quantize', async (t) => {
     stderr: /saved as int8.*\(ERR_INVALID_ARGUMENT\)\n$/,
   });
   for (const given of [[], [embeddedModel], [embeddedModel, out, out]])
-    t.match(await call(['quantize', ...given]), { code: 2, stderr: /two directories/ });
+    t.match(await call(['quantize', ...given]), {
+      code: 2,
+      stderr: /takes a model and the directory/,
+    });
   const stopped = await call(['quantize', embeddedModel, `${out}2`], '', AbortSignal.abort());
   t.match(stopped, { code: 130, stdout: '' });
 });
@@ -227,7 +230,7 @@ t.test('wrong usage exits with 2 and points to the help', async (t) => {
     [[], /a command is missing/],
     [
       ['frobnicate'],
-      /no command 'frobnicate'.*generate, choose, length, fill, embed, classify, info, quantize, serve/,
+      /no command 'frobnicate'.*generate, choose, length, fill, embed, classify, info, quantize, convert, serve, train/,
     ],
     [['--frobnicate'], /no option '--frobnicate'/],
     [['help', 'toString'], /no command 'toString'/],
@@ -239,8 +242,14 @@ t.test('wrong usage exits with 2 and points to the help', async (t) => {
     [['generate', '--candidates', '2', '--length', '5', 'a'], /--length and --candidates exclude/],
     [['generate', '--watch', '--candidates', '2', 'a'], /--candidates and --watch exclude/],
     [['generate', '--length-weight', '1', 'a'], /--length-weight chooses among --candidates/],
-    [['generate', '--candidates', '2', '--length-weight', '-1', 'a'], /--length-weight/],
-    [['generate', '--candidates', '2', '--length-weight', 'much', 'a'], /0 up, not 'much'/],
+    [
+      ['generate', '--candidates', '2', '--length-weight=-1', 'a'],
+      /--length-weight takes a number/,
+    ],
+    [
+      ['generate', '--candidates', '2', '--length-weight', 'much', 'a'],
+      /takes a number from 0 .*not 'much'/,
+    ],
     [['generate', '--json', '--watch', 'a'], /--json and --watch exclude/],
     [['generate', '--seed', '0x1', 'a'], /--seed takes a whole number, not '0x1'/],
     [

@@ -114,7 +114,8 @@ export class Arguments {
     if (text === undefined) return undefined;
     const value = /^\d*\.?\d+(e[+-]?\d+)?$/i.test(text) ? Number(text) : NaN;
     if (!(value >= least && value <= most)) {
-      throw new UsageError(`--${name} takes a number from ${least} to ${most}, not '${text}'`);
+      const range = most === Number.MAX_VALUE ? `${least} up` : `${least} to ${most}`;
+      throw new UsageError(`--${name} takes a number from ${range}, not '${text}'`);
     }
     return value;
   }
