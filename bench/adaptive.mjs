@@ -100,15 +100,10 @@ for (const fixture of ['tiny-base', 'tiny-xl', 'tiny-xxl', 'tiny-odd']) {
     ...device,
     maskTokenId: tokenizer.maskTokenId,
   });
-  const all = heldOutInstructions();
-  const count = Number(options.instructions);
-  const prompts = Array.from(
-    { length: count },
-    (_, i) => all[Math.floor((i * all.length) / count)].prompt,
-  );
+  const prompts = heldOutInstructions(Number(options.instructions)).map(({ prompt }) => prompt);
   const problems = (stretch) =>
     prompts.map((prompt) => ({ ids: tokenizer.encode(prompt).ids, stretch }));
-  await measure(`models/numbers, ${count} instructions`, engine, problems(1));
+  await measure(`models/numbers, ${prompts.length} instructions`, engine, problems(1));
   await measure('the same, twice the length', engine, problems(2));
   await engine.close();
 }

@@ -40,8 +40,10 @@ export function instructionsAbout(number) {
   return list;
 }
 
-/** All of them, as `{ task, prompt, answer }`. */
-export function heldOutInstructions() {
+/** All of them, or `count` that lie evenly among them, as `{ task, prompt, answer }`. */
+export function heldOutInstructions(count = Infinity) {
   const numbers = Array.from({ length: 10000 }, (_, number) => number).filter(isHeldOut);
-  return numbers.flatMap(instructionsAbout);
+  const all = numbers.flatMap(instructionsAbout);
+  if (count >= all.length) return all;
+  return Array.from({ length: count }, (_, i) => all[Math.floor((i * all.length) / count)]);
 }

@@ -85,12 +85,7 @@ for (const fixture of fixtures) {
 
 if (device) process.exit();
 
-const every = heldOutInstructions();
-const wanted = Math.min(Number(options.instructions), every.length);
-const instructions = Array.from(
-  { length: wanted },
-  (_, i) => every[Math.floor((i * every.length) / wanted)],
-);
+const instructions = heldOutInstructions(Number(options.instructions));
 const answers = async (precision, problems) => {
   const model = await MaskPredict.load(embeddedModel, { ...loading, precision });
   if (problems.length === 0) {
@@ -106,7 +101,7 @@ const answers = async (precision, problems) => {
     ({ tokens }, i) => model.tokenizer.decode(tokens.subarray(1, -1)) === instructions[i].answer,
   ).length;
   await model.close();
-  return { results, right: `${right} of ${wanted}` };
+  return { results, right: `${right} of ${instructions.length}` };
 };
 const problems = [];
 const stored = await answers('auto', problems);

@@ -53,6 +53,15 @@ export function invalidArgument(message: string): MaskPredictError {
   return new MaskPredictError('ERR_INVALID_ARGUMENT', message);
 }
 
+/**
+ * @internal The same error with the stack of whoever waits for it: one that the addon made when its thread was done
+ * knows no caller. To be called where an `async` function has waited; the stack then names those that await it.
+ */
+export function withCaller(error: unknown): unknown {
+  if (error instanceof MaskPredictError) Error.captureStackTrace(error, withCaller);
+  return error;
+}
+
 /** @internal A value for a message: short, whatever it is, and without calling anything of its own. */
 export function shown(value: unknown): string {
   switch (typeof value) {

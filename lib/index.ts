@@ -6,6 +6,8 @@ export { MaskPredict } from './text/mask-predict.js';
 export type {
   Generation,
   GenerateOptions,
+  LengthCandidate,
+  LengthCandidates,
   LengthOption,
   RefinedToken,
   RefinementStep,
@@ -23,7 +25,7 @@ export type { LikelihoodOptions } from './text/pseudo-log-likelihood.js';
 export type { TextScore } from './text/scoring.js';
 export type { FilledMask, Pooling } from './token/readings.js';
 export type { QueueOptions, SchedulingOptions } from './scheduling/options.js';
-export type { LatencyStatistics, ModelStatistics } from './scheduling/statistics.js';
+export type { LatencyStatistics, ModelStatistics, Phase } from './scheduling/statistics.js';
 export type { IterationEvent, RequestEvent } from './scheduling/diagnostics.js';
 export { Engine } from './token/engine.js';
 export type { EngineConfig } from './token/engine-config.js';
@@ -61,9 +63,14 @@ export type {
   TrainerOptions,
   TrainerShape,
 } from './training/trainer-options.js';
-export type { StepPart, StepResult } from './training/step.js';
+export type { StepOptions, StepPart, StepResult, StepRunner } from './training/step.js';
 export type { DatasetSource, WeightedFile } from './training/dataset.js';
-export type { Example } from './training/examples.js';
+export type { Example, Fields } from './training/examples.js';
 export type { ScheduleName } from './training/schedule.js';
 export type { DataEvent, DataOptions, TrainingStep, TrainOptions } from './training/train.js';
-export type { AnswerScores, ValidateOptions, Validation } from './training/validate.js';
+export type {
+  AnswerScores,
+  ValidateOptions,
+  Validation,
+  ValidationIterations,
+} from './training/validate.js';

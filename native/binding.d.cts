@@ -125,6 +125,7 @@ interface LoadOptions {
   /** The ids that may be answered, rising; null: all. */
   allowedIds: Int32Array | null;
   deterministic: boolean;
+  map: boolean;
 }
 
 interface RandomArchitecture {
@@ -153,7 +154,7 @@ declare class NativeEngine {
   readonly precision: string;
   readonly instructionSet: string;
   readonly threads: number;
-  /** Why 'auto' took the CPU although this build has CUDA kernels; empty otherwise. */
+  /** Why 'auto' took the CPU although there is a driver for GPUs; empty otherwise. */
   readonly fallback: string;
   /** What came of `deterministic: false`; empty without it. */
   readonly note: string;

@@ -12,7 +12,7 @@
 //     --simt       the CUDA kernels on an emulated device, for tests (native/simt); into build/simt
 //     --simt-sanitized  the same with AddressSanitizer and UndefinedBehaviorSanitizer, into build/simt-sanitized
 //     --thread-sanitized  the CPU kernels with ThreadSanitizer, into build/thread-sanitized
-// MASK_PREDICT_PREBUILD=build/debug lets the package load that one instead.
+// MASK_PREDICT_PREBUILD=$PWD/build/debug lets the package load that one instead; the path must be absolute.
 //
 // node-gyp builds only where there is no CMake. Where CMake is there and the compiler fails, node-gyp would fail too.
 // Environment: JOBS, parallel compilers; MASK_PREDICT_CUDA=on|off, CUDA kernels (default: where nvcc works);
@@ -149,7 +149,7 @@ function prebuild() {
   );
 }
 
-// MASK_PREDICT_PREBUILD=build/FOLDER loads the binary of a folder: the loader looks for a package of that name there.
+// MASK_PREDICT_PREBUILD=…/build/FOLDER loads the binary of a folder: the loader looks for a package of that name there.
 function buildFolder(name) {
   const folder = path.join(root, 'build', name);
   fs.mkdirSync(folder, { recursive: true });

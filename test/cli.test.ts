@@ -70,6 +70,12 @@ t.test('generate passes its options on', async (t) => {
   t.same(await call([...drawn, 'mask']), ok(`${text}\n`));
   t.same(await call([...drawn, '--seed=-1', 'mask']).then(({ code }) => code), 0);
 
+  const weighed = ['generate', '--json', '--candidates', '4', '--length-weight', '0', 'mask'];
+  const length = { candidates: 4, weight: 0 };
+  const { text: surest, candidates } = await model.generate('mask', { length });
+  t.match(JSON.parse((await call(weighed)).stdout), { text: surest, candidates });
+  t.equal(candidates?.length, 4);
+
   const special = await model.generate('<mask> 3', { parseSpecial: true });
   const { stdout } = await call(['generate', '--json', '--parse-special', '<mask> 3']);
   t.equal(JSON.parse(stdout).score, special.score);
@@ -167,7 +173,10 @@ t.test('quantize', async (t) => {
     stderr: /saved as int8.*\(ERR_INVALID_ARGUMENT\)\n$/,
   });
   for (const given of [[], [embeddedModel], [embeddedModel, out, out]])
-    t.match(await call(['quantize', ...given]), { code: 2, stderr: /two directories/ });
+    t.match(await call(['quantize', ...given]), {
+      code: 2,
+      stderr: /takes a model and the directory/,
+    });
   const stopped = await call(['quantize', embeddedModel, `${out}2`], '', AbortSignal.abort());
   t.match(stopped, { code: 130, stdout: '' });
 });
@@ -221,7 +230,7 @@ t.test('wrong usage exits with 2 and points to the help', async (t) => {
     [[], /a command is missing/],
     [
       ['frobnicate'],
-      /no command 'frobnicate'.*generate, choose, length, fill, embed, classify, info, quantize, serve/,
+      /no command 'frobnicate'.*generate, choose, length, fill, embed, classify, info, quantize, convert, serve, train/,
     ],
     [['--frobnicate'], /no option '--frobnicate'/],
     [['help', 'toString'], /no command 'toString'/],
@@ -232,9 +241,21 @@ t.test('wrong usage exits with 2 and points to the help', async (t) => {
     [['generate', '--length', 'five', 'a'], /--length/],
     [['generate', '--candidates', '2', '--length', '5', 'a'], /--length and --candidates exclude/],
     [['generate', '--watch', '--candidates', '2', 'a'], /--candidates and --watch exclude/],
+    [['generate', '--length-weight', '1', 'a'], /--length-weight chooses among --candidates/],
+    [
+      ['generate', '--candidates', '2', '--length-weight=-1', 'a'],
+      /--length-weight takes a number/,
+    ],
+    [
+      ['generate', '--candidates', '2', '--length-weight', 'much', 'a'],
+      /takes a number from 0 .*not 'much'/,
+    ],
     [['generate', '--json', '--watch', 'a'], /--json and --watch exclude/],
     [['generate', '--seed', '0x1', 'a'], /--seed takes a whole number, not '0x1'/],
-    [['generate', '--device', 'gpu', 'a'], /--device takes auto, cpu, cuda or cuda:N, not 'gpu'/],
+    [
+      ['generate', '--device', 'gpu', 'a'],
+      /--device takes auto, cpu, cuda, cuda:N or cuda:UUID, not 'gpu'/,
+    ],
     [['generate', '--precision', 'fp4', 'a'], /--precision takes auto, fp32/],
     [['generate', '--threads', '257', 'a'], /--threads/],
     [['generate', '--memory-limit', '4 apples', 'a'], /--memory-limit takes bytes such as 4GiB/],

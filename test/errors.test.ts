@@ -35,7 +35,10 @@ t.test('options of loading', async (t) => {
       () => MaskPredict.load(embeddedModel, wrong({ seed: 1 })),
       /'seed'.*threads/,
     ],
-    'MaskPredict.load() of no string': [() => MaskPredict.load(wrong({})), /directory.*string/],
+    'MaskPredict.load() of no string': [
+      () => MaskPredict.load(wrong({})),
+      /must be a string, the path of a directory/,
+    ],
   });
   await refused(t, 'ERR_DEVICE', {
     'a GPU that cannot be there': [
@@ -46,6 +49,27 @@ t.test('options of loading', async (t) => {
       load({ device: 'cpu', precision: 'fp8' }),
       /precision 'fp8'.*int8/,
     ],
+  });
+  await t.test('the stack of a native error names the callers', async (t) => {
+    async function whoLoads(load: () => Promise<unknown>) {
+      await load();
+    }
+    const nowhere = '/nowhere';
+    for (const load of [
+      () => Engine.load(nowhere),
+      () => Engine.load(embeddedModel, { device: 'cuda:99' }),
+      () => MaskPredict.load(embeddedModel, { memoryLimit: 1 }),
+    ]) {
+      const error = await whoLoads(load).catch((reason: Error) => reason);
+      t.match(error?.stack, /^MaskPredictError: .+\n[^]* at .*whoLoads/);
+      t.equal(error?.stack?.split('\n')[0], `MaskPredictError: ${error?.message}`);
+    }
+    await using engine = await Engine.random(small, { device: 'cpu' });
+    const sources = Array.from({ length: 2000 }, () => Int32Array.of(0, 5, 6, 7, 2));
+    const asking = whoLoads(() => engine.encode(sources));
+    void engine.close();
+    const error = await asking.catch((reason: Error) => reason);
+    t.match(error, { code: 'ERR_DISPOSED', stack: /at async .*whoLoads/ });
   });
   await t.test('a device that is named is never replaced by another', async (t) => {
     const outcome = await Engine.load(embeddedModel, { device: 'cuda' }).catch((e: unknown) => e);

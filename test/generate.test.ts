@@ -4,7 +4,7 @@
  * seed; texts that are cut, and special tokens in texts.
  */
 import t from 'tap';
-import { MaskPredict, MaskPredictError, type Generation } from '../lib/index.js';
+import { MaskPredict, MaskPredictError, type Generation, type LengthOption } from '../lib/index.js';
 import { sameBits } from './reference/closeness.js';
 import {
   encoded,
@@ -53,7 +53,7 @@ t.test('known answers', async (t) => {
 });
 
 t.test('many prompts', async (t) => {
-  const many = [...prompts, ...prompts.toReversed(), '', prompts[0]!];
+  const many = [...prompts, ...prompts.toReversed(), 'zwei', prompts[0]!];
   const results = await model.generate(many);
   t.equal(results.length, many.length);
   for (const [index, prompt] of many.entries()) {
@@ -71,23 +71,60 @@ t.test('many prompts', async (t) => {
 
 t.test('length candidates', async (t) => {
   let others = 0;
-  for (const prompt of [...prompts, '', 'veintiuno', 'Write 7', 'dix-neuf even?']) {
+  for (const prompt of [...prompts, 'drei', 'veintiuno', 'Write 7', 'dix-neuf even?']) {
     using source = await encoded(engine, tokenizer.encode(prompt).ids);
-    const targets = source.predictLengths(6).map(({ length }) => source.target(length));
+    const lengths = source.predictLengths(6);
+    const targets = lengths.map(({ length }) => source.target(length));
     await engine.decode(targets, 10);
     const candidates = targets.map((target) => inner(target));
-    const scores = candidates.map(({ tokenScores }) => mean(tokenScores));
-    const best = scores.indexOf(Math.max(...scores));
-    if (best > 0) others++;
-    const result = await model.generate(prompt, { length: { candidates: 6 } });
-    t.ok(same(result, candidates[best]!), `"${prompt}": candidate ${best} of 6`);
-    t.equal(result.score, scores[best]);
-    const [batched] = await model.generate([prompt, 'zwei'], { length: { candidates: 6 } });
-    t.ok(same(batched!, result), 'in a batch');
+    const tried = candidates.map(({ tokens, tokenScores }, index) => ({
+      length: tokens.length,
+      score: mean(tokenScores),
+      lengthLogProb: lengths[index]!.logProb,
+    }));
+    for (const weight of [undefined, 0, 0.01, 3]) {
+      const worth = tried.map((one) => one.score + (weight ?? 0.25) * one.lengthLogProb);
+      const best = worth.indexOf(Math.max(...worth));
+      if (best > 0) others++;
+      const length = { candidates: 6, ...(weight !== undefined && { weight }) };
+      const result = await model.generate(prompt, { length });
+      t.ok(same(result, candidates[best]!), `"${prompt}", ${weight}: candidate ${best} of 6`);
+      t.equal(result.score, tried[best]!.score);
+      t.same(result.candidates, tried, 'all of them are told, the most probable first');
+      const [batched] = await model.generate([prompt, 'zwei'], { length });
+      t.ok(same(batched!, result), 'in a batch');
+      t.same(batched!.candidates, tried);
+    }
     const one = await model.generate(prompt, { length: { candidates: 1 } });
     t.ok(same(one, candidates[0]!), 'one candidate is the predicted length');
+    t.same(one.candidates, tried.slice(0, 1));
+    t.notOk('candidates' in (await model.generate(prompt)), 'none are told where none were tried');
   }
   t.ok(others > 0, 'somewhere the most probable length does not win');
+});
+
+t.test('length candidates never give fewer right answers than none', async (t) => {
+  const { heldOutInstructions } = (await import(
+    new URL('../bench/held-out.mjs', import.meta.url).href
+  )) as { heldOutInstructions: (count: number) => { prompt: string; answer: string }[] };
+  const asked = heldOutInstructions(300);
+  const rightAnswers = async (length: LengthOption) => {
+    const texts = asked.map(({ prompt }) => prompt);
+    const results = await model.generate(texts, { length, iterations: 2 });
+    // What the mean log-probability alone would keep.
+    const fragments = results.filter(({ candidates = [], score }) =>
+      candidates.some((candidate) => candidate.score > score),
+    );
+    const right = results.filter(({ text }, index) => text === asked[index]!.answer);
+    return { right: right.length, fragments: fragments.length };
+  };
+  const none = await rightAnswers('predict');
+  t.ok(none.right > 0.95 * asked.length, `${none.right} of ${asked.length} without candidates`);
+  for (const candidates of [2, 5]) {
+    const { right, fragments } = await rightAnswers({ candidates });
+    t.ok(right >= none.right, `${right} with ${candidates}`);
+    t.ok(fragments > 0, `${fragments} surer texts of other lengths were there to be taken`);
+  }
 });
 
 t.test('a given length and any number of iterations', async (t) => {

@@ -94,7 +94,9 @@ function firstInclude(path: string): string | undefined {
 /** The compiler's complaint about a header by itself, if it has one. */
 function complaint(path: string): Promise<string | undefined> {
   // Kernels are compiled over the vectors of an instruction set, which a source file chooses.
-  const vectors = /^cpu\/kernels_/.test(path) ? '#include "cpu/vector_portable.h"\n' : '';
+  const vectors = /^cpu\/(kernels|training)_/.test(path)
+    ? '#include "cpu/vector_portable.h"\n'
+    : '';
   const emulated = /^(cuda|simt)\/|\.cuh$/.test(path);
   const defined = emulated ? ['-DMASK_PREDICT_CUDA=1', '-DMASK_PREDICT_SIMT'] : [];
   const flags = ['-x', 'c++', '-std=c++20', '-fsyntax-only', '-Wno-unknown-pragmas'];

@@ -3,7 +3,14 @@
  * disposed of, closed or forgotten comes back; engines of one directory share their weights.
  */
 import { execFileSync } from 'node:child_process';
-import { readdirSync, statSync } from 'node:fs';
+import {
+  readdirSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -11,7 +18,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { embeddedModel, Engine, MaskPredict, quantize } from '../lib/index.js';
 import { sameBits } from './reference/closeness.js';
-import { baseConfig, baseTensors, get, words } from './model-directories.js';
+import { baseConfig, baseTensors, get, second, words } from './model-directories.js';
 import { safetensorsOf } from './safetensors-writer.js';
 import { encoded, prompts } from './token-level.js';
 
@@ -253,6 +260,72 @@ t.test('saved int8 weights are the mapped file', async (t) => {
   await engine.close();
   const limited = Engine.load(out, { device: 'cpu', memoryLimit: size / 2 });
   await t.rejects(limited, { code: 'ERR_OUT_OF_MEMORY', message: /int8/ });
+});
+
+t.test('a file that was replaced is another model, whatever its time stamp', async (t) => {
+  const weights = (factor: number) => {
+    const tensor = get(baseTensors, second);
+    const values = new Float32Array(tensor.bytes.slice().buffer);
+    const bytes = new Uint8Array(values.map((value) => factor * value).buffer);
+    return safetensorsOf(new Map(baseTensors).set(second, { ...tensor, bytes }));
+  };
+  const directory = t.testdir({
+    'config.json': JSON.stringify(baseConfig),
+    'model.safetensors': weights(1),
+  });
+  const file = join(directory, 'model.safetensors');
+  const { atime, mtime } = statSync(file);
+  const load = () => Engine.load(directory, { device: 'cpu' });
+  const states = async (engine: Engine) => {
+    const [source] = await engine.encode([Int32Array.of(0, 17, 41, 88, 2)]);
+    return source!.states();
+  };
+  await using first = await load();
+  const before = await states(first);
+
+  writeFileSync(`${file}.new`, weights(2));
+  utimesSync(`${file}.new`, atime, mtime);
+  renameSync(`${file}.new`, file);
+  await using renamed = await load();
+  const after = await states(renamed);
+  t.notSame(after, before, 'renamed over it');
+
+  writeFileSync(file, weights(3));
+  utimesSync(file, atime, mtime);
+  await using overwritten = await load();
+  t.notSame(await states(overwritten), after, 'written in place');
+  t.same(await states(first), before, 'who has the old one keeps it');
+});
+
+t.test('with map: false a file may be changed in place', async (t) => {
+  const directory = t.testdir({ large: largeModel(), int8: {} });
+  const out = join(directory, 'int8');
+  await quantize(join(directory, 'large'), out);
+  const file = join(out, 'model.safetensors');
+  const { size } = statSync(file);
+  const ids = [Int32Array.of(0, 17, 301, 88, 2)];
+  await using mapped = await Engine.load(out, { device: 'cpu' });
+  await using read = await Engine.load(out, { device: 'cpu', map: false });
+  t.equal(read.memory().weights, mapped.memory().weights, 'counted alike');
+  const [expected] = await mapped.encode(ids);
+  const states = expected!.states();
+  await mapped.close();
+  truncateSync(file, size / 2);
+  const [source] = await read.encode(ids);
+  t.same(source!.states(), states, 'the same bits of half a file');
+  await t.rejects(Engine.load(out, { device: 'cpu', map: false }), { code: 'ERR_MODEL_FORMAT' });
+
+  const large = join(directory, 'large');
+  const whole = await Engine.load(large, { device: 'cpu', map: false });
+  const { weights } = whole.memory();
+  await whole.close();
+  const both = weights + statSync(join(large, 'model.safetensors')).size;
+  const limited = (memoryLimit: number) =>
+    Engine.load(large, { device: 'cpu', map: false, memoryLimit });
+  await t.rejects(limited(both - MiB), { code: 'ERR_OUT_OF_MEMORY' }, 'the file and its weights');
+  await (await limited(both + MiB)).close();
+  await t.rejects(Engine.load(out, { map: 1 as never }), { message: /map must be true or false/ });
+  await t.rejects(Engine.random('xlm-r-base', { map: false } as never), { message: /'map'/ });
 });
 
 t.test('close() ends the threads', { skip: process.platform !== 'linux' }, async (t) => {

@@ -2,12 +2,16 @@
  * MaskPredict.refine(): every pass of the loop made visible, ending in what generate() gives; leaving early
  * frees everything. And the same loop at the token level with given positions (infilling).
  */
+import { tracingChannel } from 'node:diagnostics_channel';
+import { setImmediate } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import { MaskPredict, type Generation, type RefinementStep } from '../lib/index.js';
-import type { GenerateOptions } from '../lib/index.js';
+import type { GenerateOptions, RequestEvent } from '../lib/index.js';
 import { sameBits } from './reference/closeness.js';
 import { lowestScores, remaskCount } from './reference/prediction.js';
-import { encoded, inner, loop, passesNeeded, prompts } from './token-level.js';
+import { encoded, inner, knownAnswers, loop, passesNeeded, prompts } from './token-level.js';
 
 const model = await MaskPredict.load();
 const { engine, tokenizer } = model;
@@ -31,7 +35,7 @@ function withoutTimings({ timings, ...rest }: Generation): Omit<Generation, 'tim
 }
 
 t.test('the steps are the loop, the return value is that of generate()', async (t) => {
-  for (const prompt of [...prompts, '']) {
+  for (const prompt of [...prompts, 'zwei']) {
     for (const options of [{}, { iterations: 1 }, { iterations: 4, length: 17 }, { length: 1 }]) {
       const { iterations = 10, length } = options as GenerateOptions;
       const { steps, result } = await follow(prompt, options);
@@ -116,6 +120,36 @@ t.test('leaving early frees everything, and the model goes on', async (t) => {
   }, /enough/);
   t.equal(engine.memory().working, working, 'abort');
   t.same(withoutTimings(await model.generate(prompts[0]!)), withoutTimings(expected));
+});
+
+t.test('one that is dropped half read gives back what it held', async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const events = tracingChannel<unknown, RequestEvent>('mask-predict:request');
+  let ended = 0;
+  const subscriber = { start() {}, end() {}, asyncStart() {}, error() {}, asyncEnd: () => ended++ };
+  for (const watched of [false, true]) {
+    if (watched) events.subscribe(subscriber);
+    const { running, aborted } = model.stats();
+    const { working } = engine.memory();
+    // In a function of its own, so that nothing on this one's stack leads to the generators.
+    const drop = async () => {
+      const readers = Array.from({ length: 20 }, () => model.refine(prompts[0]!, { length: 30 }));
+      await Promise.all(readers.map((reader) => reader.next()));
+      t.equal(model.stats().running, running + readers.length);
+    };
+    await drop();
+    for (let round = 0; round < 50 && model.stats().running > running; round++) {
+      collect();
+      await setImmediate();
+    }
+    t.equal(model.stats().running, running, `${watched ? 'watched: ' : ''}no call runs any more`);
+    t.equal(model.stats().aborted, aborted + 20);
+    t.equal(engine.memory().working, working, 'nothing is held');
+    t.equal(ended, watched ? 20 : 0, 'who watches is told of the end');
+  }
+  events.unsubscribe(subscriber);
+  t.equal((await model.generate(prompts[0]!)).text, Object.values(knownAnswers)[0], 'it goes on');
 });
 
 t.test('two refinements side by side', async (t) => {

@@ -52,6 +52,17 @@ t.test('the same answers as on the CPU', { skip: !device && 'no device is named'
   }
 });
 
+t.test('weights that another engine has loaded', { skip: !device && 'no device' }, async (t) => {
+  // The second engine's stream does not wait for the first one's, which may not have done anything since it loaded.
+  await using host = await MaskPredict.load(undefined, { device: 'cpu' });
+  const options = { device: device as 'cuda', precision: 'fp32' } as const;
+  await using first = await MaskPredict.load(undefined, options);
+  await using second = await MaskPredict.load(undefined, options);
+  const [expected, other] = [host, second].map((model) => model.generate(prompts[0]!));
+  t.equal((await other!).text, (await expected!).text);
+  t.equal((await first.generate(prompts[0]!)).text, (await expected!).text);
+});
+
 t.test('shared passes', { skip: !device && 'no device is named' }, async (t) => {
   await using model = await MaskPredict.load(undefined, { device: device as 'cuda' });
   const calls: (() => Promise<object>)[] = [

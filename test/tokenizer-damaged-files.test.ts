@@ -21,7 +21,6 @@ t.test('damaged files and other layouts are refused', async (t) => {
     zeros: [Buffer.alloc(1000), /damaged/],
     noise: [randomBytes, /damaged/],
     text: [Buffer.from('Not Found\n'.repeat(100)), /damaged/],
-    'a Git LFS pointer': [Buffer.from('version https://git-lfs.github.com/spec/v1\n'), /damaged/],
     'a model with bytes behind it': [Buffer.concat([good, Buffer.from('\0\0')]), /damaged/],
     'a length beyond the end': [Buffer.concat([good, Buffer.from([0x22, 0x7f])]), /cut off/],
     'a negative length': [Buffer.concat([good, Buffer.from([0x22]), varint(-1)]), /damaged/],
@@ -69,7 +68,10 @@ t.test('damaged files and other layouts are refused', async (t) => {
       }),
       /▁/,
     ],
-    'pieces missing': [composed({ trainer: [[4, 7]] }), /holds 6 pieces and states 7/],
+    'a Git LFS pointer': [
+      Buffer.from('version https://git-lfs.github.com/spec/v1\noid sha256:0\n'),
+      /LFS pointer.*git lfs pull/,
+    ],
     BPE: [composed({ trainer: [[3, 2]] }), /BPE/],
     characters: [composed({ trainer: [[3, 4]] }), /character/],
     'a fifth type': [composed({ trainer: [[3, 5]] }), /type 5/],
@@ -160,6 +162,11 @@ t.test('damaged files and other layouts are refused', async (t) => {
     [0, 6, 4, 5, 4, 3, 2],
     'what is composed here can be right',
   );
+  for (const stated of [1, 5, 7, 250_000]) {
+    writeFileSync(name, composed({ trainer: [[4, stated]] }));
+    const { pieces, maskTokenId } = await Tokenizer.load(name);
+    t.same({ pieces, maskTokenId }, { pieces: 6, maskTokenId: 7 }, `${stated} pieces are stated`);
+  }
   appendFileSync(name, 'x');
   await t.rejects(Tokenizer.load(name), { code: 'ERR_TOKENIZER' }, 'a file damaged later');
 });

@@ -1,7 +1,7 @@
 /**
  * Loading tokenizers: sharing, no traces in the process, and model files of other models.
  */
-import { copyFileSync, symlinkSync } from 'node:fs';
+import { copyFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
@@ -41,6 +41,12 @@ t.test('a model that is used is shared, one that changed is not', async (t) => {
   t.not(changed, first);
   t.equal(changed.model.pieces, 8000);
   t.equal(first!.model.pieces, 400);
+
+  // Damaged in place: as large as before, and of the same time.
+  const { atime, mtime, size } = statSync(copy);
+  writeFileSync(copy, Buffer.alloc(size));
+  utimesSync(copy, atime, mtime);
+  await t.rejects(loadSentencePiece(copy), { code: 'ERR_TOKENIZER' });
 });
 
 t.test('several models load at the same time and do not mix', async (t) => {

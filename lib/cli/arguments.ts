@@ -26,6 +26,7 @@ export const modelOptions: OptionTable = {
   precision: { type: 'string' },
   threads: { type: 'string' },
   'memory-limit': { type: 'string' },
+  'no-map': { type: 'boolean' },
 };
 
 export const textOptions: OptionTable = {
@@ -113,7 +114,8 @@ export class Arguments {
     if (text === undefined) return undefined;
     const value = /^\d*\.?\d+(e[+-]?\d+)?$/i.test(text) ? Number(text) : NaN;
     if (!(value >= least && value <= most)) {
-      throw new UsageError(`--${name} takes a number from ${least} to ${most}, not '${text}'`);
+      const range = most === Number.MAX_VALUE ? `${least} up` : `${least} to ${most}`;
+      throw new UsageError(`--${name} takes a number from ${range}, not '${text}'`);
     }
     return value;
   }
@@ -147,8 +149,8 @@ export class Arguments {
   /** Options of {@link modelOptions}, but the model itself. */
   engineOptions(): EngineLoadOptions {
     const device = this.text('device');
-    if (device !== undefined && !/^(auto|cpu|cuda(:\d+)?)$/.test(device)) {
-      throw new UsageError(`--device takes auto, cpu, cuda or cuda:N, not '${device}'`);
+    if (device !== undefined && !/^(auto|cpu|cuda(:(\d+|(GPU|MIG)-[\da-f-]+))?)$/i.test(device)) {
+      throw new UsageError(`--device takes auto, cpu, cuda, cuda:N or cuda:UUID, not '${device}'`);
     }
     const precision = this.text('precision');
     if (precision !== undefined && !precisions.includes(precision)) {
@@ -161,6 +163,7 @@ export class Arguments {
       ...(precision !== undefined && { precision: precision as Precision }),
       ...(threads !== undefined && { threads }),
       ...(memoryLimit !== undefined && { memoryLimit }),
+      ...(this.has('no-map') && { map: false }),
     };
   }
 

@@ -19,11 +19,13 @@ export const modelHelp = `Options for the model:
                       sentencepiece.bpe.model, or owner/name of the Hugging Face hub
                       (default: the small model that comes with mask-predict; it knows
                       the numbers 0 to 9999)
-${hubHelp}  --device NAME       auto, cpu, cuda or cuda:N (default: auto)
+${hubHelp}  --device NAME       auto, cpu, cuda, cuda:N or cuda:UUID (default: auto)
   --precision NAME    auto, fp32, bf16, fp16, int8 or fp8: how weights are kept
                       (default: auto)
   --threads N         (default: one per available processor)
   --memory-limit SIZE such as 4GiB; more is never used (default: what is available)
+  --no-map            read the model's files instead of mapping them, where somebody
+                      may change them in place
 `;
 
 export const textHelp = `  --parse-special     read <mask>, <s> and the like in texts as special tokens

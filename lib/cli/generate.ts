@@ -9,7 +9,7 @@ import { MaskPredictError } from '../errors.js';
 import type { Generation, GenerateOptions, LengthOption } from '../text/generation.js';
 import type { MaskPredict } from '../text/mask-predict.js';
 import { legend, showRefinement, wantsColours } from '../text/refinement-view.js';
-import { Arguments, modelOptions, textOptions, type OptionTable } from './arguments.js';
+import { Arguments, modelOptions, textOptions, UsageError, type OptionTable } from './arguments.js';
 import { modelHelp, textHelp, withModel, type Command } from './command.js';
 import { readLines } from './lines.js';
 import { Output, Progress, type Surroundings } from './output.js';
@@ -23,6 +23,7 @@ const options: OptionTable = {
   iterations: { type: 'string' },
   length: { type: 'string' },
   candidates: { type: 'string' },
+  'length-weight': { type: 'string' },
   seed: { type: 'string' },
   json: { type: 'boolean' },
   watch: { type: 'boolean' },
@@ -38,12 +39,15 @@ empty one.
 Options:
   --iterations N      passes over the answer, 1 or more (default: 10)
   --length N          tokens of the answer (default: predicted)
-  --candidates K      try the K most probable lengths, keep the most probable answer
+  --candidates K      try the K most probable lengths, keep the best answer
+  --length-weight W   how much the probability of a length counts in that, 0 or more
+                      (default: 0.25)
   --seed N            draw tokens by their probability instead of taking the best;
                       the same seed gives the same answer
   --json              one JSON object per answer: text, score (mean log-probability),
                       length, tokens, tokenScores, iterations, truncated, timings
-                      (milliseconds; lines answered together share them)
+                      (milliseconds; lines answered together share them); with
+                      --candidates their length, score and lengthLogProb as well
   --watch             show the answer after every pass
 ${textHelp}
 ${modelHelp}
@@ -80,7 +84,15 @@ function readOptions(given: Arguments, signal: AbortSignal): GenerateOptions {
   const tokens = given.integer('length', 1, 1000000);
   const candidates = given.integer('candidates', 1, 1000000);
   const seed = given.bigInteger('seed');
-  const length: LengthOption = tokens ?? (candidates === undefined ? 'predict' : { candidates });
+  const weight = given.number('length-weight', 0, Number.MAX_VALUE);
+  if (weight !== undefined && candidates === undefined) {
+    throw new UsageError('--length-weight chooses among --candidates, which is not given');
+  }
+  const length: LengthOption =
+    tokens ??
+    (candidates === undefined
+      ? 'predict'
+      : { candidates, ...(weight !== undefined && { weight }) });
   return {
     ...given.textOptions(),
     length,
@@ -190,13 +202,15 @@ function renderText({ text }: Generation): string {
 }
 
 function renderJson(generation: Generation): string {
-  const { text, score, length, tokens, tokenScores, iterations, truncated, timings } = generation;
+  const { text, score, length, tokens, tokenScores, candidates, iterations, truncated, timings } =
+    generation;
   return `${JSON.stringify({
     text,
     score,
     length,
     tokens: [...tokens],
     tokenScores: [...tokenScores],
+    candidates,
     iterations,
     truncated,
     timings,

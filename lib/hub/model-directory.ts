@@ -7,6 +7,7 @@
  * are not whole and sends what it does to the console, so it would be a dependency that replaces some forty lines.
  */
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
+import { directoryPath } from '../token/directory-path.js';
 import { isCommit, RepositoryCache } from './cache.js';
 import { Hub } from './hub.js';
 import { fileOf, type HubFile, type Listing } from './listing.js';
@@ -23,7 +24,7 @@ const retries = 2;
 const reportInterval = 100;
 
 /**
- * The directory of a model that is named by its path, or as `owner/name` of the hub, from which its files are fetched
+ * The directory of a model that is named by its path or `file:` URL, or as `owner/name` of the hub, from which its files are fetched
  * where the cache does not have them.
  *
  * A commit that is in the cache is taken without a question. Of a branch or a tag, `main` by default, the hub is asked
@@ -34,18 +35,20 @@ const reportInterval = 100;
  * lists. `ERR_CACHE`: the cache cannot be written. `ERR_MODEL_FORMAT`: the repository is not a model.
  */
 export async function modelDirectory(
-  name: string,
+  name: string | URL,
   options: ModelDirectoryOptions = {},
 ): Promise<string> {
-  if (typeof name !== 'string') {
-    throw invalidArgument('the model must be the path of a directory, or owner/name of the hub');
+  if (typeof name !== 'string' && !(name instanceof URL)) {
+    throw invalidArgument(
+      'the model must be a string, the path of a directory or owner/name of the hub, or a file: URL',
+    );
   }
   const settings = readHubSettings(options);
-  const read = readModelName(name);
+  const read = typeof name === 'string' ? readModelName(name) : { directory: name };
   if ('repository' in read) return snapshotOf(read.repository, settings, options);
-  if (options.revision === undefined) return read.directory;
+  if (options.revision === undefined) return directoryPath(read.directory);
   throw invalidArgument(
-    `revision is for models of the hub; ${shown(name)} is read as the path of a directory`,
+    `revision is for models of the hub; ${shown(String(name))} is read as the path of a directory`,
   );
 }
 
@@ -94,7 +97,7 @@ class Fetching {
     const usable = cached !== undefined && (await this.#isWhole(cached, listing));
     if (offline) {
       if (usable) return this.#cache.snapshot(cached);
-      throw this.#notCached(cached !== undefined);
+      throw await this.#notCached(cached);
     }
     if (usable && listing && isCommit(revision)) return this.#cache.snapshot(cached);
     try {
@@ -225,8 +228,9 @@ class Fetching {
     this.#options.logger?.('warn', message);
   }
 
-  #notCached(partly: boolean): MaskPredictError {
+  async #notCached(commit: string | undefined): Promise<MaskPredictError> {
     const { cache, revision } = this.#settings;
+    const partly = commit !== undefined && (await this.#cache.names(commit)).length > 0;
     return new MaskPredictError(
       'ERR_HUB_UNREACHABLE',
       `the cache ${cache} has ${partly ? 'not all of' : 'nothing of'} its revision ${shown(revision)}, and nothing is ` +

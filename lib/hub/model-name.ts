@@ -15,7 +15,7 @@ export function readModelName(name: string): ModelName {
 }
 
 function beginsAsPath(name: string): boolean {
-  return /^(?:[./\\~]|[a-z]:)/i.test(name) || isDirectory(name.split(/[/\\]/, 1)[0]!);
+  return /^(?:[./\\~]|[a-z]:|file:)/i.test(name) || isDirectory(name.split(/[/\\]/, 1)[0]!);
 }
 
 /** `owner/name` as the hub allows it: letters, digits, `-`, `_` and `.`, at most 96 characters, and no `--` or `..`. */

@@ -3,7 +3,7 @@ import type { Source } from '../token/sequences.js';
 import type { PassView, SourcePlan, TargetPlan } from './passes.js';
 import type { SourceEntry } from './source-cache.js';
 
-/** What became of a target. */
+/** What became of a target. @internal */
 export interface TargetOutcome {
   /** Passes it took. */
   passes: number;
@@ -11,13 +11,16 @@ export interface TargetOutcome {
   logProbs: Float32Array[] | undefined;
 }
 
-/** Milliseconds (performance.now) at which a sequence's source joined a pass, and was encoded. */
+/**
+ * Milliseconds (performance.now) at which a sequence's source joined a pass, and was encoded.
+ * @internal
+ */
 export interface Moments {
   joined: number;
   encoded: number;
 }
 
-/** One source, and the targets over it. */
+/** One source, and the targets over it. @internal */
 export interface Sequence<R> extends SourcePlan {
   /** Asked once, when the source is encoded. What it throws, the call is rejected with. */
   targets(source: Source): TargetPlan[];
@@ -25,7 +28,7 @@ export interface Sequence<R> extends SourcePlan {
   result(outcomes: TargetOutcome[], moments: Moments): R;
 }
 
-/** A sequence of a call. */
+/** A sequence of a call. @internal */
 export class Job {
   /** Targets that are not done. */
   left = 0;
@@ -40,6 +43,7 @@ export class Job {
   ) {}
 }
 
+/** @internal */
 export class RunningTarget {
   passed = 0;
 
@@ -54,13 +58,14 @@ export class RunningTarget {
   }
 }
 
-/** What a reader of a paced call is told of a pass. */
+/** What a reader of a paced call is told of a pass. @internal */
 export interface PacedView extends PassView {
   iteration: number;
   /** 1 where a position is masked again. */
   masked: Uint8Array;
 }
 
+/** @internal */
 export class ScheduledCall {
   readonly promise: Promise<unknown[]>;
   readonly results: unknown[] = [];
@@ -104,7 +109,7 @@ export class ScheduledCall {
   }
 }
 
-/** The reader's side of a paced call: at most one pass ahead of what was read. */
+/** The reader's side of a paced call: at most one pass ahead of what was read. @internal */
 export class Pace {
   /** The target, while it rests. */
   resting: RunningTarget | undefined;

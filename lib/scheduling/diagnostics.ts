@@ -5,6 +5,7 @@
  * `mask-predict:iteration` has a message for every native call, after it.
  */
 import { channel, tracingChannel } from 'node:diagnostics_channel';
+import { endedIfDropped, type Held } from './abandoned.js';
 
 /** The message of a request's events: one object from its start to its end. */
 export interface RequestEvent {
@@ -54,18 +55,21 @@ export function tracedReading<T, R>(
   event: () => RequestEvent,
   steps: AsyncGenerator<T, R, void>,
 ): AsyncGenerator<T, R, void> {
-  return requests.hasSubscribers ? readingWithin(event(), steps) : steps;
+  if (!requests.hasSubscribers) return steps;
+  return endedIfDropped((held) => readingWithin(event(), steps, held));
 }
 
 async function* readingWithin<T, R>(
   event: RequestEvent,
   steps: AsyncGenerator<T, R, void>,
+  held: Held,
 ): AsyncGenerator<T, R, void> {
   let end!: (ended: R | undefined) => void;
   let fail!: (error: unknown) => void;
   const ended = new Promise<R | undefined>((resolve, reject) => {
     end = resolve;
     fail = reject;
+    held.end = () => resolve(undefined);
   });
   requests.tracePromise(() => ended, event).catch(() => {}); // the reader is told
   try {

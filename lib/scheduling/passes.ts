@@ -8,7 +8,7 @@ import type {
 } from '../../native/binding.cjs';
 import { Source, Target } from '../token/sequences.js';
 
-/** A source that is to be encoded, with or without its final states. */
+/** A source that is to be encoded, with or without its final states. @internal */
 export interface SourcePlan {
   readonly ids: Int32Array;
   readonly states: boolean;
@@ -16,7 +16,7 @@ export interface SourcePlan {
   readonly reading?: NativeReading | undefined;
 }
 
-/** What a target is to go through, from beginning to end. */
+/** What a target is to go through, from beginning to end. @internal */
 export interface TargetPlan {
   readonly target: Target;
   /** T. */
@@ -28,7 +28,7 @@ export interface TargetPlan {
   readonly candidates?: Int32Array[];
 }
 
-/** A target in one native call. */
+/** A target in one native call. @internal */
 export interface TargetPass {
   readonly plan: TargetPlan;
   /** Passes done before, and the last one that this call may do. */
@@ -38,20 +38,23 @@ export interface TargetPass {
   readonly watched: boolean;
 }
 
-/** Tokens and scores as a pass left them, before some were masked again. */
+/** Tokens and scores as a pass left them, before some were masked again. @internal */
 export interface PassView {
   tokens: Int32Array;
   scores: Float32Array;
 }
 
-/** What a native call gives (AdvanceResult), its sources in the form the package shows them. */
+/**
+ * What a native call gives (AdvanceResult), its sources in the form the package shows them.
+ * @internal
+ */
 export interface PassResult extends Omit<AdvanceResult, 'sources' | 'views'> {
   /** For each source, or why there was no room for it. */
   sources: (Pick<Source, 'bytes' | 'dispose'> | Error)[];
   views?: PassView[];
 }
 
-/** What runs passes: an engine, or a test's imitation of one. One call at a time. */
+/** What runs passes: an engine, or a test's imitation of one. One call at a time. @internal */
 export interface PassRunner {
   /**
    * Encodes sources and moves targets. With sources or candidates one pass; else passes until the first target is
@@ -64,6 +67,7 @@ export interface PassRunner {
   cancel(id: number): void;
 }
 
+/** @internal */
 export function nativeRunner(engine: NativeEngine): PassRunner {
   let plans = new Int32Array(64);
   return {

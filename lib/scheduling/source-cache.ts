@@ -5,9 +5,10 @@
  */
 import type { PassResult, SourcePlan } from './passes.js';
 
+/** @internal */
 export type EncodedSource = Exclude<PassResult['sources'][number], Error>;
 
-/** A source in use: not encoded yet, on its way, or encoded. */
+/** A source in use: not encoded yet, on its way, or encoded. @internal */
 export class SourceEntry implements SourcePlan {
   readonly ids: Int32Array;
   readonly states: boolean;
@@ -28,6 +29,7 @@ export class SourceEntry implements SourcePlan {
   }
 }
 
+/** @internal */
 export class SourceCache {
   readonly #limit: number;
   /** All that may be shared, the least recently used first. */

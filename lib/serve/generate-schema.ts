@@ -43,7 +43,11 @@ export function generateOptionsSchema({ iterations, texts }: Limits) {
       type: ['integer', 'string', 'object'],
       minimum: 1,
       required: ['candidates'],
-      properties: { candidates: { type: 'integer', minimum: 1, maximum: texts } },
+      properties: {
+        candidates: { type: 'integer', minimum: 1, maximum: texts },
+        weight: { type: 'number', minimum: 0 },
+      },
+      additionalProperties: false,
     },
     stop: { type: ['string', 'object'] },
     sampling: {

@@ -23,18 +23,20 @@ export interface Classification {
   scores: number[];
 }
 
-/** What config.json says of the classes. */
+/** What config.json says of the classes. @internal */
 export interface ClassSettings {
   directory: string;
   id2label: unknown;
   problemType: unknown;
 }
 
+/** @internal */
 export function readClassSettings(directory: string): ClassSettings {
   const config = readOptionalObject(directory, 'config.json') ?? {};
   return { directory, id2label: config['id2label'], problemType: config['problem_type'] };
 }
 
+/** @internal */
 export class Classifier {
   readonly #texts: TextReader;
   readonly #settings: ClassSettings;

@@ -13,6 +13,7 @@ import type { SaveOptions } from '../token/engine-options.js';
 import { native } from '../token/native.js';
 import { checkFree, written } from '../token/saved-model.js';
 import { tokenizerFile } from './loading.js';
+import { readOptionalObject, type JsonObject } from './model-files.js';
 import { readSentencePieceModel } from './sentencepiece-model.js';
 
 export interface ConvertOptions extends SaveOptions {
@@ -65,7 +66,7 @@ export async function convert(
     throw invalidArgument(`${out} is the model itself; name another directory to convert to`);
   }
   const tokenizer = tokenizerOf(model, options.tokenizer);
-  const settings = await readSettings(model);
+  const settings = readSettings(model);
 
   let failure: { error: unknown } | undefined;
   let running = 0;
@@ -208,33 +209,19 @@ function tokenizerOf({ directory }: Model, given: unknown): string | undefined {
   return given ?? (existsSync(beside) ? beside : undefined);
 }
 
-type Settings = Record<string, unknown>;
-
 /** The config.json beside the model, if there is one. */
-async function readSettings({ kind, directory }: Model): Promise<Settings | undefined> {
+function readSettings({ kind, directory }: Model): JsonObject | undefined {
+  const settings = readOptionalObject(directory, 'config.json');
+  if (settings !== undefined || kind === 'fairseq') return settings;
   const file = join(directory, 'config.json');
-  if (!existsSync(file)) {
-    if (kind === 'fairseq') return undefined;
-    throw new MaskPredictError('ERR_MODEL_FORMAT', `${file} is missing; it says what model it is`);
-  }
-  try {
-    const settings: unknown = JSON.parse((await readFile(file, 'utf8')).replace(/^\ufeff/, ''));
-    if (typeof settings === 'object' && settings !== null && !Array.isArray(settings)) {
-      return settings as Settings;
-    }
-    throw new Error('it is not an object');
-  } catch (cause) {
-    throw new MaskPredictError('ERR_MODEL_FORMAT', `${file}: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
+  throw new MaskPredictError('ERR_MODEL_FORMAT', `${file} is missing; it says what model it is`);
 }
 
 /** The id of `<mask>`, as all who know it say. */
 async function maskTokenIdOf(
   { directory }: Model,
   tokenizer: string | undefined,
-  settings: Settings | undefined,
+  settings: JsonObject | undefined,
   { vocabulary, lastRowInUse }: ConversionFacts,
 ): Promise<number> {
   const said: [who: string, id: number][] = [];
@@ -272,9 +259,9 @@ async function maskTokenIdOf(
 function configOf(
   { kind, paths }: Model,
   facts: ConversionFacts,
-  settings: Settings | undefined,
+  settings: JsonObject | undefined,
   given: number,
-): Settings {
+): Record<string, unknown> {
   if (kind === 'huggingface') return { ...settings };
   if (given > 0 && facts.heads > 0 && given !== facts.heads) {
     throw invalidArgument(`heads is ${given}, but ${paths[0]} says ${facts.heads}`);

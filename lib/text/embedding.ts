@@ -28,9 +28,10 @@ export interface EmbedOptions extends TextOptions {
   normalize?: boolean;
 }
 
+/** @internal */
 export const embedOptions = [...textOptions, 'pooling', 'normalize'];
 
-/** How a model's texts are embedded, if the caller does not say it. */
+/** How a model's texts are embedded, if the caller does not say it. @internal */
 export interface EmbeddingSettings {
   pooling: Pooling;
   normalize: boolean;
@@ -41,6 +42,7 @@ export interface EmbeddingSettings {
   problem: string | undefined;
 }
 
+/** @internal */
 export class Embedder {
   readonly #texts: TextReader;
   readonly #settings: EmbeddingSettings;
@@ -66,7 +68,10 @@ export class Embedder {
   }
 }
 
-/** What the files of sentence-transformers in a model directory say. Throws for one that is damaged. */
+/**
+ * What the files of sentence-transformers in a model directory say. Throws for one that is damaged.
+ * @internal
+ */
 export function readEmbeddingSettings(directory: string): EmbeddingSettings {
   const settings: EmbeddingSettings = {
     pooling: 'mean',

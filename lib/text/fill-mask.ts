@@ -45,9 +45,10 @@ export interface LabelCandidate {
 
 const mask = '<mask>';
 
-/** Of {@link FillMaskOptions} and {@link FillLabelsOptions}, but their own. */
+/** Of {@link FillMaskOptions} and {@link FillLabelsOptions}, but their own. @internal */
 export const fillOptions = textOptions.filter((name) => name !== 'parseSpecial');
 
+/** @internal */
 export class MaskFiller {
   readonly #texts: TextReader;
   readonly #tokenizer: Tokenizer;

@@ -10,7 +10,31 @@ import { sum } from './scoring.js';
 import { textOptions, type TextOptions } from './text.js';
 
 /** `'predict'` (default), a number of tokens, or the best of several predicted lengths decoded side by side. */
-export type LengthOption = 'predict' | number | { candidates: number };
+export type LengthOption = 'predict' | number | LengthCandidates;
+
+/**
+ * The `candidates` most probable lengths, written side by side over one source. The answer is the one with the highest
+ * `score + weight · log P(length)`, the more probable length if two are equal.
+ */
+export interface LengthCandidates {
+  /** 1 or more, up to the lengths the model has. 1 is `'predict'`. */
+  candidates: number;
+  /**
+   * 0 or more, default 0.25: how much the length's own log-probability counts. The score alone (0, the rule of
+   * CMLM) prefers a sure fragment to the whole answer, because the mean over few sure tokens is higher.
+   */
+  weight?: number;
+}
+
+/** One of the lengths that were tried. */
+export interface LengthCandidate {
+  /** Tokens. */
+  length: number;
+  /** Mean log-probability of the text of this length. */
+  score: number;
+  /** Of the length predictor, over all lengths. */
+  lengthLogProb: number;
+}
 
 export interface GenerateOptions extends TextOptions {
   /** T, the number of passes over the target. Default 10. */
@@ -32,6 +56,8 @@ export interface Generation {
   score: number;
   /** Number of tokens. */
   length: number;
+  /** With `length: { candidates }`: every length that was tried, the most probable one first. */
+  candidates?: LengthCandidate[];
   /** Passes over the target; fewer than asked where further ones could change nothing, or `stop` ended them. */
   iterations: number;
   /** Whether the instruction was cut to what the model can read. */
@@ -58,10 +84,13 @@ export interface RefinementStep {
   tokens: RefinedToken[];
 }
 
+/** A {@link LengthOption} with its default. */
+type PlannedLength = 'predict' | number | Required<LengthCandidates>;
+
 /** @internal {@link GenerateOptions} but those of its texts, checked. */
 export interface GenerationPlan {
   iterations: number;
-  length: LengthOption;
+  length: PlannedLength;
   seed: bigint | undefined;
   stop: NativeStopRule;
 }
@@ -85,17 +114,32 @@ export function readGenerateOptions(
   };
 }
 
-function readLength(length: unknown, longest: number): LengthOption {
+function readLength(length: unknown, longest: number): PlannedLength {
   if (length === 'predict') return length;
   if (typeof length === 'number') return integerOption('length', length, 0, 1, longest);
   if (typeof length === 'object' && length !== null) {
-    checkOptions('length', length, ['candidates']);
-    const { candidates } = length as { candidates?: unknown };
-    return { candidates: integerOption('length.candidates', candidates ?? NaN, NaN, 1, longest) };
+    checkOptions('length', length, ['candidates', 'weight']);
+    const { candidates, weight } = length as { candidates?: unknown; weight?: unknown };
+    return {
+      candidates: integerOption('length.candidates', candidates ?? NaN, NaN, 1, longest),
+      weight: readWeight(weight),
+    };
   }
   throw invalidArgument(
     `length must be 'predict', a number of tokens or { candidates: number }, not ${shown(length)}`,
   );
+}
+
+/**
+ * Measured on the embedded model (`npm run bench -- options`): any weight above 0 answers as many instructions right as
+ * the predicted length does, or a few more, 0 far fewer. A larger one leaves candidates less to say.
+ */
+const defaultWeight = 0.25;
+
+function readWeight(weight: unknown): number {
+  if (weight === undefined) return defaultWeight;
+  if (typeof weight === 'number' && weight >= 0 && weight <= Number.MAX_VALUE) return weight;
+  throw invalidArgument(`length.weight must be a number from 0 up, not ${shown(weight)}`);
 }
 
 /** @internal A text that was written: the best of its targets. */
@@ -105,12 +149,15 @@ export interface Written {
   /** Mean log-probability over the inner tokens. */
   score: number;
   iterations: number;
+  /** Of length candidates, all of them. */
+  candidates: LengthCandidate[] | undefined;
   moments: Moments;
 }
 
 /** @internal A text to be written over a source: one target, or one for each length candidate. */
 export class Writing implements Sequence<Written> {
-  #targets: Target[] = [];
+  /** With the log-probability of each one's length, where lengths were predicted. */
+  #targets: { target: Target; lengthLogProb: number }[] = [];
 
   constructor(
     readonly ids: Int32Array,
@@ -124,16 +171,30 @@ export class Writing implements Sequence<Written> {
   targets(source: Source): TargetPlan[] {
     const { length, iterations, seed, stop } = this.plan;
     this.#targets = targetsOf(source, length);
-    return this.#targets.map((target) => ({ target, iterations, seed, stop }));
+    return this.#targets.map(({ target }) => ({ target, iterations, seed, stop }));
   }
 
   result(outcomes: TargetOutcome[], moments: Moments): Written {
-    const written = this.#targets.map((target, index) => {
+    const { length } = this.plan;
+    const weight = typeof length === 'object' ? length.weight : 0;
+    const written = this.#targets.map(({ target, lengthLogProb }, index) => {
       const { scores } = target;
       const score = sum(scores) / (scores.length - 2);
-      return { target, scores, score, iterations: outcomes[index]!.passes, moments };
+      const worth = weight === 0 ? score : score + weight * lengthLogProb;
+      return { target, scores, score, lengthLogProb, worth, iterations: outcomes[index]!.passes };
     });
-    return written.reduce((a, b) => (b.score > a.score ? b : a));
+    const { target, scores, score, iterations } = written.reduce((a, b) =>
+      b.worth > a.worth ? b : a,
+    );
+    const candidates =
+      typeof length === 'object'
+        ? written.map(({ target, score, lengthLogProb }) => ({
+            length: target.length - 2,
+            score,
+            lengthLogProb,
+          }))
+        : undefined;
+    return { target, scores, score, iterations, candidates, moments };
   }
 }
 
@@ -143,10 +204,14 @@ export function predictsLength({ length }: GenerationPlan): boolean {
 }
 
 /** The targets of one source: one, or one per length candidate, numbered apart for sampling. */
-function targetsOf(source: Source, length: LengthOption): Target[] {
-  if (typeof length === 'number') return [source.target(length + 2)];
+function targetsOf(
+  source: Source,
+  length: PlannedLength,
+): { target: Target; lengthLogProb: number }[] {
+  if (typeof length === 'number') return [{ target: source.target(length + 2), lengthLogProb: 0 }];
   const count = length === 'predict' ? 1 : length.candidates;
-  return source
-    .predictLengths(count)
-    .map((candidate, sequence) => source.target(candidate.length, { sequence }));
+  return source.predictLengths(count).map(({ length: ids, logProb }, sequence) => ({
+    target: source.target(ids, { sequence }),
+    lengthLogProb: logProb,
+  }));
 }

@@ -2,10 +2,10 @@
  * A model directory becomes an engine, a tokenizer and a scheduler that belong together: options are checked before
  * anything is read, and the two files against each other.
  */
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { invalidArgument, MaskPredictError } from '../errors.js';
+import { MaskPredictError } from '../errors.js';
 import { modelDirectory } from '../hub/model-directory.js';
 import { hubOptionNames, type HubOptions, type Transfer } from '../hub/settings.js';
 import { checkOptions, integerOption } from '../options.js';
@@ -53,7 +53,7 @@ export interface LoadedModel {
 }
 
 /** @internal What `MaskPredict.load()` does. */
-export async function loadModel(name: string, options: ModelOptions): Promise<LoadedModel> {
+export async function loadModel(name: string | URL, options: ModelOptions): Promise<LoadedModel> {
   const names = [...loadOptions, ...hubOptionNames, 'scheduling', 'sourceCache'];
   checkOptions('MaskPredict.load()', options, names);
   const { scheduling, sourceCache, revision, cache, token, offline, ...engineOptions } = options;
@@ -81,14 +81,18 @@ export function loadTokenizer(
   directory: string,
   maskTokenId: number | undefined,
 ): Promise<Tokenizer> {
-  return Tokenizer.load(
-    join(directory, tokenizerFile),
-    maskTokenId === undefined ? {} : { maskTokenId },
-  );
+  const file = join(directory, tokenizerFile);
+  if (!existsSync(file) && existsSync(join(directory, 'tokenizer.json'))) {
+    throw new MaskPredictError(
+      'ERR_TOKENIZER',
+      `${directory} has tokenizer.json, which is not read, but no ${tokenizerFile}; put that of the model it was ` +
+        'trained from beside it (all XLM-R models of one vocabulary share the file)',
+    );
+  }
+  return Tokenizer.load(file, maskTokenId === undefined ? {} : { maskTokenId });
 }
 
-function checkDirectory(directory: unknown): void {
-  if (typeof directory !== 'string') throw invalidArgument('the model directory must be a string');
+function checkDirectory(directory: string): void {
   if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
     throw new MaskPredictError('ERR_MODEL_FORMAT', `there is no model directory ${directory}`);
   }

@@ -6,7 +6,7 @@
  * Here `tokens`, `tokenScores` and lengths do not count `<s>` and `</s>`.
  */
 import type { Engine } from '../token/engine.js';
-import { invalidArgument, MaskPredictError } from '../errors.js';
+import { invalidArgument, MaskPredictError, withCaller } from '../errors.js';
 import {
   predictsLength,
   readGenerateOptions,
@@ -17,6 +17,7 @@ import {
   type Written,
 } from './generation.js';
 import { checkOptions, checkSignal } from '../options.js';
+import { endedIfDropped, type Held } from '../scheduling/abandoned.js';
 import type { PacedView, Sequence } from '../scheduling/call.js';
 import { traced, tracedReading, type RequestEvent } from '../scheduling/diagnostics.js';
 import { readQueueOptions } from '../scheduling/options.js';
@@ -46,6 +47,8 @@ import type { Encoding, Tokenizer } from './tokenizer.js';
 export type {
   Generation,
   GenerateOptions,
+  LengthCandidate,
+  LengthCandidates,
   LengthOption,
   RefinedToken,
   RefinementStep,
@@ -82,7 +85,7 @@ export class MaskPredict {
    * that comes with the package.
    */
   static async load(
-    model: string = embeddedModel,
+    model: string | URL = embeddedModel,
     options: ModelOptions = {},
   ): Promise<MaskPredict> {
     return new MaskPredict(await loadModel(model, options));
@@ -120,7 +123,7 @@ export class MaskPredict {
     );
     const tokenized = performance.now();
     if (numbered) this.#checkMemory(encodings, predictsLength(plan));
-    const written = await this.#scheduler.run(
+    const written = await this.#schedule(
       encodings.map(({ ids }) => new Writing(ids, plan)),
       queued,
     );
@@ -143,18 +146,20 @@ export class MaskPredict {
   /**
    * The same as {@link generate} for one prompt and one length, yielding the text after every pass. The
    * generator's return value is what `generate` would give. A pass is run when its step is asked for: a reader that
-   * pauses holds its encoded source, and nothing else.
+   * pauses holds its encoded source, and nothing else; one that drops the generator, until that is collected.
    */
   refine(
     prompt: string,
     options: GenerateOptions = {},
   ): AsyncGenerator<RefinementStep, Generation, void> {
-    return tracedReading(event('refine', 1, options), this.#refine(prompt, options));
+    const steps = endedIfDropped((held) => this.#refine(prompt, options, held));
+    return tracedReading(event('refine', 1, options), steps);
   }
 
   async *#refine(
     prompt: string,
     options: GenerateOptions,
+    held: Held,
   ): AsyncGenerator<RefinementStep, Generation, void> {
     const begun = performance.now();
     const plan = readGenerateOptions('refine()', options, this.#longest);
@@ -166,6 +171,7 @@ export class MaskPredict {
     const encoding = this.#texts.prompt(prompt, options);
     const tokenized = performance.now();
     const call = this.#scheduler.paced(new Writing(encoding.ids, plan), queued);
+    held.end = call.end;
     let asked = tokenized;
     let waited = 0;
     try {
@@ -184,6 +190,8 @@ export class MaskPredict {
       const decode = waited - queue - encode;
       const timings = { tokenize, queue, encode, decode, total: tokenize + waited };
       return this.#result(written, encoding.truncated, timings);
+    } catch (error) {
+      throw withCaller(error);
     } finally {
       call.end();
     }
@@ -349,8 +357,16 @@ export class MaskPredict {
   }
 
   async #run<R>(sequence: Sequence<R>, options: TextOptions): Promise<R> {
-    const [result] = await this.#scheduler.run([sequence], readQueueing(options));
+    const [result] = await this.#schedule([sequence], readQueueing(options));
     return result!;
+  }
+
+  async #schedule<R>(sequences: Sequence<R>[], queued: ScheduledOptions): Promise<R[]> {
+    try {
+      return await this.#scheduler.run(sequences, queued);
+    } catch (error) {
+      throw withCaller(error);
+    }
   }
 
   /**
@@ -383,7 +399,7 @@ export class MaskPredict {
   }
 
   #result(
-    { target, scores, score, iterations }: Written,
+    { target, scores, score, iterations, candidates }: Written,
     truncated: boolean,
     timings: Generation['timings'],
   ): Generation {
@@ -394,6 +410,7 @@ export class MaskPredict {
       tokenScores: scores.slice(1, -1),
       score,
       length: tokens.length,
+      ...(candidates && { candidates }),
       iterations,
       truncated,
       timings,

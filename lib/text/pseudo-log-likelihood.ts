@@ -9,8 +9,10 @@ import { textOptions, type TextOptions, type TextReader } from './text.js';
 /** A text is never cut here: its likelihood would be another text's. */
 export type LikelihoodOptions = Omit<TextOptions, 'overflow'>;
 
+/** @internal */
 export const likelihoodOptions = textOptions.filter((name) => name !== 'overflow');
 
+/** @internal */
 export class PseudoLogLikelihoods {
   /** Of all texts, one behind the other. */
   readonly readings: Reading<number>[] = [];

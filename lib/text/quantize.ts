@@ -7,6 +7,7 @@ import type { EngineLoadOptions, SaveOptions } from '../token/engine-options.js'
 import { invalidArgument } from '../errors.js';
 import { checkOptions } from '../options.js';
 import { checkFree, written } from '../token/saved-model.js';
+import { directoryPath } from '../token/directory-path.js';
 import { copyTextFiles } from './model-files.js';
 import { loadTokenizer, tokenizerFile } from './loading.js';
 
@@ -21,12 +22,13 @@ const optionNames = ['overwrite', 'maskTokenId', 'threads', 'memoryLimit', 'onPr
  * at once and with the same bits. `out` must be empty or not there, unless `overwrite` is set.
  */
 export async function quantize(
-  directory: string,
+  model: string | URL,
   out: string,
   options: QuantizeOptions = {},
 ): Promise<void> {
   checkOptions('quantize()', options, optionNames);
   const { overwrite, ...loading } = options;
+  const directory = directoryPath(model);
   await checkFree(out, overwrite);
   if (existsSync(out) && existsSync(directory) && realpathSync(out) === realpathSync(directory)) {
     throw invalidArgument(

@@ -5,6 +5,7 @@ import type { Sequence } from '../scheduling/call.js';
 import type { EngineConfig } from '../token/engine-config.js';
 import { Source } from '../token/sequences.js';
 
+/** @internal */
 export class Reading<R> implements Sequence<R> {
   readonly states = false;
   readonly #read: (answer: NativeAnswer) => R;
@@ -29,7 +30,7 @@ export class Reading<R> implements Sequence<R> {
   }
 }
 
-/** Throws for the checkpoint of an encoder alone, which predicts no tokens. */
+/** Throws for the checkpoint of an encoder alone, which predicts no tokens. @internal */
 export function checkHead(call: string, { head }: EngineConfig): void {
   if (head) return;
   throw invalidArgument(
@@ -37,7 +38,10 @@ export function checkHead(call: string, { head }: EngineConfig): void {
   );
 }
 
-/** A call's texts: one text is a list of one. Array.from, not map: a hole is no text either. */
+/**
+ * A call's texts: one text is a list of one. Array.from, not map: a hole is no text either.
+ * @internal
+ */
 export function listOf<T>(given: T | readonly T[]): T[] {
   return Array.isArray(given) ? Array.from(given as readonly T[]) : [given as T];
 }

@@ -5,7 +5,7 @@ import type { TargetPlan } from '../scheduling/passes.js';
 import type { Source } from '../token/sequences.js';
 import type { TextOptions, TextReader } from './text.js';
 
-/** The label that answers a prompt, and the log-probability of each. */
+/** The label that answers a prompt, and the log-probability of each. @internal */
 export interface ChosenLabel {
   label: string;
   index: number;
@@ -15,6 +15,7 @@ export interface ChosenLabel {
 /**
  * Labels of one length, each token given none of the others: one all-masked target. A label is scored by the sum of its
  * tokens' log-probabilities.
+ * @internal
  */
 export class Choice implements Sequence<ChosenLabel> {
   readonly states = false;
@@ -52,7 +53,7 @@ export class Choice implements Sequence<ChosenLabel> {
   }
 }
 
-/** Throws unless all labels have as many tokens. */
+/** Throws unless all labels have as many tokens. @internal */
 export function checkLengths(labels: readonly string[], answers: readonly Int32Array[]): void {
   const lengths = answers.map((answer) => answer.length - 2);
   if (lengths.every((length) => length === lengths[0])) return;
@@ -69,7 +70,10 @@ export interface TextScore {
   tokenScores: Float32Array;
 }
 
-/** The log-probability of each token of an answer, given all the others: a target for each. */
+/**
+ * The log-probability of each token of an answer, given all the others: a target for each.
+ * @internal
+ */
 export class Scoring implements Sequence<TextScore> {
   readonly states = false;
   readonly ids: Int32Array;
@@ -106,7 +110,7 @@ export class Scoring implements Sequence<TextScore> {
   }
 }
 
-/** The most probable lengths, best first: the source alone. */
+/** The most probable lengths, best first: the source alone. @internal */
 export class LengthPrediction implements Sequence<{ length: number; logProb: number }[]> {
   readonly states = true;
   readonly ids: Int32Array;
@@ -129,7 +133,7 @@ export class LengthPrediction implements Sequence<{ length: number; logProb: num
   }
 }
 
-/** The log-probability of a text from those of its tokens. */
+/** The log-probability of a text from those of its tokens. @internal */
 export function sum(values: Float32Array): number {
   return values.reduce((total, value) => total + value, 0);
 }

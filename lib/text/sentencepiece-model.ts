@@ -8,8 +8,9 @@
  * `ERR_TOKENIZER`: other layouts (BART's, mBART's, T5's) number their ids differently, and a model
  * read with the wrong numbers gives wrong text without any error.
  *
- * A protobuf cut between two fields is still a valid protobuf. The normaliser comes after the pieces
- * and the trainer's settings state their number, so such a file is found out all the same.
+ * A protobuf cut between two fields is still a valid protobuf. The normaliser comes after the pieces, so such a
+ * file is found out all the same. The number of pieces that the trainer's settings state is not looked at: whoever
+ * trims or extends a vocabulary leaves it as it was.
  */
 import { isUtf8 } from 'node:buffer';
 import { MaskPredictError } from '../errors.js';
@@ -51,8 +52,11 @@ function readModel(bytes: Buffer): Omit<SentencePieceModel, 'file'> {
   const starts: number[] = [];
   const ends: number[] = [];
   const text = (id: number) => bytes.toString('utf8', starts[id], ends[id]);
-  let statedPieces: number | undefined;
   let normalised = false;
+  const pointer = 'version https://git-lfs';
+  if (bytes.subarray(0, pointer.length).equals(Buffer.from(pointer))) {
+    throw new Unsuitable('a Git LFS pointer, not the file itself; fetch it with `git lfs pull`');
+  }
 
   for (const field of fields(bytes, 0, bytes.length)) {
     if (field.number === 1) {
@@ -60,7 +64,7 @@ function readModel(bytes: Buffer): Omit<SentencePieceModel, 'file'> {
       starts.push(start);
       ends.push(end);
     } else if (field.number === 2) {
-      statedPieces = readTrainerSettings(bytes, field) ?? statedPieces;
+      checkTrainerSettings(bytes, field);
     } else if (field.number === 3) {
       readNormaliser(bytes, field);
       normalised = true;
@@ -72,9 +76,6 @@ function readModel(bytes: Buffer): Omit<SentencePieceModel, 'file'> {
     if (id >= starts.length || text(id) !== name) {
       throw otherLayout(`piece ${id} is ${id < starts.length ? text(id) : 'missing'}, not ${name}`);
     }
-  }
-  if (statedPieces !== undefined && statedPieces !== starts.length) {
-    throw damaged(`it holds ${starts.length} pieces and states ${statedPieces}`);
   }
   if (!normalised) throw damaged('its normaliser is missing; the file may have been cut off');
   return { pieces: starts.length, piece: text };
@@ -113,12 +114,9 @@ function readPiece(bytes: Buffer, message: Field, id: number): { start: number; 
   return { start, end };
 }
 
-/** Checks the trainer's settings; returns the number of pieces they state, if they do. */
-function readTrainerSettings(bytes: Buffer, message: Field): number | undefined {
-  let pieces: number | undefined;
+function checkTrainerSettings(bytes: Buffer, message: Field): void {
   for (const { number, value } of fields(bytes, message.start, message.end)) {
-    if (number === 4) pieces = value;
-    else if (number === 3 && value !== 1) {
+    if (number === 3 && value !== 1) {
       const name = { 2: 'BPE', 3: 'word', 4: 'character' }[value] ?? `type ${value}`;
       throw otherLayout(`it is a ${name} model, not a unigram model`);
     } else if (number === 24 && value !== 0) {
@@ -135,7 +133,6 @@ function readTrainerSettings(bytes: Buffer, message: Field): number | undefined 
       throw otherLayout(`it has a padding piece (${value})`);
     }
   }
-  return pieces;
 }
 
 function readNormaliser(bytes: Buffer, message: Field): void {

@@ -180,7 +180,12 @@ async function identify(file: string): Promise<{ path: string; identity: string 
     const status = await stat(path, { bigint: true });
     if (!status.isFile()) throw new Error('it is not a file');
     if (status.size > LARGEST_FILE) throw new Error(`it is too large (${status.size} bytes)`);
-    return { path, identity: [path, status.ino, status.mtimeNs, status.size].join('\0') };
+    return {
+      path,
+      identity: [path, status.dev, status.ino, status.ctimeNs, status.mtimeNs, status.size].join(
+        '\0',
+      ),
+    };
   } catch (error) {
     throw unreadable(file, error);
   }

@@ -28,9 +28,14 @@ export class TextReader {
     this.#mostIds = maxPositions - 2;
   }
 
-  /** The ids of a prompt; errors name its index, if it has one. */
+  /** The ids of a prompt, which has at least one token; errors name its index, if it has one. */
   prompt(prompt: string, options: TextOptions, index?: number): Encoding {
-    return this.text(prompt, options, `prompt${index === undefined ? '' : ` ${index}`}`);
+    const encoding = this.text(prompt, options, `prompt${index === undefined ? '' : ` ${index}`}`);
+    if (this.#isBlank(encoding.ids)) {
+      const name = `prompt${index === undefined ? '' : ` ${index}`}`;
+      throw invalidArgument(`${name} has no tokens: it is empty or blank; give it an instruction`);
+    }
+    return encoding;
   }
 
   /**
@@ -84,8 +89,13 @@ export class TextReader {
   /** The ids of a given answer: never truncated, because its score would be another text's. */
   answer(text: string, options: TextOptions, name: string): Int32Array {
     const { ids } = this.text(text, { ...options, overflow: 'error' }, name);
-    if (ids.length < 3) throw invalidArgument(`${name} has no tokens`);
+    if (this.#isBlank(ids)) throw invalidArgument(`${name} has no tokens: it is empty or blank`);
     return ids;
+  }
+
+  /** No token between `<s>` and `</s>`, or none but the space that some tokenizers keep of a blank text. */
+  #isBlank(ids: Int32Array): boolean {
+    return ids.subarray(1, -1).every((id) => this.#tokenizer.piece(id) === '▁');
   }
 
   #encode(text: string, options: TextOptions, name: string, maxIds: number): Encoding {

@@ -1,14 +1,16 @@
 /** The options of an engine and of its calls. */
 import type { Vocabulary } from './vocabulary.js';
 
-export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+export type Device =
+  'auto' | 'cpu' | 'cuda' | `cuda:${number}` | `cuda:GPU-${string}` | `cuda:MIG-${string}`;
 export type Precision = 'auto' | 'fp32' | 'bf16' | 'fp16' | 'int8' | 'fp8';
 export type Logger = (level: 'info' | 'warn', message: string) => void;
 
 export interface EngineOptions {
   /**
-   * Default `'auto'`: what the environment variable MASK_PREDICT_DEVICE names, else the best there is. A
-   * device that is named and not there is `ERR_DEVICE`.
+   * Default `'auto'`: what the environment variable MASK_PREDICT_DEVICE names, else a GPU, else the CPU. `'cuda'` is the
+   * GPU with the most free memory of those this build can use, `'cuda:1'` that number, `'cuda:GPU-8f2a…'` the one whose
+   * UUID begins so. A device that is named and not there is `ERR_DEVICE`.
    */
   device?: Device;
   /**
@@ -42,7 +44,7 @@ export interface EngineOptions {
   deterministic?: boolean;
   /** Called with 0 … 1 while the model loads. */
   onProgress?: (fraction: number) => void;
-  /** Default: silent, but for one process warning where `'auto'` could not take a GPU. */
+  /** Default: silent, but for one process warning where there is a GPU driver and `'auto'` could not take a GPU. */
   logger?: Logger;
   /** Aborts loading. */
   signal?: AbortSignal;
@@ -51,6 +53,13 @@ export interface EngineOptions {
 export interface EngineLoadOptions extends EngineOptions {
   /** The id of `<mask>`, for a config.json that does not have `mask_token_id`. */
   maskTokenId?: number;
+  /**
+   * Default `true`: files are mapped into memory; what {@link quantize} wrote is computed on where it is mapped, and
+   * processes share its memory. Nobody may then change such a file in place: one that is made shorter ends the process
+   * (SIGBUS). Replace it by renaming another one over it. `false` reads files into memory, for directories where that
+   * cannot be ruled out; a file that was not quantized is then in memory beside what is made of it while it loads.
+   */
+  map?: boolean;
 }
 
 export interface EngineRandomOptions extends EngineOptions {

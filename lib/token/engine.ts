@@ -32,7 +32,8 @@ import type {
   SaveOptions,
   SourceOptions,
 } from './engine-options.js';
-import { invalidArgument } from '../errors.js';
+import { invalidArgument, withCaller } from '../errors.js';
+import { directoryPath } from './directory-path.js';
 import { native } from './native.js';
 import {
   booleanOption,
@@ -69,7 +70,7 @@ const engineOptions = [
   'signal',
 ];
 /** @internal Of {@link Engine.load}. */
-export const loadOptions = [...engineOptions, 'maskTokenId'];
+export const loadOptions = [...engineOptions, 'maskTokenId', 'map'];
 
 let warnedOfFallback = false;
 
@@ -98,16 +99,17 @@ export class Engine {
   }
 
   /**
-   * Loads `config.json` and `model.safetensors` (or the shards of `model.safetensors.index.json`) of a
-   * directory: a masked-LM checkpoint of XLM-RoBERTa or XLM-RoBERTa-XL as Hugging Face writes it, F32, F16
+   * Loads `config.json` and the weights of a directory (a path or a `file:` URL), the first that is there of
+   * `model.safetensors`, `model.safetensors.index.json` with its shards, `pytorch_model.bin` and
+   * `pytorch_model.bin.index.json`: a masked-LM checkpoint of XLM-RoBERTa or XLM-RoBERTa-XL as Hugging Face writes it, F32, F16
    * or BF16, with or without `embed_length.weight`. `ERR_MODEL_FORMAT` names the file, tensor or field.
    */
-  static async load(directory: string, options: EngineLoadOptions = {}): Promise<Engine> {
+  static async load(directory: string | URL, options: EngineLoadOptions = {}): Promise<Engine> {
     checkOptions('Engine.load()', options, loadOptions);
-    if (typeof directory !== 'string')
-      throw invalidArgument('the model directory must be a string');
+    const path = directoryPath(directory);
     const maskTokenId = integerOption('maskTokenId', options.maskTokenId, -1, 4, 2 ** 24);
-    return Engine.#start(directory, options, maskTokenId);
+    const map = booleanOption('map', options.map, true);
+    return Engine.#start(path, options, { maskTokenId, map });
   }
 
   /** An engine with weights drawn from a seed, for benchmarks: the speed of a model without its files. */
@@ -117,13 +119,13 @@ export class Engine {
   ): Promise<Engine> {
     checkOptions('Engine.random()', options, [...engineOptions, 'seed']);
     const full = randomArchitecture(architecture, seedOption('seed', options.seed ?? 0));
-    return Engine.#start(full, options, -1);
+    return Engine.#start(full, options, { maskTokenId: -1, map: true });
   }
 
   static async #start(
     model: string | RandomArchitecture,
     options: EngineOptions,
-    maskTokenId: number,
+    files: Pick<LoadOptions, 'maskTokenId' | 'map'>,
   ): Promise<Engine> {
     const { onProgress, logger, signal } = options;
     checkSignal(signal);
@@ -136,7 +138,7 @@ export class Engine {
       precision: options.precision ?? 'auto',
       threads: integerOption('threads', options.threads, 0, 1, 256),
       memoryLimit: integerOption('memoryLimit', options.memoryLimit, 0, 1, Number.MAX_SAFE_INTEGER),
-      maskTokenId,
+      ...files,
       allowedIds: options.vocabulary === undefined ? null : allowedIds(options.vocabulary),
       deterministic,
     };
@@ -159,7 +161,7 @@ export class Engine {
     } catch (error) {
       await engine.close();
       signal?.throwIfAborted();
-      throw failure ? failure.error : error;
+      throw failure ? failure.error : withCaller(error);
     } finally {
       forget();
     }
@@ -417,7 +419,7 @@ export class Engine {
       return result;
     } catch (error) {
       signal?.throwIfAborted();
-      throw error;
+      throw withCaller(error);
     } finally {
       forget();
     }

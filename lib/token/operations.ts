@@ -9,7 +9,7 @@ import { native } from './native.js';
 
 export interface KernelOptions {
   /** Default: what the environment variable MASK_PREDICT_DEVICE names, else `'cpu'`. */
-  device?: 'cpu' | 'cuda' | `cuda:${number}`;
+  device?: 'cpu' | 'cuda' | `cuda:${string}`;
   /**
    * On a GPU, how activations are kept and what weights must be: `'fp32'` (default), for verification, or
    * `'bf16'`, which `'int8'` and `'fp8'` mean too. For {@link packWeight} the last two narrow the weights. On the

@@ -30,21 +30,24 @@ export interface EmbedOptions extends CallOptions {
 
 const mostCandidates = 1000;
 
+/** @internal */
 export function countOption(value: unknown): number {
   return integerOption('count', value, 5, 1, mostCandidates);
 }
 
+/** @internal */
 export function poolingOption(value: unknown, otherwise: Pooling): Pooling {
   if (value === undefined) return otherwise;
   if (value === 'mean' || value === 'first') return value;
   throw invalidArgument(`pooling must be 'mean' or 'first', not ${shown(value)}`);
 }
 
+/** @internal */
 export function normalizeOption(value: unknown, otherwise: boolean): boolean {
   return booleanOption('normalize', value, otherwise);
 }
 
-/** The answer to a reading of the best ids, mask by mask. */
+/** The answer to a reading of the best ids, mask by mask. @internal */
 export function filledMasks({ positions, ids, values }: NativeAnswer): FilledMask[] {
   const count = positions.length === 0 ? 0 : ids.length / positions.length;
   return Array.from(positions, (position, mask) => {
@@ -53,7 +56,10 @@ export function filledMasks({ positions, ids, values }: NativeAnswer): FilledMas
   });
 }
 
-/** The answer to a reading of a pooled state. A state of zeros has no direction and stays as it is. */
+/**
+ * The answer to a reading of a pooled state. A state of zeros has no direction and stays as it is.
+ * @internal
+ */
 export function embedding({ values }: NativeAnswer, normalize: boolean): Float32Array<ArrayBuffer> {
   if (!normalize) return values;
   const length = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));

@@ -34,6 +34,7 @@ export interface WeightedFile {
 export type DatasetSource =
   string | readonly WeightedFile[] | AsyncIterable<Example> | Iterable<Example>;
 
+/** @internal */
 export interface DatasetOptions {
   tokenizer: Tokenizer;
   /** Its file's content: a part of the cache's name. */
@@ -51,7 +52,10 @@ export interface DatasetOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Where token caches are by default: `$XDG_CACHE_HOME/mask-predict`, or `~/.cache/mask-predict`. */
+/**
+ * Where token caches are by default: `$XDG_CACHE_HOME/mask-predict`, or `~/.cache/mask-predict`.
+ * @internal
+ */
 export function defaultCache(environment: NodeJS.ProcessEnv = process.env): string {
   return join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'mask-predict');
 }
@@ -62,6 +66,7 @@ interface Part {
   cache: TokenCache;
 }
 
+/** @internal */
 export class Dataset {
   readonly parts: readonly Part[];
   /** Equal for equal ids and weights. */
@@ -281,7 +286,7 @@ function textsOnly({ instruction, output }: Example): Example {
   return { instruction, output };
 }
 
-/** Lets others have the thread every ten milliseconds. */
+/** Lets others have the thread every ten milliseconds. @internal */
 export function pauses(): () => Promise<void> | undefined {
   let since = performance.now();
   return () => {
@@ -312,7 +317,7 @@ function sha256(text: string | Uint8Array): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-/** The ids that are read at most: what the option says, the model and the cache. */
+/** The ids that are read at most: what the option says, the model and the cache. @internal */
 export function idsOption(name: string, value: unknown, most: number): number {
   if (value === undefined) return Math.min(most, mostIds);
   if (typeof value === 'number' && Number.isInteger(value) && value >= 3 && value <= most) {

@@ -11,16 +11,20 @@ export interface Example {
   output: string;
 }
 
-/** An example and its place: `FILE:LINE`, or its number in the caller's iterable. */
+/** An example and its place: `FILE:LINE`, or its number in the caller's iterable. @internal */
 export interface PlacedExample extends Example {
   place: string;
 }
 
 /** Names of the fields that hold instruction and output. */
 export type Fields = readonly [instruction: string, output: string];
+/** @internal */
 export const defaultFields: Fields = ['instruction', 'output'];
 
-/** The examples of `file`, some at a time. Blank lines are skipped. `onBytes` sees the file's bytes. */
+/**
+ * The examples of `file`, some at a time. Blank lines are skipped. `onBytes` sees the file's bytes.
+ * @internal
+ */
 export async function* readExamples(
   file: string,
   fields: Fields,
@@ -38,7 +42,7 @@ export async function* readExamples(
   }
 }
 
-/** The examples of an iterable, one at a time. */
+/** The examples of an iterable, one at a time. @internal */
 export async function* placedExamples(
   iterable: AsyncIterable<Example> | Iterable<Example>,
 ): AsyncGenerator<PlacedExample[], void, void> {
@@ -49,7 +53,7 @@ export async function* placedExamples(
   }
 }
 
-/** Two columns parted by a tab, instead of JSON lines. */
+/** Two columns parted by a tab, instead of JSON lines. @internal */
 export function isTable(file: string): boolean {
   return /\.tsv(\.gz)?$/i.test(file);
 }

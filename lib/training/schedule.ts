@@ -8,8 +8,10 @@
 import { invalidArgument, shown } from '../errors.js';
 
 export type ScheduleName = 'polynomial' | 'inverse-sqrt' | 'constant';
+/** @internal */
 export const scheduleNames: readonly ScheduleName[] = ['polynomial', 'inverse-sqrt', 'constant'];
 
+/** @internal */
 export interface Schedule {
   name: ScheduleName;
   /** W, 0 or more. */
@@ -18,7 +20,7 @@ export interface Schedule {
   power: number;
 }
 
-/** Throws unless `value` names a schedule. */
+/** Throws unless `value` names a schedule. @internal */
 export function scheduleOption(value: unknown): ScheduleName {
   if (value === undefined) return 'polynomial';
   if (scheduleNames.includes(value as ScheduleName)) return value as ScheduleName;
@@ -28,6 +30,7 @@ export function scheduleOption(value: unknown): ScheduleName {
 /**
  * The factor of step `step` (from 1). `progress` is the share of the work that is done before it, 0 … 1, where
  * no number of `steps` bounds the run but a time does; the polynomial then falls with it.
+ * @internal
  */
 export function scheduleFactor(
   { name, warmup, power }: Schedule,

@@ -11,7 +11,7 @@ import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs
 import { basename, dirname, join } from 'node:path';
 import { MaskPredictError } from '../errors.js';
 
-/** Ids of a source or target; lengths are stored in 16 bits. */
+/** Ids of a source or target; lengths are stored in 16 bits. @internal */
 export const mostIds = 65535;
 
 const magic = Buffer.from('MPTOKEN1');
@@ -19,11 +19,13 @@ const trailerBytes = 32;
 const perPlace = 64;
 const bufferedIds = 2 ** 18;
 
+/** @internal */
 export interface TokenExample {
   source: Int32Array;
   target: Int32Array;
 }
 
+/** @internal */
 export class TokenCache {
   readonly file: string;
   readonly examples: number;
@@ -116,7 +118,7 @@ export class TokenCache {
   }
 }
 
-/** Writes a cache; {@link finish} gives it its name. */
+/** Writes a cache; {@link finish} gives it its name. @internal */
 export class TokenCacheWriter {
   readonly #file: string;
   readonly #part: string;

@@ -73,7 +73,7 @@ export interface TrainingStep {
   progress: number;
 }
 
-/** Where a training is. JSON. */
+/** Where a training is. JSON. @internal */
 export interface TrainingState {
   version: 1;
   /** What the position means: these must be the same when the training goes on. */
@@ -89,7 +89,7 @@ export interface TrainingState {
   elapsed: number;
 }
 
-/** What the loop needs to know of the trainer. */
+/** What the loop needs to know of the trainer. @internal */
 export interface TrainingContext {
   readonly learningRate: number;
   readonly seed: bigint;
@@ -114,7 +114,10 @@ const trainOptions = [
   'sourceMask',
 ];
 
-/** Trains and yields every step. See {@link TrainOptions}; errors of the data are `ERR_INVALID_ARGUMENT`s with file and line. */
+/**
+ * Trains and yields every step. See {@link TrainOptions}; errors of the data are `ERR_INVALID_ARGUMENT`s with file and line.
+ * @internal
+ */
 export async function* runTraining(
   runner: StepRunner,
   source: DatasetSource,
@@ -336,7 +339,7 @@ function readPlan(options: TrainOptions): Plan {
   };
 }
 
-/** The dataset of `source`, with the texts of its first `texts` examples. */
+/** The dataset of `source`, with the texts of its first `texts` examples. @internal */
 export async function openDataset(
   runner: StepRunner,
   source: DatasetSource,

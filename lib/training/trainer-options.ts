@@ -83,7 +83,9 @@ export type ResumeOptions = Pick<
   'threads' | 'memoryLimit' | 'onProgress' | 'signal'
 >;
 
+/** @internal */
 export const machineOptions = ['threads', 'memoryLimit', 'onProgress', 'signal'];
+/** @internal */
 export const trainerOptions = [
   ...machineOptions,
   'learningRate',
@@ -101,7 +103,10 @@ export const trainerOptions = [
   'seed',
 ];
 
-/** The options that a training keeps, with their defaults filled in: JSON but for the seed. */
+/**
+ * The options that a training keeps, with their defaults filled in: JSON but for the seed.
+ * @internal
+ */
 export interface Settings {
   learningRate: number;
   dropout: number;
@@ -167,7 +172,7 @@ function checkPrecision(value: unknown): void {
   );
 }
 
-/** Checks the options of `call` and fills in what is left out. */
+/** Checks the options of `call` and fills in what is left out. @internal */
 export function readSettings(options: TrainerOptions, learningRate: number): Settings {
   checkSignal(options.signal);
   checkFunction('onProgress', options.onProgress);
@@ -198,7 +203,7 @@ export function readSettings(options: TrainerOptions, learningRate: number): Set
   };
 }
 
-/** Settings and what the machine gives, as the addon takes them. */
+/** Settings and what the machine gives, as the addon takes them. @internal */
 export function nativeOptions(
   settings: Settings,
   machine: ResumeOptions,
@@ -225,7 +230,7 @@ export function nativeOptions(
   };
 }
 
-/** The sizes of a new model whose tokenizer has `vocabulary` ids, 0 without one. */
+/** The sizes of a new model whose tokenizer has `vocabulary` ids, 0 without one. @internal */
 export function newArchitecture(shape: TrainerShape, vocabulary: number): TrainingArchitecture {
   const sizes = ['heads', 'feedForward', 'norm', 'maxPositions', 'lengths', 'vocabulary'];
   checkOptions('Trainer.create()', shape, ['layers', 'hidden', ...sizes]);

@@ -7,12 +7,12 @@ import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type {
   Call,
-  NativeConfig,
   NativeTrainer,
   NativeTrainerOptions,
   TrainingArchitecture,
 } from '../../native/binding.cjs';
 import { onAbort } from '../abort.js';
+import type { EngineConfig } from '../token/engine-config.js';
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
 import { booleanOption, checkOptions, checkSignal, integerOption, seedOption } from '../options.js';
 import { native } from '../token/native.js';
@@ -169,7 +169,7 @@ export class Trainer implements StepRunner {
   }
 
   /** Sizes of the model. */
-  get config(): NativeConfig {
+  get config(): EngineConfig {
     return this.#native.config;
   }
   get maskTokenId(): number {
@@ -399,7 +399,7 @@ async function readTokenizer(file: string, maskTokenId: number | undefined) {
   return { read: tokenizer, bytes: await readFile(file), maskTokenId: tokenizer.maskTokenId };
 }
 
-function architectureOf(c: NativeConfig, tokenTypes: number): Note['architecture'] {
+function architectureOf(c: EngineConfig, tokenTypes: number): Note['architecture'] {
   return {
     layers: c.layers,
     hidden: c.hidden,
@@ -417,7 +417,7 @@ function architectureOf(c: NativeConfig, tokenTypes: number): Note['architecture
 }
 
 /** As Hugging Face writes it, with the two fields of this package. */
-function configFile(c: NativeConfig, tokenTypes: number): object {
+function configFile(c: EngineConfig, tokenTypes: number): object {
   return {
     architectures: [c.norm === 'pre' ? 'XLMRobertaXLForMaskedLM' : 'XLMRobertaForMaskedLM'],
     model_type: c.modelType,

@@ -16,9 +16,10 @@ import type { Example } from './examples.js';
 import type { StepResult, StepRunner } from './step.js';
 import { openDataset, type DataOptions, type TrainingContext } from './train.js';
 
-/** T, the passes over an answer. */
-export const validationIterations = [1, 4, 10] as const;
-export type ValidationIterations = (typeof validationIterations)[number];
+/** T, the passes over an answer. @internal */
+export const validationIterations: readonly ValidationIterations[] = [1, 4, 10];
+/** T of the passes that validation answers with. */
+export type ValidationIterations = 1 | 4 | 10;
 
 export interface ValidateOptions extends DataOptions {
   /** So many of the first examples are answered at T = 1, 4 and 10; 0: none. Default 200. */
@@ -60,6 +61,7 @@ const validateOptions = [
 const fixedMasks = { seed: 0n, epoch: 0xffffffff };
 const answeredAtOnce = 64;
 
+/** @internal */
 export async function runValidation(
   runner: StepRunner,
   source: DatasetSource,

@@ -45,6 +45,7 @@ LoadOptions read_options(const Napi::Value& value) {
   options.mask_token_id = read_integer(object.Get("maskTokenId"), "maskTokenId", -1, 1 << 24);
   const Napi::Value allowed = object.Get("allowedIds");
   if (!allowed.IsNull()) options.allowed_ids = copy(read_integers(allowed, "vocabulary.allowedIds"));
+  options.map = read_boolean(object.Get("map"), "map");
   options.deterministic = read_boolean(object.Get("deterministic"), "deterministic");
   check_device(options.device, options.precision);
   return options;

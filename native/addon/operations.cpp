@@ -43,8 +43,7 @@ Napi::Value pack_weight(const Napi::CallbackInfo& info) {
       invalid("precision must be 'fp32', which keeps the type of the values, or 'int8' on the CPU");
     const auto bytes = static_cast<uint64_t>(operations.packed_bytes(packed_type, rows, columns));
     auto packed = std::make_unique<std::pair<const Operations*, PackedMatrix>>(
-        &operations,
-        PackedMatrix{packed_type, rows, columns, Buffer(bytes, nullptr, "packWeight", *operations.memory)});
+        &operations, PackedMatrix{packed_type, rows, columns, device_buffer(context, bytes, nullptr, "packWeight")});
     operations.pack(context, {values, kind, nullptr, nullptr}, 0, rows, packed->second);
 
     Napi::Object object = Napi::Object::New(env);

@@ -38,7 +38,7 @@ uint64_t whole_pages(uint64_t bytes) {
 
 // Small blocks come from the heap, aligned to 64 bytes. A large one is a mapping of its own, on huge pages, which
 // goes back to the system when it is freed.
-void* allocate_host(uint64_t bytes) {
+void* allocate_host(uint64_t bytes, void*) {
 #if defined(__linux__) || defined(__APPLE__)
   if (bytes >= huge_page) {
     const uint64_t mapped = bytes + huge_page;
@@ -112,12 +112,13 @@ uint64_t available_memory() {
 
 const Memory host_memory = {allocate_host, release_host};
 
-Buffer::Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose, const Memory& memory) {
+Buffer::Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose, const Memory& memory,
+               void* stream) {
   if (bytes == 0) return;
   if (budget) budget->reserve(bytes, purpose);
   try {
-    data_ = memory.allocate(bytes);
-    if (data_ == nullptr && budget && budget->reclaim()) data_ = memory.allocate(bytes);
+    data_ = memory.allocate(bytes, stream);
+    if (data_ == nullptr && budget && budget->reclaim()) data_ = memory.allocate(bytes, stream);
   } catch (...) {  // a device that failed
     if (budget) budget->release(bytes);
     throw;

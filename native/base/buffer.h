@@ -39,18 +39,21 @@ uint64_t available_memory();
 
 // Where a device's memory comes from.
 struct Memory {
-  void* (*allocate)(uint64_t bytes);  // aligned to 64 bytes, zeroed; nullptr if there is none
+  // Aligned to 64 bytes, zeroed; nullptr if there is none. `stream` is the device's own: what is put into it from now
+  // on finds the zeros. The host has none, and its memory is zeroed when this returns.
+  void* (*allocate)(uint64_t bytes, void* stream);
   void (*release)(void* data, uint64_t bytes);
 };
 extern const Memory host_memory;
 
-// A block of a device's memory, zeroed; of the host's by default. Or a view of memory that is there already.
+// A block of a device's memory, zeroed; of the host's by default (device_buffer of ops/operations.h takes one of a
+// context's device). Or a view of memory that is there already.
 class Buffer {
  public:
   Buffer() = default;
   // Throws Error(OutOfMemory) that names `purpose`. A null budget counts nothing.
   Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose,
-         const Memory& memory = host_memory);
+         const Memory& memory = host_memory, void* stream = nullptr);
   // Read-only bytes of a file's mapping, which lives as long as `owner`; counted like any other.
   static Buffer view(const void* data, uint64_t bytes, std::shared_ptr<const void> owner,
                      std::shared_ptr<MemoryBudget> budget, const std::string& purpose);

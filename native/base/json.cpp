@@ -283,8 +283,14 @@ JsonValue read_json_file(const std::string& path) {
   const MappedFile file(path);
   if (file.size() > kLargestFile)
     throw Error(ErrorCode::ModelFormat, path + ": larger than 100 MB, not a JSON file of a model");
+  std::string_view text(reinterpret_cast<const char*>(file.data()), static_cast<size_t>(file.size()));
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF", kPointer = "version https://git-lfs";
+  if (text.substr(0, kByteOrderMark.size()) == kByteOrderMark) text.remove_prefix(kByteOrderMark.size());
+  if (text.substr(0, kPointer.size()) == kPointer)
+    throw Error(ErrorCode::ModelFormat,
+                path + ": a Git LFS pointer, not the file itself; fetch it with `git lfs pull`");
   try {
-    return parse_json({reinterpret_cast<const char*>(file.data()), static_cast<size_t>(file.size())});
+    return parse_json(text);
   } catch (const JsonError& error) {
     throw Error(ErrorCode::ModelFormat, path + ": " + error.what());
   }

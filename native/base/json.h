@@ -54,7 +54,7 @@ class JsonError : public std::runtime_error {
 // Throws JsonError with the byte offset of what is wrong.
 JsonValue parse_json(std::string_view text);
 
-// A whole file. Throws Error(ModelFormat) that names the file; files above 100 MB are refused.
+// A whole file, with or without a byte-order mark. Throws Error(ModelFormat) that names the file; files above 100 MB are refused.
 JsonValue read_json_file(const std::string& path);
 
 }  // namespace mask_predict

@@ -35,7 +35,7 @@ void check_path(const std::string& path) {
 
 #if defined(_WIN32)
 
-MappedFile::MappedFile(const std::string& path) : path_(path) {
+MappedFile::MappedFile(const std::string& path, FileUse use) : path_(path), use_(use) {
   throw Error(ErrorCode::Device, path + ": mapping model files is not supported on this platform");
 }
 
@@ -45,6 +45,12 @@ void MappedFile::release(uint64_t, uint64_t) const {}
 
 void MappedFile::fetch(uint64_t, uint64_t) const {}
 std::vector<std::string> entries_of(const std::string&) { return {}; }
+
+std::string stamp_of(const std::string& path) {
+  std::error_code ignored;
+  return std::to_string(std::filesystem::file_size(path, ignored)) + "@" +
+         std::to_string(std::filesystem::last_write_time(path, ignored).time_since_epoch().count());
+}
 
 #else
 
@@ -67,9 +73,21 @@ class Descriptor {
   const int number;
 };
 
+// Fills `to` from the file's beginning.
+void read_whole(const Descriptor& descriptor, const std::string& path, void* to, uint64_t size) {
+  for (uint64_t done = 0; done < size;) {
+    const auto wanted = static_cast<size_t>(std::min(size - done, uint64_t{1} << 30));
+    const ssize_t count = ::pread(descriptor.number, static_cast<char*>(to) + done, wanted, static_cast<off_t>(done));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail(path, errno);
+    if (count == 0) throw Error(ErrorCode::ModelFormat, path + ": it became shorter while it was read");
+    done += static_cast<uint64_t>(count);
+  }
+}
+
 }  // namespace
 
-MappedFile::MappedFile(const std::string& path) : path_(path), data_(&kNothing) {
+MappedFile::MappedFile(const std::string& path, FileUse use) : path_(path), use_(use), data_(&kNothing) {
   check_path(path);
   const Descriptor descriptor(path);
   if (descriptor.number < 0) fail(path, errno);
@@ -80,8 +98,17 @@ MappedFile::MappedFile(const std::string& path) : path_(path), data_(&kNothing) 
   const auto size = static_cast<uint64_t>(status.st_size);
   if (size > std::numeric_limits<size_t>::max()) fail(path, EFBIG);
   if (size == 0) return;
-  void* mapping = ::mmap(nullptr, static_cast<size_t>(size), PROT_READ, MAP_SHARED, descriptor.number, 0);
+  const bool map = use == FileUse::Map;
+  void* mapping =
+      map ? ::mmap(nullptr, static_cast<size_t>(size), PROT_READ, MAP_SHARED, descriptor.number, 0)
+          : ::mmap(nullptr, static_cast<size_t>(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping == MAP_FAILED) fail(path, errno);
+  try {
+    if (!map) read_whole(descriptor, path, mapping, size);
+  } catch (...) {
+    ::munmap(mapping, static_cast<size_t>(size));
+    throw;
+  }
   data_ = static_cast<const uint8_t*>(mapping);
   size_ = size;
 }
@@ -91,6 +118,7 @@ MappedFile::~MappedFile() {
 }
 
 void MappedFile::release(uint64_t offset, uint64_t length) const {
+  if (!is_mapped()) return;
   const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   offset = std::min(offset, size_);
   const uint64_t end = offset + std::min(length, size_ - offset);
@@ -102,6 +130,7 @@ void MappedFile::release(uint64_t offset, uint64_t length) const {
 }
 
 void MappedFile::fetch(uint64_t offset, uint64_t length) const {
+  if (!is_mapped()) return;
 #if defined(MADV_POPULATE_READ)
   const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   offset = std::min(offset, size_);
@@ -111,6 +140,24 @@ void MappedFile::fetch(uint64_t offset, uint64_t length) const {
   static_cast<void>(offset);
   static_cast<void>(length);
 #endif
+}
+
+std::string stamp_of(const std::string& path) {
+  struct stat status;
+  if (::stat(path.c_str(), &status) != 0) return "none";
+#if defined(__APPLE__)
+  const timespec &written = status.st_mtimespec, &changed = status.st_ctimespec;
+#else
+  const timespec &written = status.st_mtim, &changed = status.st_ctim;
+#endif
+  std::string stamp;
+  // The time of the last change of the file's entry is nobody's to set; the file's number differs after a rename.
+  for (const auto part : {static_cast<int64_t>(status.st_size), static_cast<int64_t>(written.tv_sec),
+                          static_cast<int64_t>(written.tv_nsec), static_cast<int64_t>(changed.tv_sec),
+                          static_cast<int64_t>(changed.tv_nsec), static_cast<int64_t>(status.st_dev),
+                          static_cast<int64_t>(status.st_ino)})
+    stamp += std::to_string(part) + " ";
+  return stamp;
 }
 
 // Not std::filesystem's iterator, which ends the process where it is refused memory.

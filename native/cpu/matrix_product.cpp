@@ -48,7 +48,7 @@ void multiply(ThreadPool& pool, const TrainingKernels& k, const MatrixProduct& p
   const int64_t most_rows = std::min<int64_t>(round_up(block_rows, k.tile_rows), packed_rows(k, p.rows));
   auto* const columns =
       pool.shared_scratch<float>(static_cast<uint64_t>(panels * k.tile_columns * depth) * sizeof(float));
-  pool.reserve_scratch(static_cast<uint64_t>(most_rows * depth + packing_overrun) * sizeof(float));
+  pool.reserve_scratch(static_cast<uint64_t>(most_rows * depth) * sizeof(float));
 
   const int64_t row_blocks = (p.rows + most_rows - 1) / most_rows;
   const int64_t wanted = std::max<int64_t>(1, 4 * pool.size() / row_blocks);
@@ -85,8 +85,7 @@ void multiply(ThreadPool& pool, const TrainingKernels& k, const MatrixProduct& p
 }
 
 int64_t serial_product_floats(const TrainingKernels& k, int64_t rows, int64_t columns) {
-  return product_depth * (packed_rows(k, std::min(rows, block_rows)) + packed_columns(k, columns)) +
-         2 * packing_overrun;
+  return product_depth * (packed_rows(k, std::min(rows, block_rows)) + packed_columns(k, columns));
 }
 
 void multiply_serially(const TrainingKernels& k, const MatrixProduct& p, float* scratch) {

@@ -25,45 +25,64 @@ inline void load_transposed(const float* from, int64_t row_stride, int rows, int
   transpose(block);
 }
 
-// `width` of the lanes are a panel's row; the others are overwritten by the next row, or lie in the overrun.
+// Panels that are packed side by side where a row of theirs lies in one piece: more would crowd each other out of the
+// first-level cache, into whose sets they fall alike.
+constexpr int packed_together = 4;
+
+// Only the first tile_rows lanes of a vector are a panel's row; the others are overwritten by the next one.
+inline void store_row(Vector row, float* panel, int64_t k, int64_t inner) {
+  if (k + 1 < inner)
+    row.store(panel + k * tile_rows);
+  else
+    row.store(panel + k * tile_rows, tile_rows);
+}
+
 void pack_rows(const float* a, int64_t row_stride, int64_t inner_stride, int64_t rows, int64_t inner, float* packed) {
-  for (int64_t r = 0; r < rows; r += tile_rows, packed += tile_rows * inner) {
-    const int count = at_most(rows - r, tile_rows);
-    const float* from = a + r * row_stride;
-    if (row_stride == 1) {
-      for (int64_t k = 0; k < inner; k++) Vector::load(from + k * inner_stride, count).store(packed + k * tile_rows);
-      continue;
-    }
+  const int64_t panel = tile_rows * inner;
+  if (row_stride == 1) {
+    constexpr int64_t together = packed_together * tile_rows;
+    for (int64_t first = 0; first < rows; first += together)
+      for (int64_t k = 0; k < inner; k++)
+        for (int64_t r = first; r < first + together && r < rows; r += tile_rows)
+          store_row(Vector::load(a + k * inner_stride + r, at_most(rows - r, tile_rows)), packed + r * inner, k, inner);
+    return;
+  }
+  for (int64_t r = 0; r < rows; r += tile_rows, packed += panel)
     for (int64_t k = 0; k < inner; k += lanes) {
       const int steps = at_most(inner - k, lanes);
       Vector block[lanes];
-      load_transposed(from + k, row_stride, count, steps, block);
-      for (int i = 0; i < steps; i++) block[i].store(packed + (k + i) * tile_rows);
+      load_transposed(a + r * row_stride + k, row_stride, at_most(rows - r, tile_rows), steps, block);
+      for (int i = 0; i < steps; i++) store_row(block[i], packed, k + i, inner);
     }
-  }
+}
+
+// One vector of a row of B, zeros beyond its end.
+inline Vector load_columns(const float* row, int64_t column, int64_t columns) {
+  if (columns - column >= lanes) return Vector::load(row + column);
+  return columns > column ? Vector::load(row + column, static_cast<int>(columns - column)) : Vector::zero();
 }
 
 void pack_columns(const float* b, int64_t inner_stride, int64_t column_stride, int64_t inner, int64_t columns,
                   float* packed) {
+  if (column_stride == 1) {
+    constexpr int64_t together = packed_together * tile_columns;
+    for (int64_t first = 0; first < columns; first += together)
+      for (int64_t k = 0; k < inner; k++)
+        for (int64_t c = first; c < first + together && c < columns; c += tile_columns)
+          for (int v = 0; v < tile_vectors; v++)
+            load_columns(b + k * inner_stride, c + v * lanes, columns)
+                .store(packed + c * inner + k * tile_columns + v * lanes);
+    return;
+  }
   for (int64_t c = 0; c < columns; c += tile_columns, packed += tile_columns * inner)
     for (int v = 0; v < tile_vectors; v++) {
       const int64_t first = c + v * lanes;
       const int count = at_most(columns - first > 0 ? columns - first : 0, lanes);
-      float* const to = packed + v * lanes;
-      const float* from = b + first * column_stride;
-      if (column_stride == 1) {
-        for (int64_t k = 0; k < inner; k++)
-          (count == lanes ? Vector::load(from + k * inner_stride)
-           : count > 0    ? Vector::load(from + k * inner_stride, count)
-                          : Vector::zero())
-              .store(to + k * tile_columns);
-        continue;
-      }
       for (int64_t k = 0; k < inner; k += lanes) {
         const int steps = at_most(inner - k, lanes);
         Vector block[lanes];
-        load_transposed(from + k, column_stride, count, steps, block);
-        for (int i = 0; i < steps; i++) block[i].store(to + (k + i) * tile_columns);
+        load_transposed(b + first * column_stride + k, column_stride, count, steps, block);
+        for (int i = 0; i < steps; i++) block[i].store(packed + v * lanes + (k + i) * tile_columns);
       }
     }
 }

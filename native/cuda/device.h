@@ -16,10 +16,8 @@ inline constexpr const char* device_kind = "simt";  // the emulated device
 inline constexpr const char* device_kind = "cuda";
 #endif
 
-// Empty if a device can be opened; otherwise what is missing: no driver, one too old, no device, one too old.
-std::string why_unavailable();
-
-// A stream on device `index` with its working memory. Error(Device) that says what is missing, Error(OutOfMemory).
+// A stream on device `index` of those that gpus() has (gpus.h), with its working memory. Error(Device) that says why this
+// build cannot use it, Error(OutOfMemory).
 // The calling thread works on that device from then on. Where results need not be deterministic it has cuBLASLt, if
 // that can be found; `note` says whether.
 std::shared_ptr<Stream> open_stream(int index, bool deterministic, std::string& note);

@@ -1,6 +1,8 @@
 #include "engine/device.h"
 
 #include <cstdlib>
+#include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "cpu/instruction_set.h"
@@ -8,6 +10,7 @@
 
 #if MASK_PREDICT_CUDA
 #include "cuda/device.h"
+#include "cuda/gpus.h"
 #endif
 
 namespace mask_predict {
@@ -57,23 +60,62 @@ OpenDevice open_cuda(int index, bool float_activations, int threads, bool determ
   return device;
 }
 
+// The first GPU that opens of those this build can use, the one with the most free memory first; or none, and `reason`
+// says of each why.
+std::optional<OpenDevice> open_best_gpu(bool float_activations, int threads, bool deterministic, std::string& reason) {
+  for (const cuda::Gpu& gpu : cuda::usable_gpus(reason)) {
+    try {
+      return open_cuda(gpu.index, float_activations, threads, deterministic);
+    } catch (const Error& error) {
+      reason += (reason.empty() ? "" : ", ") + gpu.name + ": " + error.what();
+    }
+  }
+  return std::nullopt;
+}
+
+OpenDevice open_named_gpu(const std::string& device, bool float_activations, int threads, bool deterministic) {
+  const size_t colon = device.find(':');
+  if (colon != std::string::npos)
+    return open_cuda(cuda::find_gpu(device.substr(colon + 1)), float_activations, threads, deterministic);
+  std::string reason;
+  if (std::optional<OpenDevice> best = open_best_gpu(float_activations, threads, deterministic, reason))
+    return std::move(*best);
+  throw Error(ErrorCode::Device, "device '" + device + "' is not available: " + reason);
+}
+
+// The emulated device is for tests: 'auto' takes it only where a test says which devices there are.
+bool may_choose_gpu() {
+#ifdef MASK_PREDICT_SIMT
+  return std::getenv("MASK_PREDICT_SIMT_DEVICES") != nullptr;
+#else
+  return true;
+#endif
+}
+
+// The best GPU, or the CPU and why there is none. That a machine has no driver at all warrants no word.
+OpenDevice open_best(const std::string& precision, int threads, bool deterministic) {
+  const cuda::Obstacle obstacle = cuda::obstacle();
+  std::string reason = obstacle.is_missing_driver ? "" : obstacle.reason;
+  if (obstacle.reason.empty())
+    if (std::optional<OpenDevice> gpu = open_best_gpu(precision == "fp32", threads, deterministic, reason))
+      return std::move(*gpu);
+  check_device("cpu", precision);
+  OpenDevice cpu = open_cpu(threads, deterministic);
+  cpu.fallback = reason;
+  return cpu;
+}
+
 bool is_cuda(const std::string& device) { return device.rfind(cuda::device_kind, 0) == 0; }
+
+bool names_gpu(const std::string& name) { return cuda::names_gpu(name); }
 
 #else
 
 bool is_cuda(const std::string&) { return false; }
 
-#endif
+bool names_gpu(const std::string&) { return true; }  // refused anyway: there are no kernels for it
 
-// 0 for "cuda", N for "cuda:N", -1 for anything else.
-int index_of(const std::string& device) {
-  const size_t colon = device.find(':');
-  if (colon == std::string::npos) return 0;
-  const std::string digits = device.substr(colon + 1);
-  const bool number =
-      !digits.empty() && digits.size() < 4 && digits.find_first_not_of("0123456789") == std::string::npos;
-  return number ? std::atoi(digits.c_str()) : -1;
-}
+#endif
 
 }  // namespace
 
@@ -93,8 +135,9 @@ void check_device(const std::string& asked, const std::string& precision) {
                 "precision 'fp8' is not available on the CPU; use 'int8', which takes as many bytes");
   if (device == "auto" || device == "cpu") return;
   const std::string kind = device.substr(0, device.find(':'));
-  if ((kind != "cuda" && !is_cuda(device)) || index_of(device) < 0)
-    throw Error(ErrorCode::InvalidArgument, "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not '" + device + "'");
+  if ((kind != "cuda" && !is_cuda(device)) || (kind != device && !names_gpu(device.substr(kind.size() + 1))))
+    throw Error(ErrorCode::InvalidArgument,
+                "device must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'cuda:GPU-…' (a UUID), not '" + device + "'");
   if (!is_cuda(device))
     throw Error(ErrorCode::Device, "device '" + device +
                                        "' is not available: this build has no CUDA kernels; install with nvcc "
@@ -108,17 +151,8 @@ OpenDevice open_device(const std::string& asked, const std::string& precision, i
   check_device(asked, precision);
   const std::string device = asked == "auto" ? default_device() : asked;
 #if MASK_PREDICT_CUDA
-  if (is_cuda(device)) return open_cuda(index_of(device), precision == "fp32", threads, deterministic);
-#ifndef MASK_PREDICT_SIMT  // the emulated device is for tests: never chosen
-  if (device == "auto" && precision != "fp16") {
-    const std::string missing = cuda::why_unavailable();
-    if (missing.empty()) return open_cuda(0, precision == "fp32", threads, deterministic);
-    check_device("cpu", precision);
-    OpenDevice cpu = open_cpu(threads, deterministic);
-    cpu.fallback = missing;
-    return cpu;
-  }
-#endif
+  if (is_cuda(device)) return open_named_gpu(device, precision == "fp32", threads, deterministic);
+  if (device == "auto" && precision != "fp16" && may_choose_gpu()) return open_best(precision, threads, deterministic);
 #endif
   check_device("cpu", precision);
   return open_cpu(threads, deterministic);

@@ -16,14 +16,15 @@ struct OpenDevice {
   std::string instruction_set;      // of the CPU; empty elsewhere
   int threads = 1;                  // of the CPU; on a GPU those that pack weights
   uint64_t available_memory = 0;
-  // Why 'auto' did not take a GPU this build could use; empty otherwise.
+  // Why 'auto' took no GPU although there is a driver for one; empty otherwise.
   std::string fallback;
   // What came of not having to be deterministic; empty where that was not said.
   std::string note;
 };
 
-// `device`: "auto", "cpu", "cuda", "cuda:N" (or "simt", in a test build); the environment variable
-// MASK_PREDICT_DEVICE says what "auto" means, otherwise it is the best there is. `precision`: "auto", "fp32", "bf16", "fp16".
+// `device`: "auto", "cpu", "cuda" (the GPU with the most free memory of those this build can use), "cuda:N", "cuda:UUID"
+// (or "simt", in a test build); the environment variable MASK_PREDICT_DEVICE says what "auto" means, otherwise it is
+// "cuda", or "cpu" where there is no such GPU. `precision`: "auto", "fp32", "bf16", "fp16".
 // `deterministic`: whether a row's bits may not depend on the rows beside it.
 // Throws Error(Device) that says what is missing, Error(InvalidArgument) for a name that means nothing.
 OpenDevice open_device(const std::string& device, const std::string& precision, int threads, bool deterministic);

@@ -18,7 +18,7 @@ void* DeviceArena::take_bytes(uint64_t bytes) {
     filled_.filled += bytes;
     return taken;
   }
-  blocks_.emplace_back(std::max(bytes, smallest_block), budget_, "the arrays of a call", *context_.operations->memory);
+  blocks_.push_back(device_buffer(context_, std::max(bytes, smallest_block), budget_, "the arrays of a call"));
   filled_.filled = bytes;
   return blocks_.back().as<void>();
 }

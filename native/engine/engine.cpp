@@ -57,8 +57,7 @@ std::shared_ptr<Source> Engine::new_source(const std::vector<int32_t>& ids, bool
   const int64_t values = source->length() * c.hidden;
   const auto bytes = static_cast<uint64_t>(values * 2 * c.layers * bytes_of(context_.activations));
   if (spares_) source->keys_values = spares_->take(bytes);
-  if (!source->keys_values)
-    source->keys_values = Buffer(bytes, budget_, "a source's cache", *context_.operations->memory);
+  if (!source->keys_values) source->keys_values = device_buffer(context_, bytes, budget_, "a source's cache");
   if (!with_states) return source;
   source->states = Buffer(static_cast<uint64_t>(values) * sizeof(float), budget_, "a source's states");
   source->wanted.resize(ids.size());
@@ -91,7 +90,7 @@ float* Engine::reserve_head(int64_t floats) {
   const uint64_t bytes = static_cast<uint64_t>(floats) * sizeof(float);
   if (head_memory_.bytes() < bytes) {
     head_memory_ = Buffer();
-    head_memory_ = Buffer(bytes, budget_, "the head's working memory", *context_.operations->memory);
+    head_memory_ = device_buffer(context_, bytes, budget_, "the head's working memory");
   }
   return head_memory_.as<float>();
 }

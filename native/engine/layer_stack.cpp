@@ -90,8 +90,8 @@ void StackWorkspace::reserve(int64_t rows) {
     rows = (rows + 63) / 64 * 64;
     const int64_t row_bytes = config_.hidden * (2 * 4 + 5 * bytes_of(context_.activations)) +
                               config_.feed_forward * bytes_of(context_.activations);
-    memory_ = Buffer(static_cast<uint64_t>(rows * row_bytes), budget_, "a pass over " + std::to_string(rows) + " rows",
-                     *context_.operations->memory);
+    memory_ = device_buffer(context_, static_cast<uint64_t>(rows * row_bytes), budget_,
+                            "a pass over " + std::to_string(rows) + " rows");
     rows_ = rows;
   }
   const int64_t floats = rows_ * config_.hidden * 4;

@@ -34,7 +34,7 @@ std::shared_ptr<SharedWeights> shared_entry(const std::string& key) {
   return entry;
 }
 
-// A directory's files by name, size and time: a changed file is another model.
+// A directory's files by name and stamp: a changed file is another model.
 std::string identity_of(const std::string& directory) {
   namespace fs = std::filesystem;
   std::error_code error;
@@ -42,11 +42,9 @@ std::string identity_of(const std::string& directory) {
   if (error) return directory;
   std::map<std::string, std::string> files;
   for (const std::string& name : entries_of(path.string())) {
-    std::error_code ignored;
     const fs::path file = path / name;
     if (file.extension() != ".safetensors" && file.extension() != ".bin" && file.extension() != ".json") continue;
-    files[name] = std::to_string(fs::file_size(file, ignored)) + "@" +
-                  std::to_string(fs::last_write_time(file, ignored).time_since_epoch().count());
+    files[name] = stamp_of(file.string());
   }
   std::string identity = path.string();
   for (const auto& [name, stamp] : files) identity += "\n" + name + " " + stamp;
@@ -81,14 +79,15 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
   model.memory_limit = options.memory_limit > 0 ? options.memory_limit : model.device.available_memory;
 
   const std::optional<WeightType> type = weight_type(options.precision, device);
-  const LoadContext context{device, std::make_shared<MemoryBudget>(model.memory_limit), progress, &cancelled};
+  const LoadContext context{device, std::make_shared<MemoryBudget>(model.memory_limit), progress, &cancelled,
+                            options.map ? FileUse::Map : FileUse::Read};
   std::shared_ptr<const Weights> weights;
   if (request.random) {
     weights = random_weights(*request.random, type.value_or(WeightType::F32), request.seed, context);
   } else {
     const std::string key = identity_of(request.directory) + "\n" + model.device.name + " " +
                             (type ? name_of(*type) : "stored") + (device.plain_copies ? " twice " : " ") +
-                            std::to_string(options.mask_token_id);
+                            (options.map ? "mapped " : "read ") + std::to_string(options.mask_token_id);
     const auto entry = shared_entry(key);
     // Asked again and again, so that a cancelled load need not wait. (Not a timed mutex: ThreadSanitizer does not see
     // how GCC's is locked.)
@@ -100,6 +99,7 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
     weights = entry->weights.lock();
     if (!weights) {
       weights = load_weights(request.directory, type, options.mask_token_id, context);
+      device.operations->wait(device);  // engines that share them have streams of their own
       entry->weights = weights;
     } else {
       const uint64_t bytes = weights->budget->used();  // shared, but this engine's limit covers them too

@@ -23,6 +23,7 @@ struct LoadOptions {
   uint64_t memory_limit = 0;         // 0: what the machine has available
   int64_t mask_token_id = -1;        // -1: from config.json
   std::vector<int32_t> allowed_ids;  // rising; empty: all
+  bool map = true;                   // files are mapped into memory, not read
   bool deterministic = true;         // a row's bits never depend on the rows beside it
 };
 

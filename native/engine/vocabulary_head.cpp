@@ -31,7 +31,7 @@ VocabularyHead::VocabularyHead(const Weights& weights, const std::vector<int32_t
   const PackedMatrix& all = weights.decoder();
   const std::string purpose = "the head of a vocabulary of " + std::to_string(allowed.size()) + " ids";
   const auto buffer = [&](int64_t bytes) {
-    return Buffer(static_cast<uint64_t>(bytes), budget, purpose, *operations.memory);
+    return device_buffer(context, static_cast<uint64_t>(bytes), budget, purpose);
   };
   ids_ = buffer((count + 1) * static_cast<int64_t>(sizeof(int32_t)));
   operations.upload(context, ids_.as<void>(), ids.data(), ids.size() * sizeof(int32_t));

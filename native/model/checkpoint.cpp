@@ -96,10 +96,11 @@ std::string common_prefix(const std::vector<Tensor>& tensors) {
 
 }  // namespace
 
-Checkpoint Checkpoint::open(const std::string& directory) {
+Checkpoint Checkpoint::open(const std::string& directory, FileUse use) {
   check_directory(directory);
   const auto is_there = [&](const char* name) { return entry_exists(path_in(directory, name)); };
   Checkpoint checkpoint;
+  checkpoint.use_ = use;
   if (is_there(kSingleFile))
     checkpoint.add_file(path_in(directory, kSingleFile), Format::Safetensors);
   else if (is_there(kIndexFile))
@@ -136,7 +137,7 @@ void Checkpoint::add_shards(const std::string& index_path, const std::string& di
 }
 
 std::set<std::string> Checkpoint::add_file(const std::string& path, Format format) {
-  const auto file = std::make_shared<MappedFile>(path);
+  const auto file = std::make_shared<MappedFile>(path, use_);
   SafetensorsContents contents;
   if (format == Format::Safetensors) {
     contents = read_safetensors(file->data(), file->size(), path);
@@ -212,6 +213,12 @@ std::shared_ptr<const MappedFile> Checkpoint::mapping(const Tensor& tensor) cons
   for (const auto& mapping : mappings_)
     if (mapping.get() == tensor.file) return mapping;
   return nullptr;
+}
+
+uint64_t Checkpoint::bytes_read() const {
+  uint64_t bytes = 0;
+  for (const auto& file : mappings_) bytes += file->is_mapped() ? 0 : file->size();
+  return bytes;
 }
 
 void Checkpoint::release(const Tensor& tensor, uint64_t offset, uint64_t bytes) const {

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-namespace mask_predict {
+#include "base/mapped_file.h"
 
-class MappedFile;
+namespace mask_predict {
 
 enum class TensorType { F32, F16, BF16, I64, U8, Other };
 
@@ -33,7 +33,7 @@ const uint8_t* rows_of(const Tensor& tensor, int64_t first, int64_t count, std::
 class Checkpoint {
  public:
   // Throws Error(ModelFormat): no such directory or file, or anything in the files that is not as it must be.
-  static Checkpoint open(const std::string& directory);
+  static Checkpoint open(const std::string& directory, FileUse use = FileUse::Map);
   // Of one file, whatever its name: safetensors, or one that torch.save wrote.
   static Checkpoint open_file(const std::string& path);
 
@@ -60,6 +60,9 @@ class Checkpoint {
 
   const std::vector<std::string>& files() const { return paths_; }
 
+  // Bytes of the files that were read into memory instead of mapped.
+  uint64_t bytes_read() const;
+
  private:
   enum class Format { Safetensors, Torch };
 
@@ -70,6 +73,7 @@ class Checkpoint {
   void settle_names();
   void add_tensor(Tensor tensor, const std::string& prefix);
 
+  FileUse use_{};
   std::vector<std::shared_ptr<MappedFile>> mappings_;
   std::vector<std::string> paths_;
   std::vector<Tensor> found_;  // until names are settled

@@ -169,7 +169,7 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, std::o
                     ", but config.json says mask_token_id: " + std::to_string(config.mask_token_id));
   }
 
-  const Checkpoint checkpoint = Checkpoint::open(directory);
+  const Checkpoint checkpoint = Checkpoint::open(directory, context.files);
   const CheckpointSource source(checkpoint, context.device, type);
   const TensorNames& names = tensor_names();
   // Of a tied tensor's two names a file may have either.
@@ -196,8 +196,11 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, std::o
   // Everything at once, so that a model that does not fit is refused before any of it is read.
   const WeightType packed_type = source.saved() ? WeightType::I8 : source.type(words);
   const uint64_t bytes = packed_bytes(config, packed_type, context.device);
-  context.budget->reserve(bytes, "the model in " + directory);
+  // Files that were read are in memory beside what is packed from them, until that is done.
+  const uint64_t beside = source.saved() ? 0 : checkpoint.bytes_read();
+  context.budget->reserve(bytes + beside, "the model in " + directory);
   context.budget->release(bytes);
+  const std::shared_ptr<void> until_packed(nullptr, [&](void*) { context.budget->release(beside); });
   return WeightsBuilder(source, context).build(config);
 }
 

@@ -117,6 +117,8 @@ ModelConfig read_config(const std::string& directory) {
 
   reader.require_if_present("hidden_act", "gelu");
   reader.require_if_present("position_embedding_type", "absolute");
+  if (reader.optional_boolean("is_decoder", false))
+    reader.fail("is_decoder", "false: a decoder reads from left to right and is another model than XLM-R");
   reader.require_id_if_present("bos_token_id", 0);
   reader.require_id_if_present("pad_token_id", 1);
   reader.require_id_if_present("eos_token_id", 2);

@@ -36,7 +36,7 @@ struct ModelConfig {
 
 // Reads and checks `directory`/config.json. Throws Error(ModelFormat) that names the file, the field, what it
 // is and what it may be: missing file, not JSON, an unknown model_type, hidden_act other than "gelu",
-// position_embedding_type other than "absolute", a size that is missing, not a positive integer or absurdly
+// position_embedding_type other than "absolute", is_decoder: true, a size that is missing, not a positive integer or absurdly
 // large, heads that do not divide hidden, layer_norm_eps outside (0, 0.1], special ids other than XLM-R's,
 // mask_token_id outside the vocabulary. An optional field that is null counts as missing and unknown fields
 // are ignored, as Hugging Face does; a missing layer_norm_eps is its default for the model_type.

@@ -69,7 +69,7 @@ Buffer WeightsBuilder::values(const TensorEntry& entry) {
     for (size_t i = 0; i < values.size(); i++) values[i] += rows[i % static_cast<size_t>(entry.inputs)];
   }
   const uint64_t bytes = static_cast<uint64_t>(padded(static_cast<int64_t>(values.size()))) * sizeof(float);
-  Buffer buffer(bytes, context_.budget, entry.name(), *operations.memory);
+  Buffer buffer = device_buffer(context_.device, bytes, context_.budget, entry.name());
   operations.upload(context_.device, buffer.as<void>(), values.data(), values.size() * sizeof(float));
   return buffer;
 }
@@ -95,7 +95,7 @@ PackedMatrix WeightsBuilder::matrix(const TensorEntry& entry) {
   const auto bytes = static_cast<uint64_t>(operations.packed_bytes(type, entry.outputs, entry.inputs));
   const std::vector<std::string> names = names_in_source(entry);
   PackedMatrix matrix{type, entry.outputs, entry.inputs,
-                      Buffer(bytes, context_.budget, names.front(), *operations.memory)};
+                      device_buffer(context_.device, bytes, context_.budget, names.front())};
   const int64_t part = entry.outputs / static_cast<int64_t>(names.size());
   for (size_t i = 0; i < names.size(); i++) {
     const int64_t begin = static_cast<int64_t>(i) * part;
@@ -111,7 +111,7 @@ PackedMatrix WeightsBuilder::matrix(const TensorEntry& entry) {
 void WeightsBuilder::add_plain_copy(const std::string& name, PackedMatrix& matrix) const {
   const Operations& operations = *context_.device.operations;
   const auto bytes = static_cast<uint64_t>(matrix.outputs * matrix.inputs * bytes_of(matrix.type));
-  matrix.plain = Buffer(bytes, context_.budget, name, *operations.memory);
+  matrix.plain = device_buffer(context_.device, bytes, context_.budget, name);
   operations.copy_plainly(context_.device, matrix);
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/mapped_file.h"
 #include "model/config.h"
 #include "ops/operations.h"
 
@@ -64,6 +65,7 @@ struct LoadContext {
   std::shared_ptr<MemoryBudget> budget;
   std::function<void(double)> progress;
   const std::atomic<bool>* cancelled = nullptr;
+  FileUse files = FileUse::Map;
 };
 
 class TensorSource;

@@ -2,8 +2,12 @@
 // an operation are the device's memory; operations of one context happen in the order they were called.
 #pragma once
 
+#include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 
+#include "base/buffer.h"
 #include "ops/embed/embed.h"
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/linear/linear.h"
@@ -56,6 +60,8 @@ struct Operations {
   void (*download)(const Context&, void* to, const void* from, uint64_t bytes);
   // Device to device.
   void (*copy)(const Context&, void* to, const void* from, uint64_t bytes);
+  // Returns when everything called before is done: what other contexts may read from then on.
+  void (*wait)(const Context&);
 
   // What is called between begin and end is not done but recorded; replay does it all again with one call, on what
   // the same memory holds by then. Null on a device that gains nothing by it.
@@ -87,5 +93,11 @@ extern const Operations cpu_operations;
 #if MASK_PREDICT_CUDA
 extern const Operations cuda_operations;  // also those of the emulated device
 #endif
+
+// A block of the memory of the context's device. Throws as Buffer does.
+inline Buffer device_buffer(const Context& context, uint64_t bytes, std::shared_ptr<MemoryBudget> budget,
+                            const std::string& purpose) {
+  return Buffer(bytes, std::move(budget), purpose, *context.operations->memory, context.stream);
+}
 
 }  // namespace mask_predict

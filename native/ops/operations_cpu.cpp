@@ -12,6 +12,8 @@ void copy(const Context&, void* to, const void* from, uint64_t bytes) {
 
 bool supports(WeightType type) { return type != WeightType::F8; }
 
+void wait(const Context&) {}
+
 std::optional<WeightType> default_type(const Context&) { return std::nullopt; }
 
 const float* scales(const PackedMatrix& matrix) { return matrix.scales(); }
@@ -19,9 +21,22 @@ const float* scales(const PackedMatrix& matrix) { return matrix.scales(); }
 }  // namespace
 
 #define MASK_PREDICT_NAME(result, name, parameters) cpu::name,
-const Operations cpu_operations = {&host_memory, true,    true,   supports, default_type,
-                                   copy,         copy,    copy,   nullptr,  nullptr,
-                                   nullptr,      nullptr, scales, nullptr,  MASK_PREDICT_OPERATIONS(MASK_PREDICT_NAME)};
+const Operations cpu_operations = {&host_memory,
+                                   true,
+                                   true,
+                                   supports,
+                                   default_type,
+                                   copy,
+                                   copy,
+                                   copy,
+                                   wait,
+                                   nullptr,
+                                   nullptr,
+                                   nullptr,
+                                   nullptr,
+                                   scales,
+                                   nullptr,
+                                   MASK_PREDICT_OPERATIONS(MASK_PREDICT_NAME)};
 #undef MASK_PREDICT_NAME
 
 }  // namespace mask_predict

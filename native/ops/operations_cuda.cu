@@ -8,7 +8,9 @@
 namespace mask_predict {
 namespace {
 
-void* allocate(uint64_t bytes) {
+// Cleared in the stream that is going to use it: nothing there would wait for the device's legacy stream, which plain
+// cudaMemset uses, and its zeros could land on what was written since.
+void* allocate(uint64_t bytes, void* stream) {
   void* data = nullptr;
   const cudaError_t status = cudaMalloc(&data, bytes);
   if (status == cudaErrorMemoryAllocation) {
@@ -16,9 +18,9 @@ void* allocate(uint64_t bytes) {
     return nullptr;
   }
   cuda::check(status, "cudaMalloc");
-  const cudaError_t cleared = cudaMemset(data, 0, bytes);
+  const cudaError_t cleared = cudaMemsetAsync(data, 0, bytes, static_cast<cuda::Stream*>(stream)->handle);
   if (cleared != cudaSuccess) cudaFree(data);
-  cuda::check(cleared, "cudaMemset");
+  cuda::check(cleared, "cudaMemsetAsync");
   return data;
 }
 
@@ -45,6 +47,10 @@ void copy(const Context& context, void* to, const void* from, uint64_t bytes) {
   if (bytes == 0) return;
   cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, context.stream->handle),
               "cudaMemcpyAsync on the device");
+}
+
+void wait(const Context& context) {
+  cuda::check(cudaStreamSynchronize(context.stream->handle), "cudaStreamSynchronize");
 }
 
 // A recording is an executable CUDA graph.
@@ -86,6 +92,7 @@ const Operations cuda_operations = {&device_memory,
                                     upload,
                                     download,
                                     copy,
+                                    wait,
                                     begin_recording,
                                     end_recording,
                                     replay,

@@ -1,10 +1,12 @@
 // The device, its memory, and launches.
 #include "simt/runtime_api.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "simt/block.h"
@@ -22,6 +24,43 @@ constexpr int l2_cache_bytes = 50 << 20;
 constexpr size_t shared_bytes_without_asking = 48 * 1024;
 
 thread_local const char* next_name = "?";
+thread_local int current_device = 0;
+
+struct EmulatedDevice {
+  int major = compute_capability / 10, minor = compute_capability % 10;
+  size_t bytes = 0;  // 0: device_memory_total()
+};
+
+// MASK_PREDICT_SIMT_DEVICES: "7.5:16,9.0:80" are two, of these compute capabilities and GiB of memory; "none" is a
+// driver without a device, "" a machine without a driver. One of 9.0 where it is not set. They share their memory.
+std::vector<EmulatedDevice> emulated_devices() {
+  const char* text = std::getenv("MASK_PREDICT_SIMT_DEVICES");
+  if (!text) return {EmulatedDevice{}};
+  std::vector<EmulatedDevice> devices;
+  for (std::string rest = std::string(text) == "none" ? "" : text; !rest.empty();) {
+    EmulatedDevice device;
+    int gibibytes = 0;
+    std::sscanf(rest.c_str(), "%d.%d:%d", &device.major, &device.minor, &gibibytes);
+    device.bytes = static_cast<size_t>(gibibytes) << 30;
+    devices.push_back(device);
+    const size_t comma = rest.find(',');
+    rest = comma == std::string::npos ? "" : rest.substr(comma + 1);
+  }
+  return devices;
+}
+
+bool has_driver() {
+  const char* text = std::getenv("MASK_PREDICT_SIMT_DEVICES");
+  return !text || *text != '\0';
+}
+
+size_t total_of(int device) {
+  const std::vector<EmulatedDevice> devices = emulated_devices();
+  const size_t bytes = static_cast<size_t>(device) < devices.size() ? devices[static_cast<size_t>(device)].bytes : 0;
+  return bytes ? bytes : device_memory_total();
+}
+
+bool is_a_device(int device) { return device >= 0 && static_cast<size_t>(device) < emulated_devices().size(); }
 
 struct Known {
   std::map<const void*, size_t> shared_bytes;         // kernels that asked for more
@@ -87,25 +126,31 @@ using namespace mask_predict::simt;
 // ---- the device -------------------------------------------------------------------------------------------
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
-  return cudaSuccess;
+  *count = static_cast<int>(emulated_devices().size());
+  return *count ? cudaSuccess : remember(cudaErrorNoDevice);
 }
 cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = current_device;
   return cudaSuccess;
 }
-cudaError_t cudaSetDevice(int device) { return device ? remember(cudaErrorInvalidDevice) : cudaSuccess; }
+cudaError_t cudaSetDevice(int device) {
+  if (!is_a_device(device)) return remember(cudaErrorInvalidDevice);
+  current_device = device;
+  return cudaSuccess;
+}
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-  if (device) return remember(cudaErrorInvalidDevice);
+  if (!is_a_device(device)) return remember(cudaErrorInvalidDevice);
+  const EmulatedDevice emulated = emulated_devices()[static_cast<size_t>(device)];
   *properties = {};
   std::snprintf(properties->name, sizeof properties->name, "SIMT emulator");
-  properties->totalGlobalMem = device_memory_total();
+  for (int i = 0; i < 16; ++i) properties->uuid.bytes[i] = static_cast<char>(0xd0 + (i < 15 ? 0 : device));
+  properties->totalGlobalMem = total_of(device);
   properties->sharedMemPerBlock = shared_bytes_without_asking;
   properties->sharedMemPerBlockOptin = largest_shared_bytes;
   properties->sharedMemPerMultiprocessor = largest_shared_bytes + 1024;
-  properties->major = compute_capability / 10;
-  properties->minor = compute_capability % 10;
+  properties->major = emulated.major;
+  properties->minor = emulated.minor;
   properties->multiProcessorCount = multiprocessors;
   properties->warpSize = 32;
   properties->maxThreadsPerBlock = 1024;
@@ -114,7 +159,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
 }
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
-  if (device) return remember(cudaErrorInvalidDevice);
+  if (!is_a_device(device)) return remember(cudaErrorInvalidDevice);
   switch (attribute) {
     case cudaDevAttrMaxThreadsPerBlock: *value = 1024; break;
     case cudaDevAttrMultiProcessorCount: *value = multiprocessors; break;
@@ -127,10 +172,13 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
 }
 
 cudaError_t cudaDriverGetVersion(int* version) {
+  *version = has_driver() ? 13000 : 0;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
   *version = 13000;
   return cudaSuccess;
 }
-cudaError_t cudaRuntimeGetVersion(int* version) { return cudaDriverGetVersion(version); }
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
   *attributes = {};
@@ -183,8 +231,8 @@ cudaError_t cudaFreeHost(void* pointer) {
 }
 
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  *total = device_memory_total();
-  *free = *total - device_memory_used();
+  *total = total_of(current_device);
+  *free = *total - std::min(*total, device_memory_used());
   return cudaSuccess;
 }
 
@@ -215,12 +263,15 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   return status == cudaSuccess && returns_when_done ? drain(stream) : status;
 }
 
+// Waited for only where the host could see that it was not: a copy from pageable memory has left that when the call
+// returns, and is on its way in the legacy stream; a copy within the device as well.
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
   if (forbidden_by_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   const std::lock_guard lock(runtime_mutex());
-  cudaError_t status = drain_blocking_streams();
-  if (status == cudaSuccess) status = cudaMemcpyAsync(to, from, bytes, kind, nullptr);
-  return status == cudaSuccess ? drain(nullptr) : status;
+  const cudaError_t status = cudaMemcpyAsync(to, from, bytes, kind, nullptr);
+  const bool to_device = touches_device(to);
+  const bool is_seen = !to_device || (!touches_device(from) && is_pinned(from));
+  return status == cudaSuccess && is_seen ? drain(nullptr) : status;
 }
 
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
@@ -235,8 +286,5 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
 
 cudaError_t cudaMemset(void* to, int value, size_t bytes) {
   if (forbidden_by_capture()) return remember(cudaErrorStreamCaptureUnsupported);
-  const std::lock_guard lock(runtime_mutex());
-  cudaError_t status = drain_blocking_streams();
-  if (status == cudaSuccess) status = cudaMemsetAsync(to, value, bytes, nullptr);
-  return status == cudaSuccess ? drain(nullptr) : status;
+  return cudaMemsetAsync(to, value, bytes, nullptr);
 }

@@ -1,6 +1,8 @@
 // The part of the CUDA runtime that the project calls, with its names, signatures and error codes, on one
 // device of host memory. As late as a real device may be: what is put into a stream runs only when something
-// waits for that stream, so a result that is read, or a source that is changed, too early shows.
+// waits for that stream, so a result that is read, or a source that is changed, too early shows. The legacy stream,
+// which cudaMemset and cudaMemcpy use, runs when something waits for it, or after a stream that does not wait for it has
+// overtaken it: what it clears or copies then lands on what that stream has written.
 //
 // Kernels' errors come back from the call that waited, as cudaErrorLaunchFailure; cudaGetErrorString then has
 // the message of the last one. Unlike a real device this one can be used on.
@@ -39,8 +41,12 @@ cudaError_t cudaPeekAtLastError();
 
 // ---- the device -------------------------------------------------------------------------------------------
 
+struct cudaUUID_t {
+  char bytes[16];
+};
 struct cudaDeviceProp {
   char name[256];
+  cudaUUID_t uuid;
   size_t totalGlobalMem;
   size_t sharedMemPerBlock;
   size_t sharedMemPerBlockOptin;

@@ -88,6 +88,33 @@ void run_until(CUstream_st& stream, uint64_t position) {
   }
 }
 
+// What was put into another stream before.
+struct Earlier {
+  cudaStream_t stream;
+  uint64_t position;
+};
+
+// The legacy stream and those that were not created non-blocking wait for each other, in the order of the calls; it is
+// never recorded.
+Work in_order(CUstream_st& stream, Work work) {
+  std::vector<Earlier> earlier;
+  const auto wait_for = [&earlier](cudaStream_t handle, const CUstream_st& other) {
+    if (!other.queue.empty()) earlier.push_back({handle, other.enqueued});
+  };
+  if (&stream == &streams().default_stream) {
+    for (cudaStream_t other : streams().created)
+      if (other->blocking) wait_for(other, *other);
+  } else if (stream.blocking) {
+    wait_for(nullptr, streams().default_stream);
+  }
+  if (earlier.empty()) return work;
+  return [earlier = std::move(earlier), work = std::move(work)] {
+    for (const Earlier& one : earlier)
+      if (CUstream_st* other = find(one.stream)) run_until(*other, one.position);
+    work();
+  };
+}
+
 cudaError_t run_and_remember(CUstream_st& stream, uint64_t position) {
   try {
     run_until(stream, position);
@@ -112,7 +139,7 @@ cudaError_t enqueue(cudaStream_t handle, Work work) {
   if (stream->recording) {
     stream->recording->nodes.push_back(std::move(work));
   } else {
-    stream->queue.push_back(std::move(work));
+    stream->queue.push_back(in_order(*stream, std::move(work)));
     ++stream->enqueued;
   }
   return cudaSuccess;
@@ -122,7 +149,11 @@ cudaError_t drain(cudaStream_t handle) {
   const std::lock_guard lock(runtime_mutex());
   CUstream_st* stream = find(handle);
   if (!stream) return remember(cudaErrorInvalidResourceHandle);
-  return run_and_remember(*stream, stream->enqueued);
+  cudaError_t status = run_and_remember(*stream, stream->enqueued);
+  // A stream that does not wait for the legacy one has overtaken it; now that goes on.
+  CUstream_st& legacy = streams().default_stream;
+  if (!stream->blocking && status == cudaSuccess) status = run_and_remember(legacy, legacy.enqueued);
+  return status;
 }
 
 cudaError_t drain_blocking_streams() {
@@ -136,11 +167,11 @@ cudaError_t drain_blocking_streams() {
 
 cudaError_t drain_all_streams() {
   const std::lock_guard lock(runtime_mutex());
-  cudaError_t status = drain(nullptr);
+  cudaError_t status = cudaSuccess;
   for (cudaStream_t stream : streams().created) {
     if (status == cudaSuccess) status = drain(stream);
   }
-  return status;
+  return status == cudaSuccess ? drain(nullptr) : status;
 }
 
 namespace {

@@ -176,7 +176,10 @@ async function main() {
   const operations = fs
     .readdirSync(path.join(__dirname, '../ops'))
     .filter((file) => file.endsWith('.test.ts') && !(quick && file === slowest));
-  const engine = ['simt-generate', 'vocabulary', 'deterministic', 'recordings', 'spare-memory'];
+  const engine = [
+    ...['simt-generate', 'vocabulary', 'deterministic', 'recordings', 'spare-memory'],
+    'choice-of-gpu',
+  ];
   const operationTests = (files) =>
     files.flatMap((file) => schedules.map((each) => deviceTest(`test/ops/${file}`, each)));
   await all([

@@ -71,6 +71,8 @@ struct DeviceArray {
   ~DeviceArray() { cudaFree(data); }
   void set(const std::vector<T>& values) {
     check(cudaMemcpy(data, values.data(), count * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
+    // A stream of a test need not wait for the legacy one, which the copy is in.
+    check(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
   }
   std::vector<T> get() const {
     std::vector<T> values(count);
@@ -349,6 +351,56 @@ void test_streams() {
   check(cudaStreamDestroy(stream), "cudaStreamDestroy");
 }
 
+// cudaMemset is asynchronous, and a non-blocking stream does not wait for the legacy stream that it is in.
+void test_legacy_stream() {
+  cudaStream_t free_stream, ordered_stream;
+  check(cudaStreamCreateWithFlags(&free_stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  check(cudaStreamCreateWithFlags(&ordered_stream, cudaStreamDefault), "cudaStreamCreateWithFlags");
+  const std::vector<float> sevens(32, 7.0f);
+  const auto upload = [&](DeviceArray<float>& to, cudaStream_t stream) {
+    check(cudaMemcpyAsync(to.data, sevens.data(), 128, cudaMemcpyHostToDevice, stream), "cudaMemcpyAsync");
+    check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+  };
+  {
+    DeviceArray<float> values(32);
+    check(cudaMemset(values.data, 0, 128), "cudaMemset");
+    upload(values, free_stream);
+    expect(values.get()[0] == 0.0f, "a stream that does not wait for the legacy one overtakes it");
+    upload(values, free_stream);
+    expect(values.get()[0] == 7.0f, "which is done with then");
+  }
+  {
+    DeviceArray<float> values(32);
+    check(cudaMemcpy(values.data, std::vector<float>(32, 3.0f).data(), 128, cudaMemcpyHostToDevice), "cudaMemcpy");
+    upload(values, free_stream);
+    expect(values.get()[0] == 3.0f, "a copy from pageable memory is in the legacy stream too");
+  }
+  {
+    DeviceArray<float> values(32);
+    check(cudaMemset(values.data, 0, 128), "cudaMemset");
+    check(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
+    upload(values, free_stream);
+    expect(values.get()[0] == 7.0f, "one may wait for it");
+  }
+  {
+    DeviceArray<float> values(32);
+    check(cudaMemsetAsync(values.data, 0, 128, free_stream), "cudaMemsetAsync");
+    upload(values, free_stream);
+    expect(values.get()[0] == 7.0f, "or clear in the same stream");
+  }
+  {
+    DeviceArray<float> values(32);
+    check(cudaMemset(values.data, 0, 128), "cudaMemset");
+    upload(values, ordered_stream);
+    expect(values.get()[0] == 7.0f, "a blocking stream waits for the legacy one");
+    const cuda::LaunchShape shape{dim3(1), dim3(32), 0, ordered_stream, "add_one"};
+    cuda::launch(add_one, shape, values.data, 32);
+    expect(values.get()[0] == 8.0f, "and that for it");
+  }
+  check(cudaStreamDestroy(free_stream), "cudaStreamDestroy");
+  check(cudaStreamDestroy(ordered_stream), "cudaStreamDestroy");
+}
+
 void test_errors() {
   const DeviceArray<float> values(std::vector<float>(64, 0.0f));
   const auto launch_on = [](float* pointer, const cuda::LaunchShape& shape, int count) {
@@ -389,6 +441,7 @@ int main() {
   test_uncoalesced();
   test_order();
   test_streams();
+  test_legacy_stream();
   test_errors();
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   std::printf("%s in %.1f s\n", failures ? "FAILED" : "passed", seconds.count());

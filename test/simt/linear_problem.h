@@ -18,10 +18,11 @@ namespace mask_predict {
 using cuda::check;
 
 // Zeroed, as the engine's is.
-inline const Memory device_memory = {[](uint64_t bytes) -> void* {
+inline const Memory device_memory = {[](uint64_t bytes, void*) -> void* {
                                        void* data = nullptr;
                                        if (cudaMalloc(&data, bytes) != cudaSuccess) return nullptr;
                                        check(cudaMemset(data, 0, bytes), "cudaMemset");
+                                       check(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
                                        return data;
                                      },
                                      [](void* data, uint64_t) { cudaFree(data); }};

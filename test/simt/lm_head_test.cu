@@ -16,7 +16,7 @@
 namespace mask_predict {
 namespace {
 
-const Memory device_memory = {[](uint64_t bytes) -> void* {
+const Memory device_memory = {[](uint64_t bytes, void*) -> void* {
                                 void* data = nullptr;
                                 return cudaMalloc(&data, bytes) == cudaSuccess ? data : nullptr;
                               },

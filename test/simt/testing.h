@@ -40,6 +40,8 @@ struct DeviceArray {
   explicit DeviceArray(const std::vector<T>& values) : DeviceArray(values.size()) {
     if (count > 0)
       cuda::check(cudaMemcpy(data, values.data(), count * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
+    // A stream of a test need not wait for the legacy one, which the copy is in.
+    cuda::check(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
   }
   DeviceArray(const DeviceArray&) = delete;
   ~DeviceArray() { cudaFree(data); }

@@ -61,7 +61,7 @@ void fill_floats(const Bench& bench, float* values, int64_t count, uint64_t seed
 PackedMatrix random_matrix(const Bench& bench, int64_t outputs, int64_t inputs, uint64_t seed, float scale,
                            WeightType type) {
   const auto bytes = static_cast<uint64_t>(cuda::packed_bytes(type, outputs, inputs));
-  PackedMatrix matrix{type, outputs, inputs, Buffer(bytes, nullptr, "a matrix", *bench.context.operations->memory)};
+  PackedMatrix matrix{type, outputs, inputs, device_buffer(bench.context, bytes, nullptr, "a matrix")};
   if (type == WeightType::BF16) {
     fill_bf16(bench, matrix.data.as<void>(), static_cast<int64_t>(bytes / 2), seed, scale);
     return matrix;

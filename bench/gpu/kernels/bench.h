@@ -51,6 +51,8 @@ class Array {
   }
   explicit Array(const std::vector<T>& values) : Array(static_cast<int64_t>(values.size())) {
     cuda::check(cudaMemcpy(data_.get(), values.data(), bytes(), cudaMemcpyHostToDevice), "cudaMemcpy");
+    // The copy is in the legacy stream and may end after the call; the bench's stream would not wait for it.
+    cuda::check(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
   }
   T* get() const { return static_cast<T*>(data_.get()); }
   operator T*() const { return get(); }

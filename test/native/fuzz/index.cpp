@@ -1,5 +1,6 @@
 // The reader of model.safetensors.index.json, beside two shards that are right: a.safetensors has the tensors x and
 // roberta.y, b.safetensors has z.
+#include "base/mapped_file.h"
 #include "model/checkpoint.h"
 
 #include "target.h"
@@ -27,7 +28,7 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::write_file("model.safetensors.index.json", fuzz::text_of(data, size));
   fuzz::accepts([] {
-    const Checkpoint checkpoint = Checkpoint::open(fuzz::directory());
+    const Checkpoint checkpoint = Checkpoint::open(fuzz::directory(), FileUse::Map);
     fuzz::require(!checkpoint.files().empty());
     for (const char* name : {"x", "y", "z", "roberta.z"}) {
       const Tensor* tensor = checkpoint.find(name);
