@@ -35,7 +35,7 @@ t.test('options of loading', async (t) => {
       () => MaskPredict.load(embeddedModel, wrong({ seed: 1 })),
       /'seed'.*threads/,
     ],
-    'MaskPredict.load() of no string': [() => MaskPredict.load(wrong({})), /model must be a string/],
+    'MaskPredict.load() of no string': [() => MaskPredict.load(wrong({})), /must be a string/],
   });
   await refused(t, 'ERR_DEVICE', {
     'a GPU that cannot be there': [
