@@ -67,7 +67,7 @@ t.test('a path is a path with every option of the hub but the revision', async (
   for (const wrong of [5, null, {}]) {
     await t.rejects(modelDirectory(wrong as never), {
       code: 'ERR_INVALID_ARGUMENT',
-      message: /the model must be the path of a directory, or owner\/name/,
+      message: /the model must be a string, the path of a directory or owner\/name/,
     });
   }
 });
