@@ -265,7 +265,7 @@ t.test('saved int8 weights are the mapped file', async (t) => {
 t.test('a file that was replaced is another model, whatever its time stamp', async (t) => {
   const weights = (factor: number) => {
     const tensor = get(baseTensors, second);
-    const values = new Float32Array(tensor.bytes.slice().buffer);
+    const values = new Float32Array(Uint8Array.from(tensor.bytes).buffer);
     const bytes = new Uint8Array(values.map((value) => factor * value).buffer);
     return safetensorsOf(new Map(baseTensors).set(second, { ...tensor, bytes }));
   };
