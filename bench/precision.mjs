@@ -3,7 +3,8 @@
 // What narrower weights, and with int8 narrower activations, change. Against weights as they are stored: the share of equal tokens after a whole decode
 // (T = 10), and the largest and mean difference of a log-probability in the first pass, where both see the same
 // masks; on the fixtures' sources and on held-out instructions of the embedded model, there also the right answers.
-// With a device: its float32 and bfloat16 against the CPU's float32, on the fixtures.
+// With a device: its float32 and bfloat16 against the CPU's float32, on the fixtures. A second table has the cosine of
+// embeddings to those of the weights as they are stored.
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { embeddedModel, Engine, MaskPredict } from '../dist/index.js';
@@ -58,6 +59,30 @@ function compare(expected, actual) {
   return { equal: equal / tokens, largest, mean: sum / scores };
 }
 
+/** Cosines of embeddings to the expected ones. */
+function cosines(expected, actual) {
+  const dot = (a, b) => a.reduce((sum, value, i) => sum + value * b[i], 0);
+  return expected.map((one, i) => {
+    const other = actual[i];
+    return dot(one, other) / Math.sqrt(dot(one, one) * dot(other, other));
+  });
+}
+
+const poolings = ['mean', 'first'];
+const embedded = async (engine, problems) => {
+  const ids = problems.map((problem) => problem.ids);
+  return Promise.all(poolings.map((pooling) => engine.embed(ids, { pooling })));
+};
+const embeddings = [];
+const compareEmbeddings = (name, precision, expected, actual) =>
+  poolings.forEach((pooling, i) => {
+    const all = cosines(expected[i], actual[i]);
+    const mean = all.reduce((sum, one) => sum + one, 0) / all.length;
+    embeddings.push(
+      `| ${name} | ${precision} | ${pooling} | ${Math.min(...all).toFixed(5)} | ${mean.toFixed(5)} |`,
+    );
+  });
+
 console.log(
   '| model | weights | equal tokens | largest log-probability error | mean | right answers |',
 );
@@ -73,17 +98,29 @@ for (const fixture of fixtures) {
   const run = async (precision, where = 'cpu') => {
     const engine = await Engine.load(directory, { ...loading, precision, device: where });
     const results = await decode(engine, problems);
+    const vectors = await embedded(engine, problems);
     await engine.close();
-    return results;
+    return { results, vectors };
   };
   const expected = await run('fp32');
   for (const precision of precisions) {
     const name = device ? `${device} ${precision}` : precision;
-    print(fixture, name, compare(expected, await run(precision, device)), '');
+    const { results, vectors } = await run(precision, device);
+    print(fixture, name, compare(expected.results, results), '');
+    compareEmbeddings(fixture, name, expected.vectors, vectors);
   }
 }
 
-if (device) process.exit();
+const printEmbeddings = () => {
+  console.log('\n| model | weights | pooling | least cosine of embeddings | mean |');
+  console.log('| --- | --- | --- | --- | --- |');
+  console.log(embeddings.join('\n'));
+};
+
+if (device) {
+  printEmbeddings();
+  process.exit();
+}
 
 const instructions = heldOutInstructions(Number(options.instructions));
 const answers = async (precision, problems) => {
@@ -100,8 +137,9 @@ const answers = async (precision, problems) => {
   const right = results.filter(
     ({ tokens }, i) => model.tokenizer.decode(tokens.subarray(1, -1)) === instructions[i].answer,
   ).length;
+  const vectors = await embedded(model.engine, problems);
   await model.close();
-  return { results, right: `${right} of ${instructions.length}` };
+  return { results, vectors, right: `${right} of ${instructions.length}` };
 };
 const problems = [];
 const stored = await answers('auto', problems);
@@ -109,4 +147,6 @@ print('numbers', 'fp16, as stored', compare(stored.results, stored.results), sto
 for (const precision of ['bf16', 'int8']) {
   const narrowed = await answers(precision, problems);
   print('numbers', precision, compare(stored.results, narrowed.results), narrowed.right);
+  compareEmbeddings('numbers', precision, stored.vectors, narrowed.vectors);
 }
+printEmbeddings();

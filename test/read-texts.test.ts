@@ -458,6 +458,7 @@ t.test('classify()', async (t) => {
         const expected = scoresOf(logits);
         const best = expected.indexOf(Math.max(...expected));
         t.match(results[i], { label: names[best], index: best });
+        t.same(model.classLabels, names);
         const { worst, where } = closeness(results[i]!.scores, expected, 4 * relative);
         t.ok(worst <= 1, `input ${i}: ${worst} of the bound (${where})`);
         t.same(await model.classify(input), results[i], 'the same bits alone');

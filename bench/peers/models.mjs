@@ -48,6 +48,27 @@ const steps = {
       return [['quantize_onnx.py', file('model.onnx'), file('model_quantized.onnx'), '_data']];
     },
   },
+  readings: {
+    modules: [numpy, onnx, torch],
+    after: 'graphs',
+    commands: (size, model) => [['export_readings.py', size, model]],
+  },
+  'int8 readings': {
+    modules: [numpy, onnx],
+    after: 'readings',
+    commands: (size, model) => {
+      mkdirSync(join(model, 'int8'), { recursive: true });
+      const features = (name) => join(model, 'features', 'onnx', name);
+      return [
+        ...['embed', 'fill'].map((graph) => [
+          'quantize_onnx.py',
+          join(model, `${graph}.onnx`),
+          join(model, 'int8', `${graph}.onnx`),
+        ]),
+        ['quantize_onnx.py', features('model.onnx'), features('model_quantized.onnx'), '_data'],
+      ];
+    },
+  },
   f32: gguf('f32'),
   f16: gguf('f16'),
   q8_0: gguf('q8_0'),

@@ -52,7 +52,7 @@ export class Classifier {
   get labels(): string[] {
     const { id2label, directory } = this.#settings;
     const names = Array.from({ length: this.#classes }, (_, index) => `LABEL_${index}`);
-    if (id2label === undefined || id2label === null) return names;
+    if (id2label === undefined || id2label === null || names.length === 0) return names;
     const given = isObject(id2label) ? id2label : {};
     const labels = names.map((_, index) => given[index]);
     const complete = Object.keys(given).length === names.length;

@@ -322,6 +322,11 @@ export class MaskPredict {
     );
   }
 
+  /** Labels of the sequence classifier's classes, in the order of {@link Classification.scores}; empty without one. */
+  get classLabels(): string[] {
+    return this.#classifier.labels;
+  }
+
   /** How busy the model is, and what it has done since it was loaded. */
   stats(): ModelStatistics {
     return this.#scheduler.statistics();
