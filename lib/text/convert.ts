@@ -3,7 +3,7 @@
  * `model.safetensors`, and the SentencePiece model.
  */
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
-import { copyFile, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Call, ConversionFacts } from '../../native/binding.cjs';
 import { onAbort } from '../abort.js';
@@ -13,7 +13,7 @@ import type { SaveOptions } from '../token/engine-options.js';
 import { native } from '../token/native.js';
 import { checkFree, written } from '../token/saved-model.js';
 import { tokenizerFile } from './loading.js';
-import { readOptionalObject, type JsonObject } from './model-files.js';
+import { copyTextFiles, readOptionalObject, type JsonObject } from './model-files.js';
 import { readSentencePieceModel } from './sentencepiece-model.js';
 
 export interface ConvertOptions extends SaveOptions {
@@ -88,7 +88,9 @@ export async function convert(
     running = call.id;
     const forget = onAbort(signal, () => conversion.cancel(call.id));
     try {
-      return await call.promise;
+      const result = await call.promise;
+      signal?.throwIfAborted();
+      return result;
     } catch (error) {
       signal?.throwIfAborted();
       throw failure ? failure.error : error;
@@ -103,15 +105,18 @@ export async function convert(
     config.vocab_size = facts.vocabulary;
     config.mask_token_id = maskTokenId;
     if (to === 'bf16') config.torch_dtype = 'bfloat16';
+    const path = join(out, 'config.json');
+    await written(path, () => rm(path, { force: true })); // written last: what is not whole has none
     await run(() => conversion.write(join(out, 'model.safetensors'), to === 'bf16'));
     if (failure) throw failure.error;
     if (tokenizer !== undefined) {
       const copy = join(out, tokenizerFile);
       await written(copy, () => copyFile(tokenizer, copy));
     }
-    // Last: what is not whole has none.
-    const path = join(out, 'config.json');
     await written(path, () => writeFile(path, `${JSON.stringify(config, undefined, 2)}\n`));
+    if (model.kind === 'huggingface') {
+      await written(out, () => copyTextFiles(model.directory, out));
+    }
     return { config, leftOut: facts.leftOut };
   } finally {
     await conversion.close();
