@@ -61,7 +61,7 @@ t.test('strange texts', async (t) => {
     'zero characters': 'Is the number\0 4217\0 even?\0',
     'zero characters alone': '\0\0\0',
     'a lone high surrogate': 'Write \ud83d the number',
-    'a lone low surrogate': '\ude00',
+    'a lone low surrogate': 'Write \ude00 the number',
     'surrogates the wrong way round': '\ude00\ud83d'.repeat(20),
     'combining marks': `e${'\u0301'.repeat(300)}`,
     'an emoji of many parts': '\u{1f468}\u200d\u{1f469}\u200d\u{1f467}\u200d\u{1f466}'.repeat(30),
@@ -74,6 +74,11 @@ t.test('strange texts', async (t) => {
     'a megabyte of spaces': `${' '.repeat(2 ** 20)}7`,
     'a megabyte of words': 'Write 7 '.repeat(2 ** 17),
   };
+  await t.rejects(
+    model.generate('\ude00'),
+    { code: 'ERR_INVALID_ARGUMENT' },
+    'nothing but half a pair',
+  );
   const list = Object.values(texts);
   const batch = await model.generate(list);
   for (const [i, [what, text]] of Object.entries(texts).entries()) {
