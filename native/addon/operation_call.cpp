@@ -111,7 +111,7 @@ const void* KernelCall::put(const void* values, int64_t bytes) {
 
 void* KernelCall::work(int64_t bytes) {
   const auto size = static_cast<uint64_t>(std::max<int64_t>(bytes, 1));
-  buffers_.emplace_back(size, nullptr, "the memory of an operation", *operations().memory);
+  buffers_.push_back(device_buffer(context, size, nullptr, "the memory of an operation"));
   return buffers_.back().as<void>();
 }
 

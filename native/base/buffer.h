@@ -52,8 +52,11 @@ class Buffer {
  public:
   Buffer() = default;
   // Throws Error(OutOfMemory) that names `purpose`. A null budget counts nothing.
-  Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose,
-         const Memory& memory = host_memory, void* stream = nullptr);
+  Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose)
+      : Buffer(bytes, std::move(budget), purpose, host_memory, nullptr) {}
+  // Of another memory, cleared in that stream.
+  Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose, const Memory& memory,
+         void* stream);
   // Read-only bytes of a file's mapping, which lives as long as `owner`; counted like any other.
   static Buffer view(const void* data, uint64_t bytes, std::shared_ptr<const void> owner,
                      std::shared_ptr<MemoryBudget> budget, const std::string& purpose);
