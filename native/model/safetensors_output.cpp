@@ -46,7 +46,8 @@ std::string header_of(const std::vector<TensorOutline>& tensors, const std::map<
     member("__metadata__");
     const char* before = "{";
     for (const auto& [key, value] : metadata) {
-      json += before + json_string(key) + ":" + json_string(value);
+      json += before;  // GCC 12 warns of a prepended one
+      json += json_string(key) + ":" + json_string(value);
       before = ",";
     }
     json += "}";
@@ -56,8 +57,8 @@ std::string header_of(const std::vector<TensorOutline>& tensors, const std::map<
     member(tensor.name);
     std::string shape;
     for (const int64_t extent : tensor.shape) shape += (shape.empty() ? "" : ",") + std::to_string(extent);
-    json += "{\"dtype\":\"" + tensor.type + "\",\"shape\":[" + shape + "],\"data_offsets\":[" + std::to_string(end) +
-            "," + std::to_string(end + tensor.bytes) + "]}";
+    json += std::string("{\"dtype\":\"") + tensor.type + "\",\"shape\":[" + shape + "],\"data_offsets\":[" +
+            std::to_string(end) + "," + std::to_string(end + tensor.bytes) + "]}";
     end += tensor.bytes;
   }
   json += json.empty() ? "{}" : "}";
