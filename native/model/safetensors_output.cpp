@@ -41,12 +41,15 @@ std::string json_string(const std::string& text) {
 // The length, and JSON with spaces behind it so that the tensors begin at a multiple of kAlignment.
 std::string header_of(const std::vector<TensorOutline>& tensors, const std::map<std::string, std::string>& metadata) {
   std::string json;
-  const auto member = [&](const std::string& name) { json += (json.empty() ? "{" : ",") + json_string(name) + ":"; };
+  const auto member = [&](const std::string& name) {
+    json += json.empty() ? "{" : ",";  // appended: GCC 12 warns of a prepended one
+    json += json_string(name) + ":";
+  };
   if (!metadata.empty()) {
     member("__metadata__");
     const char* before = "{";
     for (const auto& [key, value] : metadata) {
-      json += before;  // GCC 12 warns of a prepended one
+      json += before;
       json += json_string(key) + ":" + json_string(value);
       before = ",";
     }
@@ -56,9 +59,19 @@ std::string header_of(const std::vector<TensorOutline>& tensors, const std::map<
   for (const TensorOutline& tensor : tensors) {
     member(tensor.name);
     std::string shape;
-    for (const int64_t extent : tensor.shape) shape += (shape.empty() ? "" : ",") + std::to_string(extent);
-    json += std::string("{\"dtype\":\"") + tensor.type + "\",\"shape\":[" + shape + "],\"data_offsets\":[" +
-            std::to_string(end) + "," + std::to_string(end + tensor.bytes) + "]}";
+    for (const int64_t extent : tensor.shape) {
+      if (!shape.empty()) shape += ',';
+      shape += std::to_string(extent);
+    }
+    json += "{\"dtype\":\"";
+    json += tensor.type;
+    json += "\",\"shape\":[";
+    json += shape;
+    json += "],\"data_offsets\":[";
+    json += std::to_string(end);
+    json += ",";
+    json += std::to_string(end + tensor.bytes);
+    json += "]}";
     end += tensor.bytes;
   }
   json += json.empty() ? "{}" : "}";
