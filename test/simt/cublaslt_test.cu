@@ -28,7 +28,7 @@ struct LibraryProblem : Problem {
   LibraryProblem(int64_t rows, int64_t outputs, int64_t inputs) : Problem(rows, outputs, inputs, ValueType::BF16) {
     check(cudaStreamCreateWithFlags(&stream.handle, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     stream.cublaslt = cuda::CublasLt::find(note);
-    matrix.plain = Buffer(static_cast<uint64_t>(outputs * inputs * 2), nullptr, "a test", device_memory);
+    matrix.plain = Buffer(static_cast<uint64_t>(outputs * inputs * 2), nullptr, "a test", device_memory, nullptr);
     cuda::copy_plainly(context, matrix);
   }
   ~LibraryProblem() {

@@ -61,7 +61,7 @@ inline PackedMatrix device_matrix(const Context& context, const std::vector<floa
                                   int64_t outputs, int64_t inputs) {
   PackedMatrix matrix{type, outputs, inputs, {}};
   const int64_t bytes = cuda::packed_bytes(type, outputs, inputs);
-  matrix.data = Buffer(static_cast<uint64_t>(bytes), nullptr, "a test", device_memory);
+  matrix.data = Buffer(static_cast<uint64_t>(bytes), nullptr, "a test", device_memory, nullptr);
   // In two calls that share a band of 16 outputs.
   const int64_t half = outputs / 2;
   cuda::pack(context, {values.data(), WeightType::F32}, 0, half, matrix);
@@ -110,7 +110,7 @@ struct Problem {
         weight_type(weight_type),
         input(random_values(rows * inputs, 1, type)),
         weight(random_values(outputs * inputs, 2, type)),
-        bias(random_values(cuda::rounded_up(outputs), 3, ValueType::F32)),
+        bias(random_values(round_up(outputs, 16), 3, ValueType::F32)),
         residual(random_values(rows * outputs, 4, ValueType::F32)),
         gain(random_values(outputs, 5, ValueType::F32)),
         shift(random_values(outputs, 6, ValueType::F32)),

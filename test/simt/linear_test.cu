@@ -313,7 +313,7 @@ void test_pack() {
   for (const PackSource& source : {PackSource{bytes.data() + 1, WeightType::BF16, nullptr, nullptr},
                                    PackSource{nullptr, WeightType::F32, value, &values}}) {
     PackedMatrix other{WeightType::BF16, outputs, inputs,
-                       Buffer(matrix.data.bytes(), nullptr, "a test", device_memory)};
+                       Buffer(matrix.data.bytes(), nullptr, "a test", device_memory, nullptr)};
     cuda::pack(context, source, 0, outputs, other);
     check(cudaMemcpy(packed.data(), other.data.as<void>(), packed.size() * 2, cudaMemcpyDeviceToHost), "cudaMemcpy");
     expect(packed == wanted, "a bfloat16 matrix packed from another source");
@@ -323,7 +323,7 @@ void test_pack() {
     std::vector<uint8_t> got(bytes.data.bytes()), row(static_cast<size_t>(inputs));
     check(cudaMemcpy(got.data(), bytes.data.as<void>(), got.size(), cudaMemcpyDeviceToHost), "cudaMemcpy");
     std::vector<uint8_t> expected(got.size());
-    auto* scales = reinterpret_cast<float*>(expected.data() + cuda::rounded_up(outputs) * cuda::rounded_up_32(inputs));
+    auto* scales = reinterpret_cast<float*>(expected.data() + round_up(outputs, 16) * round_up(inputs, 32));
     for (int64_t i = 0; i < outputs; ++i) {
       scales[i] = quantize_row(type, values.data() + i * inputs, inputs, row.data());
       for (int64_t k = 0; k < inputs; ++k)

@@ -35,12 +35,12 @@ struct Model {
         vocabulary(vocabulary),
         width(width),
         mask_token_id(mask_token_id),
-        device_bias(static_cast<size_t>(cuda::rounded_up(vocabulary))) {
+        device_bias(static_cast<size_t>(round_up(vocabulary, 16))) {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal;
     for (int i = 0; i < vocabulary * width; ++i)
       weight.push_back(rounded(normal(random) / std::sqrt(static_cast<float>(width)), type));
-    for (int i = 0; i < cuda::rounded_up(vocabulary); ++i) bias.push_back(i < vocabulary ? normal(random) : 0.0f);
+    for (int i = 0; i < round_up(vocabulary, 16); ++i) bias.push_back(i < vocabulary ? normal(random) : 0.0f);
     for (const int id : {0, 1, 2, mask_token_id}) bias[static_cast<size_t>(id)] += 100;  // largest, and banned
     for (int id = mask_token_id + 1; id < vocabulary; ++id) bias[static_cast<size_t>(id)] += 200;  // no real ids
     upload();
@@ -56,15 +56,15 @@ struct Model {
     packed.inputs = width;
     cuda::check(cudaMemcpy(device_bias.data, bias.data(), bias.size() * 4, cudaMemcpyHostToDevice), "cudaMemcpy");
     if (type == ValueType::F32) {
-      packed.data = Buffer(weight.size() * 4, nullptr, "weight", device_memory);
+      packed.data = Buffer(weight.size() * 4, nullptr, "weight", device_memory, nullptr);
       copy_weight(weight.data());
       return;
     }
-    std::vector<uint16_t> fragments(static_cast<size_t>(cuda::rounded_up(vocabulary) * cuda::rounded_up(width)));
+    std::vector<uint16_t> fragments(static_cast<size_t>(round_up(vocabulary, 16) * round_up(width, 16)));
     for (int id = 0; id < vocabulary; ++id)
       for (int k = 0; k < width; ++k)
         fragments[static_cast<size_t>(cuda::fragment_index(id, k, width))] = float_to_bf16(weight_at(id, k));
-    packed.data = Buffer(fragments.size() * 2, nullptr, "weight", device_memory);
+    packed.data = Buffer(fragments.size() * 2, nullptr, "weight", device_memory, nullptr);
     copy_weight(fragments.data());
   }
 

@@ -6,6 +6,7 @@
 
 #include "bench.h"
 #include "ops/mixed_attention/mixed_attention.h"
+#include "ops/operations.h"
 
 namespace mask_predict::bench {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "bench.h"
 #include "ops/lm_head/lm_head.h"
+#include "ops/operations.h"
 
 namespace mask_predict::bench {
 namespace {

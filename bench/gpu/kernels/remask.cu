@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "bench.h"
+#include "ops/operations.h"
 #include "ops/remask/remask.h"
 
 namespace mask_predict::bench {
