@@ -1,5 +1,6 @@
 // The JSON reader: a value, or a JsonError whose offset lies in the text.
 #include "base/json.h"
+#include "base/text.h"
 
 #include "target.h"
 
