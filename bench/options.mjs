@@ -22,7 +22,7 @@ const asked = heldOutInstructions(Number(options.instructions));
 const texts = asked.map(({ prompt }) => prompt);
 const groups = new Set(options.only?.split(','));
 
-/** Of generate(), by group. */
+/** The options of generate(), by group. */
 const ofCalls = {
   defaults: [['defaults', {}]],
   iterations: [1, 2, 4, 20].map((iterations) => [`iterations ${iterations}`, { iterations }]),
@@ -46,7 +46,7 @@ const ofCalls = {
   ],
 };
 
-/** Of load(), by group. */
+/** The options of load(), by group. */
 const ofModels = {
   precision: ['fp32', 'bf16', 'fp16', 'int8'].map((precision) => [
     `precision ${precision}`,

@@ -57,7 +57,7 @@ export const trainTable: OptionTable = {
   'save-precision': text,
 };
 
-/** What a training that goes on may be given anew. */
+/** Options that a resumed training may set again. */
 const changeable = new Set([
   'resume',
   'out',

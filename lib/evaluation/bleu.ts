@@ -132,7 +132,7 @@ function signatureOf({ referenceCount }: Corpus, settings: Settings): string {
   });
 }
 
-/** Of each sentence: hypothesis length, reference length, right n-grams of each order, all n-grams of each order. */
+/** For each sentence: hypothesis length, reference length, right n-grams of each order, all n-grams of each order. */
 function statisticsOf(corpus: Corpus, settings: Settings): SentenceStatistics {
   const tokenize = bleuTokenizers[settings.tokenize];
   const tokensOf = (text: string) =>

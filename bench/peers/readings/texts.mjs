@@ -1,4 +1,4 @@
-// What every program reads: the same sequences, with one <mask> each where masks are filled.
+// Every program reads the same sequences, with one <mask> each where masks are filled.
 import { sourceIds } from '../../workload.mjs';
 import { int64 } from '../refinement.mjs';
 
