@@ -1,5 +1,5 @@
 // What the machine is and what it can do at most: measured by bench/native/peak.c, so that every benchmark can say
-// which fraction of the machine's own limit it reached. Needs a C compiler and AVX-512; without them: null.
+// which fraction of the machine's own limit it reached. Needs a C compiler and AVX2; without them: null.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
@@ -38,7 +38,7 @@ export function measured(binary, args) {
 /** `{ gflops, gops, gbs }`: fp32 FMA, int8 dot product and read bandwidth with `threads` threads, or null. */
 export function limits(threads) {
   const peak = measured(compiled('peak'), [threads]);
-  return peak && { gflops: peak.fma_gflops, gops: peak.vnni_gops, gbs: peak.read_gbs_huge };
+  return peak && { gflops: peak.fma_gflops, gops: peak.int8_gops, gbs: peak.read_gbs_huge };
 }
 
 export function describeMachine(threads) {
@@ -46,7 +46,7 @@ export function describeMachine(threads) {
   const gigabytes = Math.round(totalmem() / 2 ** 30);
   const rates = limit
     ? `; with ${threads} threads ${limit.gflops.toFixed(0)} GFLOP/s fp32, ${limit.gops.toFixed(0)} GOP/s int8, ${limit.gbs.toFixed(1)} GB/s read`
-    : '; limits not measured (needs cc and AVX-512)';
+    : '; limits not measured (needs cc and AVX2)';
   return {
     text: `${cpus()[0].model}, ${availableParallelism()} processors, ${gigabytes} GiB, Node.js ${process.version}${rates}`,
     limit,

@@ -19,6 +19,7 @@ import { length } from './length.js';
 import { quantize } from './quantize.js';
 import { Output, OutputClosed, type Surroundings } from './output.js';
 import { serve } from './serve.js';
+import { tokens } from './tokens.js';
 import { train } from './train.js';
 
 const commands: Record<string, Command> = {
@@ -33,6 +34,7 @@ const commands: Record<string, Command> = {
   convert,
   serve,
   train,
+  tokens,
 };
 
 const help = `Usage: mask-predict COMMAND [options]

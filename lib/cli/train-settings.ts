@@ -172,7 +172,7 @@ export function trainerOptions(given: Arguments): Record<string, unknown> {
   });
 }
 
-/** What may be another on every machine, and is so for a training that goes on. */
+/** Options of the machine: a training that goes on may have others. */
 export function machineOptions(given: Arguments): { threads?: number; memoryLimit?: number } {
   return defined({
     threads: given.integer('threads', 1, 256),
@@ -242,7 +242,7 @@ export function keepingOptions(given: Arguments): {
   };
 }
 
-function fieldsOf(value: string | undefined): Fields | undefined {
+export function fieldsOf(value: string | undefined): Fields | undefined {
   if (value === undefined) return undefined;
   const names = value.split(',');
   if (names.length === 2 && names.every((name) => name !== '')) return [names[0]!, names[1]!];

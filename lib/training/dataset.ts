@@ -191,6 +191,22 @@ async function openFile(
   return { cache, key, texts };
 }
 
+/**
+ * Writes the ids of a file of examples to `out`, in the layout of token-cache.ts: for programs that train elsewhere.
+ * @internal
+ */
+export async function writeTokens(
+  file: string,
+  out: string,
+  options: DatasetOptions,
+): Promise<{ examples: number; leftOut: number }> {
+  const examples = readExamples(file, options.fields);
+  const { cache } = await tokenise(file, examples, out, options, () => true);
+  const { leftOut } = cache;
+  await cache.close();
+  return { examples: cache.examples, leftOut };
+}
+
 async function openIterable(
   iterable: AsyncIterable<Example> | Iterable<Example>,
   options: DatasetOptions,
