@@ -13,15 +13,15 @@ export class Contestant {
   #ended;
   #failure;
 
-  /** Starts `node program ...args` and waits until it is ready: `description` is what it said then. */
-  static async start(program, args) {
-    const contestant = new Contestant(program, args);
+  /** Starts `node program ...args`, or another `command`, and waits until it is ready: `description` is what it said then. */
+  static async start(program, args, command = process.execPath) {
+    const contestant = new Contestant(program, args, command);
     contestant.description = await contestant.#line();
     return contestant;
   }
 
-  constructor(program, args) {
-    this.#process = spawn(process.execPath, [program, ...args.map(String)], {
+  constructor(program, args, command) {
+    this.#process = spawn(command, [program, ...args.map(String)], {
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     this.#process.stdin.on('error', () => {}); // it ended: 'exit' says so

@@ -417,12 +417,12 @@ class Training:
         return [padded(list(ids)).to(self.processes.device) for ids in zip(*parts)]
 
     def one(self, epoch, members):
-        begun = time.perf_counter()
         count = self.processes.count
         # A process without examples takes one that counts nothing, so that it takes part in the sums of all.
         own = members[self.processes.rank :: count]
         share = count if own else 0
         source, target, gold = self.batch(epoch, own or members[:1])
+        begun = time.perf_counter()  # ids can be made ready during the step before
         masked_here = int((target.eq(self.config["mask_token_id"]) | target.ne(gold)).sum()) if own else 0
         masked_in_all, targets_in_all = self.processes.sum([masked_here, len(own)])
 
