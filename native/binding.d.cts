@@ -231,6 +231,8 @@ interface NativeTrainerOptions {
   weightDecay: number;
   /** 0: no clipping. */
   clipNorm: number;
+  /** Decay of the weights' average; 0: none is kept. */
+  average: number;
   /** Whether biases and norms decay too. */
   decayAll: boolean;
   freezeEmbeddings: boolean;
@@ -272,6 +274,7 @@ declare class NativeTrainer {
   /** Bytes, and the number of updates. */
   memory(): Call<{
     weights: number;
+    average: number;
     gradients: number;
     moments: number;
     working: number;

@@ -22,6 +22,12 @@ export interface TrainerOptions {
   decay?: 'matrices' | 'all';
   /** Gradients are scaled down to this norm over all tensors; 0: never. Default 1. */
   clipNorm?: number;
+  /**
+   * Decay of an exponential moving average of the weights, which `validate` and `save` then take instead of them; at
+   * least 0 and below 1. After t updates it is at most (1 + t) / (10 + t), so that the beginning is forgotten. Default
+   * 0: no average is kept.
+   */
+  average?: number;
   /** What is not trained: `'embeddings'`, every tensor of `roberta.embeddings`. It takes no gradients or moments then. */
   freeze?: readonly 'embeddings'[];
   /**
@@ -31,7 +37,7 @@ export interface TrainerOptions {
   recompute?: 'none' | 'gelu' | 'layer';
   /**
    * Of the products; `'auto'` (default) is `'fp32'`. Weights, sums and the optimiser are float32 always. `'bf16'` is
-   * `ERR_DEVICE`: no processor this build knows has such products for training.
+   * `ERR_DEVICE`: such products are not implemented for training.
    */
   precision?: 'auto' | 'fp32' | 'bf16';
   /** 1 … 256. Default: as many processors as the process may use. Results do not depend on it. */
@@ -97,6 +103,7 @@ export const trainerOptions = [
   'weightDecay',
   'decay',
   'clipNorm',
+  'average',
   'freeze',
   'recompute',
   'precision',
@@ -117,6 +124,7 @@ export interface Settings {
   weightDecay: number;
   decay: 'matrices' | 'all';
   clipNorm: number;
+  average: number;
   freeze: readonly 'embeddings'[];
   recompute: 'none' | 'gelu' | 'layer';
   seed: bigint;
@@ -168,7 +176,7 @@ function checkPrecision(value: unknown): void {
   if (choiceOption('precision', value, ['auto', 'fp32', 'bf16']) !== 'bf16') return;
   throw new MaskPredictError(
     'ERR_DEVICE',
-    `precision 'bf16' is not available for training on this machine; use 'fp32' or 'auto'`,
+    `precision 'bf16' is not implemented for training; use 'fp32' or 'auto'`,
   );
 }
 
@@ -197,6 +205,13 @@ export function readSettings(options: TrainerOptions, learningRate: number): Set
     weightDecay: atLeast0('weightDecay', 0.01),
     decay: choiceOption('decay', options.decay, ['matrices', 'all']),
     clipNorm: atLeast0('clipNorm', 1),
+    average: numberOption(
+      'average',
+      options.average,
+      0,
+      (x) => x >= 0 && x < 1,
+      'of at least 0 and below 1',
+    ),
     freeze: freezeOption(options.freeze),
     recompute: choiceOption('recompute', options.recompute, ['none', 'gelu', 'layer']),
     seed: seedOption('seed', options.seed ?? 0),
@@ -224,6 +239,7 @@ export function nativeOptions(
     epsilon: settings.epsilon,
     weightDecay: settings.weightDecay,
     clipNorm: settings.clipNorm,
+    average: settings.average,
     decayAll: settings.decay === 'all',
     freezeEmbeddings: settings.freeze.length > 0,
     recompute: settings.recompute,

@@ -54,6 +54,8 @@ export interface TrainerStepOptions {
 /** Bytes. */
 export interface TrainerMemory {
   weights: number;
+  /** Of the weights' average; 0 where none is kept. */
+  average: number;
   gradients: number;
   /** The optimiser's. */
   moments: number;
@@ -66,7 +68,7 @@ export interface TrainerMemory {
 interface Note {
   format: 1;
   architecture: Omit<TrainingArchitecture, 'seed' | 'draw'>;
-  settings: Omit<Settings, 'seed'> & { seed: string };
+  settings: Omit<Settings, 'seed' | 'average'> & { seed: string; average?: number };
   state: unknown;
 }
 
@@ -152,7 +154,9 @@ export class Trainer implements StepRunner {
     await restoreDirectory(directory);
     const path = join(directory, stateFile);
     const { note, updates } = await readNote(path);
-    const settings: Settings = { ...note.settings, seed: BigInt(note.settings.seed) };
+    // A checkpoint written before averages were kept has none.
+    const { seed, average = 0 } = note.settings;
+    const settings: Settings = { ...note.settings, average, seed: BigInt(seed) };
     const file = join(directory, tokenizerFile);
     const { maskTokenId } = note.architecture;
     const tokenizer = existsSync(file) ? await readTokenizer(file, maskTokenId) : undefined;

@@ -140,6 +140,7 @@ TrainerOptions read_trainer_options(const Napi::Value& value) {
   if (o.adam.epsilon == 0) invalid("epsilon must be above 0");
   o.adam.weight_decay = read_fraction(object, "weightDecay", 1e6);
   o.adam.clip_norm = read_fraction(object, "clipNorm", 1e30);
+  o.adam.average_decay = read_beta(object, "average");
   o.decay_all = read_boolean(object.Get("decayAll"), "decayAll");
   o.freeze_embeddings = read_boolean(object.Get("freezeEmbeddings"), "freezeEmbeddings");
   o.recompute = read_recompute(object.Get("recompute"));

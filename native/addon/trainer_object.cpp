@@ -71,7 +71,7 @@ TrainerObject::TrainerObject(const Napi::CallbackInfo& info) : ObjectWrap(info),
         added_length_head_ = trainer.added_length_head();
         loaded_ = true;
         const training::TrainerMemory m = trainer.memory();
-        count_memory(e, static_cast<int64_t>(m.weights + m.gradients + m.moments));
+        count_memory(e, static_cast<int64_t>(m.weights + m.average + m.gradients + m.moments));
         return e.Undefined();
       };
     };
@@ -131,6 +131,7 @@ Napi::Value TrainerObject::memory(const Napi::CallbackInfo& info) {
         Napi::Object object = Napi::Object::New(env);
         const auto set = [&](const char* name, uint64_t value) { object.Set(name, static_cast<double>(value)); };
         set("weights", m.weights);
+        set("average", m.average);
         set("gradients", m.gradients);
         set("moments", m.moments);
         set("working", m.working);

@@ -232,15 +232,16 @@ Napi::Value call_dropout(KernelCall& call) {
   return results.value();
 }
 
-// weights, gradients, first, second [count]; decayed: how many of them, from the first, decay; rate, number, and the
-// optimiser's options. The results are new arrays.
+// weights, gradients, first, second, average [count]; decayed: how many of them, from the first, decay; rate, number,
+// and the optimiser's options. The results are new arrays.
 Napi::Value call_adamw(KernelCall& call) {
   const View<float> weights = call.floats("weights"), gradients = call.floats("gradients", weights.size),
-                    first = call.floats("first", weights.size), second = call.floats("second", weights.size);
+                    first = call.floats("first", weights.size), second = call.floats("second", weights.size),
+                    average = call.floats("average", weights.size);
   const int64_t count = weights.size, decayed = call.integer("decayed", 0, count);
   const std::vector<WeightRange> pieces = optimizer_pieces({{0, decayed, true}, {decayed, count - decayed, false}});
-  const AdamOptions options{call.number("beta1"), call.number("beta2"), call.number("epsilon"),
-                            call.number("weightDecay"), call.number("clipNorm")};
+  const AdamOptions options{call.number("beta1"),       call.number("beta2"),    call.number("epsilon"),
+                            call.number("weightDecay"), call.number("clipNorm"), call.number("averageDecay")};
   const TrainingContext context = context_of(call);
   Results results(call.env);
   const auto copied = [&](const char* name, const View<float>& view) {
@@ -254,7 +255,7 @@ Napi::Value call_adamw(KernelCall& call) {
   float* const new_first = copied("first", first);
   adam_update(context, options, pieces,
               {new_weights, gradients.data, new_first, copied("second", second), norm, call.number("rate"),
-               call.integer("number", 1, 1 << 30)});
+               call.integer("number", 1, 1 << 30), copied("average", average)});
   return results.value();
 }
 

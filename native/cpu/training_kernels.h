@@ -65,6 +65,8 @@ struct AdamTask {
   float rate;          // learning rate / (1 - beta1^t)
   float inverse_root;  // 1 / sqrt(1 - beta2^t)
   float epsilon;
+  float* average;      // or nullptr: of the weights, exponential
+  float average_take;  // average += average_take * (weights - average), after the update
 };
 
 // What one row has seen of its logits.

@@ -290,14 +290,19 @@ void adam(const AdamTask& t) {
   const Vector keep1 = Vector::all(t.first_decay), take1 = Vector::all(1.0f - t.first_decay);
   const Vector keep2 = Vector::all(t.second_decay), take2 = Vector::all(1.0f - t.second_decay);
   const Vector rate = Vector::all(t.rate), inverse_root = Vector::all(t.inverse_root);
+  const Vector take = Vector::all(t.average_take);
   for_vectors(t.count, [&](int64_t i, int n) {
     const Vector g = load(t.gradients + i, n) * clip;
     const Vector m = multiply_add(keep1, load(t.first + i, n), take1 * g);
     const Vector v = multiply_add(keep2, load(t.second + i, n), take2 * (g * g));
     store(m, t.first + i, n);
     store(v, t.second + i, n);
-    const Vector w = load(t.weights + i, n) * decay;
-    store(w - rate * m / multiply_add(square_root(v), inverse_root, epsilon), t.weights + i, n);
+    const Vector decayed = load(t.weights + i, n) * decay;
+    const Vector w = decayed - rate * m / multiply_add(square_root(v), inverse_root, epsilon);
+    store(w, t.weights + i, n);
+    if (t.average == nullptr) return;
+    const Vector a = load(t.average + i, n);
+    store(multiply_add(take, w - a, a), t.average + i, n);
   });
 }
 

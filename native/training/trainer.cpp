@@ -23,6 +23,7 @@ const char* const updates_key = "mask_predict_updates";
 const char* const note_key = "mask_predict_training";
 const char* const first_prefix = "first_moment.";
 const char* const second_prefix = "second_moment.";
+const char* const average_prefix = "average.";
 
 std::string gibibytes(uint64_t bytes) {
   const uint64_t hundredths = (bytes * 100 + (uint64_t{1} << 29)) >> 30;
@@ -71,6 +72,7 @@ Trainer::Trainer(const TrainerRequest& request, const TrainerOptions& options,
     read(request.directory, progress, cancelled);
   }
   pieces_ = optimizer_pieces(table_->trained_ranges());
+  if (averages()) std::memcpy(average_.as<float>(), weights_.as<float>(), weights_.bytes());
 }
 
 void Trainer::read(const std::string& directory, const std::function<void(double)>& progress,
@@ -92,7 +94,8 @@ void Trainer::read(const std::string& directory, const std::function<void(double
 
 void Trainer::allocate(const std::string& purpose) {
   const auto bytes = [](int64_t floats) { return static_cast<uint64_t>(floats) * sizeof(float); };
-  const uint64_t all = bytes(table_->count() + 3 * table_->trained_count());
+  const int64_t averaged = averages() ? table_->count() : 0;
+  const uint64_t all = bytes(table_->count() + averaged + 3 * table_->trained_count());
   if (all > limit_)
     throw Error(ErrorCode::OutOfMemory,
                 purpose + " needs " + gibibytes(all) + " for weights, gradients and moments, but the limit is " +
@@ -100,6 +103,7 @@ void Trainer::allocate(const std::string& purpose) {
                     (options_.freeze_embeddings ? "or train a smaller model"
                                                 : "freeze the embeddings, or train a smaller model"));
   weights_ = Buffer(bytes(table_->count()), budget_, "weights");
+  if (averages()) average_ = Buffer(bytes(averaged), budget_, "the average of the weights");
   gradients_ = Buffer(bytes(table_->trained_count()), budget_, "gradients");
   first_ = Buffer(bytes(table_->trained_count()), budget_, "the optimiser's first moments");
   second_ = Buffer(bytes(table_->trained_count()), budget_, "the optimiser's second moments");
@@ -133,7 +137,9 @@ void Trainer::draw(const ParameterTensor& tensor) {
 }
 
 TrainerMemory Trainer::memory() const {
-  return {weights_.bytes(), gradients_.bytes(), first_.bytes() + second_.bytes(), working_.bytes(), limit_};
+  return {weights_.bytes(),   average_.bytes(),
+          gradients_.bytes(), first_.bytes() + second_.bytes(),
+          working_.bytes(),   limit_};
 }
 
 namespace {
@@ -145,7 +151,7 @@ PlanSizes sizes_for(int64_t rows) { return {rows, rows, (rows + 4) / 5}; }
 
 uint64_t Trainer::bytes_for(int64_t rows) const {
   const Plan plan(config_, options_.recompute, sizes_for(rows));
-  return weights_.bytes() + gradients_.bytes() + first_.bytes() + second_.bytes() + plan.bytes();
+  return weights_.bytes() + average_.bytes() + gradients_.bytes() + first_.bytes() + second_.bytes() + plan.bytes();
 }
 
 void Trainer::reserve(int64_t rows) { make_room(sizes_for(rows)); }
@@ -174,12 +180,11 @@ void Trainer::make_room(const PlanSizes& asked) {
 }
 
 LossSums Trainer::run(const std::vector<Batch>& batches, const StepTotals& totals, const DropoutDraws& draws,
-                      bool backward, const std::atomic<bool>& cancelled) {
+                      const float* weights, bool backward, const std::atomic<bool>& cancelled) {
   LossSums sums;
   int64_t first_row = 0;
   for (const Batch& batch : batches) {
-    Pass pass({context_, config_, *table_, options_.objective, options_.recompute, weights_.as<float>(),
-               gradients_.as<float>()},
+    Pass pass({context_, config_, *table_, options_.objective, options_.recompute, weights, gradients_.as<float>()},
               buffers_, batch, draws, first_row, cancelled);
     const LossSums part = pass.forward();
     sums.tokens.negative_log_likelihood += part.tokens.negative_log_likelihood;
@@ -233,7 +238,8 @@ StepResult Trainer::step(const std::vector<StepPart>& parts, const StepOptions& 
   const StepTotals totals = totals_of(batches);
   make_room(largest(batches));
   std::memset(gradients_.as<float>(), 0, gradients_.bytes());
-  const LossSums sums = run(batches, totals, {options_.dropout, options.seed, options.step}, true, cancelled);
+  const LossSums sums =
+      run(batches, totals, {options_.dropout, options.seed, options.step}, weights_.as<float>(), true, cancelled);
   StepResult result = result_of(sums, totals);
   result.gradient_norm = gradient_norm(context_, pieces_, gradients_.as<float>());
   if (cancelled.load()) throw Cancelled();
@@ -245,7 +251,7 @@ StepResult Trainer::step(const std::vector<StepPart>& parts, const StepOptions& 
                     "rate or a longer warm-up");
   adam_update(context_, options_.adam, pieces_,
               {weights_.as<float>(), gradients_.as<float>(), first_.as<float>(), second_.as<float>(),
-               result.gradient_norm, options.learning_rate, updates_ + 1});
+               result.gradient_norm, options.learning_rate, updates_ + 1, averages() ? average_.as<float>() : nullptr});
   updates_++;
   return result;
 }
@@ -254,7 +260,7 @@ StepResult Trainer::evaluate(const std::vector<StepPart>& parts, const std::atom
   const std::vector<Batch> batches = batches_of(parts, config_);
   const StepTotals totals = totals_of(batches);
   make_room(largest(batches));
-  return result_of(run(batches, totals, {}, false, cancelled), totals);
+  return result_of(run(batches, totals, {}, result(), false, cancelled), totals);
 }
 
 std::vector<std::pair<std::string, std::vector<float>>> Trainer::gradients() const {
@@ -275,11 +281,13 @@ std::vector<TensorToWrite> Trainer::tensors(const std::string& prefix, const flo
 }
 
 void Trainer::save(const std::string& path, WeightType type, const std::atomic<bool>& cancelled) const {
-  write_safetensors(path, tensors("", weights_.as<float>(), false), type, {{"format", "pt"}}, cancelled);
+  write_safetensors(path, tensors("", result(), false), type, {{"format", "pt"}}, cancelled);
 }
 
 void Trainer::save_state(const std::string& path, const std::string& note, const std::atomic<bool>& cancelled) const {
   std::vector<TensorToWrite> all = tensors("", weights_.as<float>(), false);
+  if (averages())
+    for (const TensorToWrite& tensor : tensors(average_prefix, average_.as<float>(), true)) all.push_back(tensor);
   for (const TensorToWrite& tensor : tensors(first_prefix, first_.as<float>(), true)) all.push_back(tensor);
   for (const TensorToWrite& tensor : tensors(second_prefix, second_.as<float>(), true)) all.push_back(tensor);
   write_safetensors(path, all, WeightType::F32, {{note_key, note}, {updates_key, std::to_string(updates_)}}, cancelled);
@@ -306,12 +314,18 @@ void Trainer::load_state(const std::string& path, const std::atomic<bool>& cance
     }
   };
   add("", weights_.as<float>(), false);
+  if (averages()) add(average_prefix, average_.as<float>(), true);
   add(first_prefix, first_.as<float>(), true);
   add(second_prefix, second_.as<float>(), true);
   for (const auto& [tensor, values] : copies) {
     if (cancelled.load()) throw Cancelled();
     std::memcpy(values, tensor->data, tensor->bytes);
     file.release(static_cast<uint64_t>(tensor->data - file.data()), tensor->bytes);
+  }
+  if (averages()) {
+    // Frozen weights are their own average.
+    const int64_t first = table_->trained_count();
+    std::copy_n(weights_.as<float>() + first, table_->count() - first, average_.as<float>() + first);
   }
   updates_ = std::stoll(updates->second);
 }

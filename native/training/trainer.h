@@ -1,7 +1,8 @@
 // A model that is trained: float32 weights, their gradients, the optimiser's moments, and steps over them.
 //
 // One thread uses it at a time. A step changes weights only at its end and all at once, so that one that is cancelled or
-// fails leaves the model as it was.
+// fails leaves the model as it was. Where the options ask for an average of the weights, it is what `evaluate` and `save`
+// take instead of them.
 #pragma once
 
 #include <atomic>
@@ -53,7 +54,7 @@ struct StepResult {
 };
 
 struct TrainerMemory {
-  uint64_t weights, gradients, moments, working, limit;
+  uint64_t weights, average, gradients, moments, working, limit;
 };
 
 class Trainer {
@@ -79,15 +80,15 @@ class Trainer {
   // One optimiser step of one or more parts. Error(OutOfMemory) before anything is computed; Error(InvalidArgument)
   // where nothing is masked, or, with nothing changed, where the gradient is no finite number; Cancelled.
   StepResult step(const std::vector<StepPart>& parts, const StepOptions& options, const std::atomic<bool>& cancelled);
-  // The loss without dropout.
+  // The loss without dropout, of the average where there is one.
   StepResult evaluate(const std::vector<StepPart>& parts, const std::atomic<bool>& cancelled);
 
   // Of the last step, by tensor. What is frozen has none.
   std::vector<std::pair<std::string, std::vector<float>>> gradients() const;
 
-  // A model's weights, as `type`.
+  // A model's weights, or their average, as `type`.
   void save(const std::string& path, WeightType type, const std::atomic<bool>& cancelled) const;
-  // Weights, moments and the number of updates, with `note` beside them; and back, Error(ModelFormat).
+  // Weights, average, moments and the number of updates, with `note` beside them; and back, Error(ModelFormat).
   void save_state(const std::string& path, const std::string& note, const std::atomic<bool>& cancelled) const;
   void load_state(const std::string& path, const std::atomic<bool>& cancelled);
 
@@ -97,8 +98,11 @@ class Trainer {
             const std::atomic<bool>& cancelled);
   void draw(const ParameterTensor& tensor);
   void make_room(const PlanSizes& sizes);
-  LossSums run(const std::vector<Batch>& batches, const StepTotals& totals, const DropoutDraws& draws, bool backward,
-               const std::atomic<bool>& cancelled);
+  LossSums run(const std::vector<Batch>& batches, const StepTotals& totals, const DropoutDraws& draws,
+               const float* weights, bool backward, const std::atomic<bool>& cancelled);
+  bool averages() const { return options_.adam.average_decay > 0; }
+  // The average, or the weights where none is kept.
+  const float* result() const { return (averages() ? average_ : weights_).as<float>(); }
   StepResult result_of(const LossSums& sums, const StepTotals& totals) const;
   std::vector<TensorToWrite> tensors(const std::string& prefix, const float* values, bool only_trained) const;
 
@@ -111,7 +115,7 @@ class Trainer {
   std::shared_ptr<MemoryBudget> budget_;
   std::unique_ptr<ParameterTable> table_;
   std::vector<WeightRange> pieces_;
-  Buffer weights_, gradients_, first_, second_;
+  Buffer weights_, average_, gradients_, first_, second_;
   std::unique_ptr<Plan> plan_;
   Buffer working_;
   StepBuffers buffers_;

@@ -420,6 +420,9 @@ export interface AdamwArguments {
   epsilon: number;
   weightDecay: number;
   clipNorm: number;
+  /** Of the weights, and its decay. */
+  average: ArrayLike<number>;
+  averageDecay: number;
 }
 
 export function adamw(args: AdamwArguments) {
@@ -440,5 +443,7 @@ export function adamw(args: AdamwArguments) {
     const v = second[i]! / (1 - beta2 ** number);
     return w * (1 - decay) - (rate * m) / (Math.sqrt(v) + epsilon);
   });
-  return { norm, first, second, weights };
+  const kept = Math.min(args.averageDecay, (1 + number) / (10 + number));
+  const average = weights.map((w, i) => kept * args.average[i]! + (1 - kept) * w);
+  return { norm, first, second, weights, average };
 }

@@ -368,6 +368,8 @@ t.test('AdamW', async (t) => {
       epsilon: 1e-6,
       weightDecay: 0.01,
       clipNorm,
+      average: random.normals(count),
+      averageDecay: 0.99,
     };
     const expected = adamw(args);
     for (const { set, results } of everywhere(t, 'adamw', args)) {
@@ -376,6 +378,7 @@ t.test('AdamW', async (t) => {
       near(t, `${set}, ${count}: first moments`, results.first!, expected.first, 1e-6);
       near(t, `${set}, ${count}: second moments`, results.second!, expected.second, 1e-6);
       near(t, `${set}, ${count}: weights`, results.weights!, expected.weights, 2e-6);
+      near(t, `${set}, ${count}: average`, results.average!, expected.average, 2e-6);
     }
   }
 });

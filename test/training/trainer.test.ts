@@ -35,6 +35,12 @@ const weightsOf = async (t: Test, trainer: Trainer) => {
   return readFile(join(to, 'model.safetensors'));
 };
 
+/** The values of a model.safetensors in float32. */
+const floatsOf = (file: Buffer) => {
+  const values = file.subarray(8 + Number(file.readBigUInt64LE()));
+  return Array.from({ length: values.length / 4 }, (_, i) => values.readFloatLE(4 * i));
+};
+
 t.test('three steps, a checkpoint and three steps are six', async (t) => {
   const folder = t.testdir();
   const whole = await load(t);
@@ -67,6 +73,42 @@ t.test('three steps, a checkpoint and three steps are six', async (t) => {
       'the same weights',
     );
   }
+});
+
+t.test('an average of the weights is what is saved and validated, and goes on too', async (t) => {
+  const plain = await load(t);
+  const averaging = await load(t, { average: 0.3, freeze: ['embeddings'] });
+  const frozen = await load(t, { freeze: ['embeddings'] });
+  t.equal((await plain.memory()).average, 0);
+  t.equal((await averaging.memory()).average, (await averaging.memory()).weights);
+  const before = await weightsOf(t, averaging);
+  t.ok(before.equals(await weightsOf(t, plain)), 'before the first step it is the model');
+  let expected = floatsOf(before);
+  for (let step = 1; step <= 3; step++) {
+    await frozen.step(part);
+    await averaging.step(part);
+    const kept = Math.min(0.3, (1 + step) / (10 + step));
+    const weights = floatsOf(await weightsOf(t, frozen));
+    expected = expected.map((a, i) => kept * a + (1 - kept) * weights[i]!);
+  }
+  const saved = await weightsOf(t, averaging);
+  const off = floatsOf(saved).reduce((most, a, i) => Math.max(most, Math.abs(a - expected[i]!)), 0);
+  t.ok(off < 1e-6, `the average is off by ${off}`);
+  t.notOk(saved.equals(await weightsOf(t, frozen)));
+  const model = await opened(t, Trainer.load(join(t.testdirName, 'weights'), { threads: 1 }));
+  await averaging.save(join(t.testdirName, 'weights'));
+  const again = await opened(t, Trainer.load(join(t.testdirName, 'weights'), { threads: 1 }));
+  t.equal((await averaging.evaluate([part])).loss, (await again.evaluate([part])).loss);
+  t.not((await averaging.evaluate([part])).loss, (await model.evaluate([part])).loss);
+
+  const checkpoint = join(t.testdir(), 'checkpoint');
+  await averaging.checkpoint(checkpoint);
+  const resumed = await opened(t, Trainer.resume(checkpoint));
+  t.ok((await weightsOf(t, resumed)).equals(saved), 'the same average');
+  await t.rejects(load(t, { average: 1 }), {
+    code: 'ERR_INVALID_ARGUMENT',
+    message: /average must be a number of at least 0 and below 1/,
+  });
 });
 
 t.test('a checkpoint with frozen embeddings and untied options goes on', async (t) => {
@@ -251,7 +293,7 @@ t.test('memory', async (t) => {
   await trainer.reserve(100);
   t.equal(
     Object.values(await trainer.memory())
-      .slice(0, 4)
+      .slice(0, 5)
       .reduce((a, b) => a + b),
     smaller,
   );

@@ -2,7 +2,9 @@
 // gradient times min(1, limit / (norm + 1e-6)) and t the number of this update, from 1:
 //   m = b1 m + (1 - b1) g        v = b2 v + (1 - b2) g²
 //   w = w (1 - rate * decay) - rate / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + epsilon)
-// The decay is decoupled, and only of the ranges that have it.
+// The decay is decoupled, and only of the ranges that have it. Where an average of the weights is kept:
+//   a = a + (1 - min(d, (1 + t) / (10 + t))) (w - a), after the update
+// with its decay d; the first averages are short, so that they do not keep the weights of the beginning.
 #pragma once
 
 #include <vector>
@@ -24,7 +26,8 @@ double gradient_norm(const TrainingContext& context, const std::vector<WeightRan
 struct AdamOptions {
   double first_decay = 0.9, second_decay = 0.98, epsilon = 1e-6;
   double weight_decay = 0.01;
-  double clip_norm = 1;  // 0: no clipping
+  double clip_norm = 1;      // 0: no clipping
+  double average_decay = 0;  // of the weights' exponential moving average, 0 <= d < 1
 };
 struct AdamUpdate {
   float* weights;
@@ -33,7 +36,8 @@ struct AdamUpdate {
   float* second;
   double norm;  // of the gradients
   double learning_rate;
-  int64_t number;  // t
+  int64_t number;            // t
+  float* average = nullptr;  // or none is kept
 };
 void adam_update(const TrainingContext& context, const AdamOptions& options, const std::vector<WeightRange>& pieces,
                  const AdamUpdate& update);

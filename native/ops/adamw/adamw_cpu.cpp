@@ -39,6 +39,7 @@ void adam_update(const TrainingContext& context, const AdamOptions& o, const std
                  const AdamUpdate& u) {
   const auto t = static_cast<double>(u.number);
   const double clip = o.clip_norm > 0 ? std::min(1.0, o.clip_norm / (u.norm + 1e-6)) : 1.0;
+  const double average_take = 1 - std::min(o.average_decay, (1 + t) / (10 + t));
   const auto count = static_cast<int64_t>(pieces.size());
   context.pool->parallel_for(
       count, cpu::grain_for(count, piece * 4, context.pool->size()), [&](int64_t begin, int64_t end, int) {
@@ -55,7 +56,9 @@ void adam_update(const TrainingContext& context, const AdamOptions& o, const std
                                  .second_decay = static_cast<float>(o.second_decay),
                                  .rate = static_cast<float>(u.learning_rate / (1 - std::pow(o.first_decay, t))),
                                  .inverse_root = static_cast<float>(1 / std::sqrt(1 - std::pow(o.second_decay, t))),
-                                 .epsilon = static_cast<float>(o.epsilon)});
+                                 .epsilon = static_cast<float>(o.epsilon),
+                                 .average = u.average == nullptr ? nullptr : u.average + p.first,
+                                 .average_take = static_cast<float>(average_take)});
         }
       });
 }
