@@ -48,6 +48,8 @@ export type {
   SamplingOptions,
   SaveOptions,
   SourceOptions,
+  RemaskOptions,
+  RemaskRule,
   StopRule,
 } from './token/engine-options.js';
 export { Tokenizer } from './text/tokenizer.js';

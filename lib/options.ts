@@ -66,6 +66,19 @@ export function stopOption(value: unknown): NativeStopRule {
   );
 }
 
+/** The log-probability of a {@link RemaskRule}; null where it masks all that Mask-Predict masks. */
+export function remaskOption(value: unknown): number | null {
+  if (value === undefined) return null;
+  checkOptions('remask', value, ['below']);
+  const { below } = value as { below?: unknown };
+  if (typeof below === 'number' && below > 0 && below <= 1) {
+    return below === 1 ? null : Math.log(below);
+  }
+  throw invalidArgument(
+    `remask.below must be a probability above 0 and up to 1, not ${shown(below)}`,
+  );
+}
+
 /** Throws unless `value` is undefined or an AbortSignal. */
 export function checkSignal(value: unknown): asserts value is AbortSignal | undefined {
   if (value !== undefined && !(value instanceof AbortSignal)) {

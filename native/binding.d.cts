@@ -156,7 +156,7 @@ declare class NativeEngine {
   readonly threads: number;
   /** Why 'auto' took the CPU although there is a driver for GPUs; empty otherwise. */
   readonly fallback: string;
-  /** What came of `deterministic: false`; empty without it. */
+  /** What `deterministic: false` led to (for example which cuBLASLt was found); empty if it was not set. */
   readonly note: string;
   memory(): NativeMemory;
   /** `states`: whether final states and lengths will be asked for. */
@@ -164,13 +164,15 @@ declare class NativeEngine {
   /** Reads sequences, each for what its reading asks. */
   read(ids: Int32Array[], readings: NativeReading[]): Call<NativeAnswer[]>;
   predict(targets: NativeTarget[], sampling: SamplingParameters | null): Call<void>;
-  remask(targets: NativeTarget[], counts: number[]): Call<void>;
+  /** `below`: a log-probability; positions above it are not masked. */
+  remask(targets: NativeTarget[], counts: number[], below: number | null): Call<void>;
   /** Resolves to the number of passes each target took. */
   decode(
     targets: NativeTarget[],
     iterations: number,
     sampling: SamplingParameters | null,
     stop: NativeStopRule,
+    below: number | null,
   ): Call<Int32Array>;
   logits(targets: NativeTarget[]): Call<Float32Array<ArrayBuffer>[]>;
   states(targets: NativeTarget[]): Call<Float32Array<ArrayBuffer>[]>;
@@ -180,10 +182,11 @@ declare class NativeEngine {
   ): Call<Float32Array<ArrayBuffer>[][]>;
   /**
    * Sources and targets that go through one pass together; targets alone go on until the first has to leave. `states`
-   * says of each source whether final states and lengths will be asked for, or what is to be read of it. `plans` has four numbers for each target:
-   * T, passes done, the pass to stop after at the latest, and 1 if it is to be viewed. `seeds` of those that are sampled.
-   * `candidates` of those that are weighed, not written: one pass, and the log-probabilities of these. What only others
-   * have is null, as is a list of nothing but that.
+   * says of each source whether final states and lengths will be asked for, or what is to be read of it. `plans` has four
+   * numbers for each target: T, passes done, the pass to stop after at the latest, and 1 if it is to be viewed. `seeds`
+   * are of targets that are sampled, `bounds` the log-probabilities above which nothing is masked again, `candidates` of
+   * targets that are scored, not written: one pass, and the log-probabilities of these. Entries that do not apply to a
+   * target are null; if none applies, pass null instead of the list.
    */
   advance(
     sources: Int32Array[],
@@ -192,6 +195,7 @@ declare class NativeEngine {
     plans: Int32Array,
     seeds: (bigint | null)[] | null,
     stops: NativeStopRule[] | null,
+    bounds: (number | null)[] | null,
     candidates: (Int32Array[] | null)[] | null,
   ): Call<AdvanceResult>;
   /** The last advance() ends well after the pass it is in. */

@@ -7,6 +7,7 @@
  */
 import { MaskPredictError } from '../errors.js';
 import type { Generation, GenerateOptions, LengthOption } from '../text/generation.js';
+import type { StopRule } from '../token/engine-options.js';
 import type { MaskPredict } from '../text/mask-predict.js';
 import { legend, showRefinement, wantsColours } from '../text/refinement-view.js';
 import { Arguments, modelOptions, textOptions, UsageError, type OptionTable } from './arguments.js';
@@ -24,6 +25,8 @@ const options: OptionTable = {
   length: { type: 'string' },
   candidates: { type: 'string' },
   'length-weight': { type: 'string' },
+  stop: { type: 'string' },
+  'remask-below': { type: 'string' },
   seed: { type: 'string' },
   json: { type: 'boolean' },
   watch: { type: 'boolean' },
@@ -42,6 +45,10 @@ Options:
   --candidates K      try the K most probable lengths, keep the best answer
   --length-weight W   how much the probability of a length counts in that, 0 or more
                       (default: 0.25)
+  --stop RULE         end early: 'unchanged', when a pass changes nothing, or a
+                      probability such as 0.9, when all tokens have it
+  --remask-below P    mask again only tokens whose probability is not above P; where
+                      there are none the answer is finished
   --seed N            draw tokens by their probability instead of taking the best;
                       the same seed gives the same answer
   --json              one JSON object per answer: text, score (mean log-probability),
@@ -93,13 +100,23 @@ function readOptions(given: Arguments, signal: AbortSignal): GenerateOptions {
     (candidates === undefined
       ? 'predict'
       : { candidates, ...(weight !== undefined && { weight }) });
+  const stop = readStop(given);
+  const below = given.number('remask-below', 0, 1);
   return {
     ...given.textOptions(),
     length,
     signal,
+    ...(stop !== undefined && { stop }),
+    ...(below !== undefined && { remask: { below } }),
     ...(iterations !== undefined && { iterations }),
     ...(seed !== undefined && { sampling: { seed } }),
   };
+}
+
+function readStop(given: Arguments): StopRule | undefined {
+  if (given.text('stop') === 'unchanged') return 'unchanged';
+  const confidence = given.number('stop', 0, 1);
+  return confidence === undefined ? undefined : { confidence };
 }
 
 async function answerLines(

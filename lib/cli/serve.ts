@@ -25,8 +25,8 @@ Needs fastify: npm install fastify@5
 
   GET  /                        a page to type an instruction and watch the passes
   POST /generate                { "prompt": "…" } or an array of prompts; also
-                                iterations, length, sampling, stop, parseSpecial,
-                                overflow, priority, deadline; with "stream": true
+                                iterations, length, sampling, stop, remask,
+                                parseSpecial, overflow, priority, deadline; with "stream": true
                                 an event after every pass
   POST /choose                  { "prompt": "…", "labels": ["…", "…"] }
   POST /score                   { "prompt": "…", "text": "…" }

@@ -22,6 +22,9 @@ Options:
   --fields A,B          names of the fields (default: instruction,output)
   --max-source N        ids; longer instructions are left out (default: 512)
   --max-target N        ids; longer outputs are left out (default: 511)
+
+Examples:
+  mask-predict tokens data.jsonl --tokenizer spm.model --out data.tokens
 `;
 
 export const tokens: Command = {

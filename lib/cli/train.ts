@@ -70,8 +70,8 @@ The steps, which end with the first of --steps N, --epochs N and --time 90m:
   --warmup N            steps (default: 500)
   --power X             of the polynomial (default: 1)
   --weight-decay X      (default: 0.01)
-  --average X           decay, such as 0.999, of a moving average of the weights, which is
-                        validated and saved instead of them (default: none)
+  --average X           decay, such as 0.999, of a moving average of the weights, which
+                        is validated and saved instead of them (default: none)
   --dropout X           (default: 0.1)
   --label-smoothing X   (default: 0.1)
   --length-weight X     of the length predictor's loss (default: 0.1)

@@ -24,6 +24,8 @@ export interface TargetPlan {
   /** Of the generator, if tokens are drawn. */
   readonly seed?: bigint | undefined;
   readonly stop?: NativeStopRule;
+  /** A log-probability: positions above it are not masked again. */
+  readonly remaskBelow?: number | null;
   /** If given, the target is weighed: one pass, and log-probabilities of these ids. */
   readonly candidates?: Int32Array[];
 }
@@ -87,6 +89,7 @@ export function nativeRunner(engine: NativeEngine): PassRunner {
         plans,
         each((plan) => plan.seed),
         each((plan) => plan.stop),
+        each((plan) => plan.remaskBelow),
         each((plan) => plan.candidates),
       );
       if (sources.length === 0)

@@ -1,6 +1,6 @@
 /** The options of a generation as JSON, and as the API takes them. */
 import type { GenerateOptions, LengthOption } from '../text/mask-predict.js';
-import type { StopRule } from '../token/engine-options.js';
+import type { RemaskRule, StopRule } from '../token/engine-options.js';
 import { limitError } from './errors.js';
 import type { Limits } from './limits.js';
 
@@ -16,6 +16,7 @@ export interface GenerateOptionsBody extends TextOptionsBody {
   length?: LengthOption;
   sampling?: { seed: number };
   stop?: StopRule;
+  remask?: RemaskRule;
 }
 
 export const textOptionsSchema = {
@@ -33,7 +34,7 @@ export const seedSchema = {
 
 /**
  * Keywords of a schema apply to values of their own type only, which is how those of several types are meant.
- * What a model alone can know, as which lengths it has, is left to it, and so are the members of `length` and `stop`.
+ * What a model alone can know, as which lengths it has, is left to it, and so are the members of `length`, `stop` and `remask`.
  */
 export function generateOptionsSchema({ iterations, texts }: Limits) {
   return {
@@ -50,6 +51,7 @@ export function generateOptionsSchema({ iterations, texts }: Limits) {
       additionalProperties: false,
     },
     stop: { type: ['string', 'object'] },
+    remask: { type: 'object' },
     sampling: {
       type: 'object',
       required: ['seed'],

@@ -27,7 +27,7 @@ import {
 import { checkModel, modelVersion, type ModelParameters, type Served } from './served.js';
 
 /**
- * Values of parameters are strings, numbers and booleans: `candidates`, `seed` and `confidence` stand for themselves.
+ * Values of parameters are strings, numbers and booleans: `candidates`, `seed`, `confidence` and `remaskBelow` stand for themselves.
  * `priority` and `timeout` have the meaning that Triton gives them.
  */
 interface Parameters extends Omit<TextOptionsBody, 'priority' | 'deadline'> {
@@ -37,6 +37,7 @@ interface Parameters extends Omit<TextOptionsBody, 'priority' | 'deadline'> {
   seed?: number;
   stop?: 'unchanged';
   confidence?: number;
+  remaskBelow?: number;
   priority?: number;
   timeout?: number;
   content_type?: 'str';
@@ -105,6 +106,7 @@ function readParameters(
       ...(overflow !== undefined && { overflow }),
       ...(length !== undefined && { length }),
       ...(stop && { stop }),
+      ...(given.remaskBelow !== undefined && { remask: { below: given.remaskBelow } }),
       ...(seed !== undefined && { sampling: { seed } }),
       ...(priority > 0 && { priority: ownPriority(priority) }),
       ...(timeout > 0 && { deadline: ownDeadline(timeout) }),
@@ -157,6 +159,7 @@ function schema(limits: Limits) {
       seed: seedSchema,
       stop: { type: 'string', enum: ['unchanged'] },
       confidence: { type: 'number' },
+      remaskBelow: { type: 'number' },
       priority: { type: 'integer', minimum: 0 },
       timeout: { type: 'integer', minimum: 0 },
       content_type: asStrings,

@@ -1,8 +1,8 @@
 /** What `generate` and `refine` are asked for, and what they give. */
 import type { NativeStopRule } from '../../native/binding.cjs';
-import type { StopRule } from '../token/engine-options.js';
+import type { RemaskRule, StopRule } from '../token/engine-options.js';
 import { invalidArgument, shown } from '../errors.js';
-import { checkOptions, integerOption, seedOption, stopOption } from '../options.js';
+import { checkOptions, integerOption, remaskOption, seedOption, stopOption } from '../options.js';
 import type { Moments, Sequence, TargetOutcome } from '../scheduling/call.js';
 import type { TargetPlan } from '../scheduling/passes.js';
 import type { Source, Target } from '../token/sequences.js';
@@ -44,6 +44,8 @@ export interface GenerateOptions extends TextOptions {
   sampling?: { seed: number | bigint };
   /** When the text is good enough before its last pass. Default: all passes that could change something. */
   stop?: StopRule;
+  /** Which tokens are masked again after a pass. Default: all that Mask-Predict masks. */
+  remask?: RemaskRule;
 }
 
 export interface Generation {
@@ -58,7 +60,7 @@ export interface Generation {
   length: number;
   /** With `length: { candidates }`: every length that was tried, the most probable one first. */
   candidates?: LengthCandidate[];
-  /** Passes over the target; fewer than asked where further ones could change nothing, or `stop` ended them. */
+  /** Passes over the target; fewer than asked where further ones could change nothing, or `stop` or `remask` ended them. */
   iterations: number;
   /** Whether the instruction was cut to what the model can read. */
   truncated: boolean;
@@ -93,9 +95,10 @@ export interface GenerationPlan {
   length: PlannedLength;
   seed: bigint | undefined;
   stop: NativeStopRule;
+  remaskBelow: number | null;
 }
 
-const generateOptions = [...textOptions, 'iterations', 'length', 'sampling', 'stop'];
+const generateOptions = [...textOptions, 'iterations', 'length', 'sampling', 'stop', 'remask'];
 
 /** @internal `longest`: tokens of the longest target. */
 export function readGenerateOptions(
@@ -111,6 +114,7 @@ export function readGenerateOptions(
     seed: sampling === undefined ? undefined : seedOption('sampling.seed', sampling.seed),
     length: readLength(length, longest),
     stop: stopOption(options.stop),
+    remaskBelow: remaskOption(options.remask),
   };
 }
 
@@ -169,9 +173,9 @@ export class Writing implements Sequence<Written> {
   }
 
   targets(source: Source): TargetPlan[] {
-    const { length, iterations, seed, stop } = this.plan;
+    const { length, iterations, seed, stop, remaskBelow } = this.plan;
     this.#targets = targetsOf(source, length);
-    return this.#targets.map(({ target }) => ({ target, iterations, seed, stop }));
+    return this.#targets.map(({ target }) => ({ target, iterations, seed, stop, remaskBelow }));
   }
 
   result(outcomes: TargetOutcome[], moments: Moments): Written {

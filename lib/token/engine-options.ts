@@ -102,9 +102,25 @@ export interface PredictOptions extends CallOptions {
  */
 export type StopRule = 'unchanged' | { confidence: number };
 
+/**
+ * A bound on what is masked again after a pass: of the positions that Mask-Predict would mask, only those whose
+ * probability is not above `below` (above 0, up to 1). Where there are none the text is finished, so it takes at most T
+ * passes. With 1 it is Mask-Predict.
+ */
+export interface RemaskRule {
+  below: number;
+}
+
+export interface RemaskOptions extends CallOptions {
+  /** Of a probability. Default 1: as many positions as `counts` says. */
+  below?: number;
+}
+
 export interface DecodeOptions extends CallOptions {
   /** Draws tokens instead of taking the best. */
   sampling?: SamplingOptions;
   /** Default: all passes that could change something. */
   stop?: StopRule;
+  /** Default: all that Mask-Predict masks again. */
+  remask?: RemaskRule;
 }

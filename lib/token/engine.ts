@@ -28,6 +28,7 @@ import type {
   EngineRandomOptions,
   Logger,
   PredictOptions,
+  RemaskOptions,
   SamplingOptions,
   SaveOptions,
   SourceOptions,
@@ -42,6 +43,7 @@ import {
   checkSignal,
   integerOption,
   seedOption,
+  remaskOption,
   stopOption,
 } from '../options.js';
 import {
@@ -293,11 +295,14 @@ export class Engine {
 
   /**
    * Masks again the `counts[i]` positions of target `i` with the lowest scores, among those that were
-   * masked at the start; a tie goes to the lower position. No position may be masked before.
+   * masked at the start; a tie goes to the lower position. No position may be masked before. With `below`, only those of
+   * them whose probability is not above it.
    */
-  async remask(targets: Target[], counts: number[], options: CallOptions = {}): Promise<void> {
-    await this.#run('remask()', options, [], () =>
-      this.#native.remask(nativeTargets(targets), counts),
+  async remask(targets: Target[], counts: number[], options: RemaskOptions = {}): Promise<void> {
+    const { below } = options;
+    const bound = remaskOption(below === undefined ? undefined : { below });
+    await this.#run('remask()', options, ['below'], () =>
+      this.#native.remask(nativeTargets(targets), counts, bound),
     );
   }
 
@@ -314,8 +319,9 @@ export class Engine {
       options.sampling && { ...options.sampling, iterations, iteration: 1 },
     );
     const stop = stopOption(options.stop);
-    const passes = await this.#run('decode()', options, ['sampling', 'stop'], () =>
-      this.#native.decode(nativeTargets(targets), iterations, sampling, stop),
+    const below = remaskOption(options.remask);
+    const passes = await this.#run('decode()', options, ['sampling', 'stop', 'remask'], () =>
+      this.#native.decode(nativeTargets(targets), iterations, sampling, stop, below),
     );
     return [...passes];
   }

@@ -145,6 +145,13 @@ StopRule read_stop(const Napi::Value& value) {
   return {StopRule::Confident, static_cast<float>(read_number(value, "a stopping rule, where it is not 'unchanged',"))};
 }
 
+float read_remask_below(const Napi::Value& value) {
+  if (value.IsNull() || value.IsUndefined()) return 0;
+  const double log_prob = read_number(value, "the bound of re-masking");
+  if (!(log_prob <= 0)) invalid("the bound of re-masking must be the logarithm of a probability");
+  return static_cast<float>(log_prob);
+}
+
 std::vector<std::vector<int32_t>> read_candidates(const Napi::Value& value, const Target& target, uint32_t index,
                                                   const ModelConfig& config) {
   const Napi::Array list = read_array(value, "candidates of target " + std::to_string(index));
@@ -176,7 +183,7 @@ std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackI
     return list;
   };
   const auto seeds = list_of(next + 1, "seeds"), stops = list_of(next + 2, "stops"),
-             candidates = list_of(next + 3, "candidates");
+             bounds = list_of(next + 3, "bounds"), candidates = list_of(next + 4, "candidates");
   std::vector<TargetWork> works(targets.size());
   for (uint32_t i = 0; i < works.size(); i++) {
     TargetWork& work = works[i];
@@ -191,6 +198,7 @@ std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackI
     if (seeds && seeds->Get(i).IsBigInt())
       work.sampling = Sampling{read_seed(seeds->Get(i), "a seed"), work.iterations, work.passed + 1};
     if (stops) work.stop = read_stop(stops->Get(i));
+    if (bounds) work.remask_below = read_remask_below(bounds->Get(i));
     if (candidates && !candidates->Get(i).IsNull())
       work.candidates = read_candidates(candidates->Get(i), *targets[i], i, config);
   }

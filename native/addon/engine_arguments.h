@@ -34,9 +34,11 @@ struct NewSource {
 std::vector<NewSource> read_new_sources(const Napi::CallbackInfo& info, size_t next, const Engine& engine);
 // null, 'unchanged', or the log-probability all tokens must reach.
 StopRule read_stop(const Napi::Value& value);
+// The logarithm of a probability, at most 0; 0 for null and undefined.
+float read_remask_below(const Napi::Value& value);
 std::vector<std::vector<int32_t>> read_candidates(const Napi::Value& value, const Target& target, uint32_t index,
                                                   const ModelConfig& config);
-// What the arguments of advance() from the `next`-th on say of its targets: plans, seeds, stops, candidates.
+// What the arguments of advance() from the `next`-th on say of its targets: plans, seeds, stops, bounds, candidates.
 std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackInfo& info, size_t next,
                                    const ModelConfig& config);
 

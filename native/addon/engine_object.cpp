@@ -245,15 +245,16 @@ Napi::Value EngineObject::remask(const Napi::CallbackInfo& info) {
     if (array.Length() != targets.size())
       invalid("there are " + std::to_string(targets.size()) + " targets, but " + std::to_string(array.Length()) +
               " counts");
+    const float below = read_remask_below(info[2]);
     std::vector<int32_t> counts;
     for (uint32_t i = 0; i < array.Length(); i++)
       counts.push_back(static_cast<int32_t>(
           read_integer(array.Get(i), "count " + std::to_string(i), 0, targets[i]->maskable_count)));
     return started(info.Env(),
-                   [s = state_, targets = std::move(targets),
-                    counts = std::move(counts)](const std::atomic<bool>&) -> Executor::Answer {
+                   [s = state_, targets = std::move(targets), counts = std::move(counts),
+                    below](const std::atomic<bool>&) -> Executor::Answer {
                      check_all_predicted(targets, "remask()");  // here, where every earlier call has ended
-                     s->engine().remask(targets, counts);
+                     s->engine().remask(targets, counts, below);
                      return [](Napi::Env env) { return env.Undefined(); };
                    });
   });
@@ -266,10 +267,12 @@ Napi::Value EngineObject::decode(const Napi::CallbackInfo& info) {
     const int64_t iterations = read_integer(info[1], "iterations", 1, 100000);
     const std::optional<Sampling> sampling = read_sampling(info[2]);
     const StopRule stop = read_stop(info[3]);
+    const float below = read_remask_below(info[4]);
     return started(info.Env(),
-                   [s = state_, targets = std::move(targets), iterations, sampling,
-                    stop](const std::atomic<bool>& cancelled) -> Executor::Answer {
-                     std::vector<int32_t> passes = s->engine().decode(targets, iterations, sampling, stop, cancelled);
+                   [s = state_, targets = std::move(targets), iterations, sampling, stop,
+                    below](const std::atomic<bool>& cancelled) -> Executor::Answer {
+                     std::vector<int32_t> passes =
+                         s->engine().decode(targets, iterations, sampling, stop, below, cancelled);
                      return [passes = std::move(passes)](Napi::Env env) -> Napi::Value {
                        return new_integers(env, passes.data(), passes.size());
                      };

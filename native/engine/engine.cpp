@@ -170,13 +170,13 @@ void Engine::run_iterations(const TargetBatch& batch, const std::vector<TargetBa
   recordings_.run(shape, all);
 }
 
-void Engine::remask(const Targets& targets, const std::vector<int32_t>& counts) {
+void Engine::remask(const Targets& targets, const std::vector<int32_t>& counts, float below) {
   context_.cancelled = nullptr;
   size_t first = 0;
   in_passes(targets, lengths_of(targets), [&](Targets part) {
-    const auto begin = counts.begin() + static_cast<std::ptrdiff_t>(first);
-    const std::vector<int32_t> part_counts(begin, begin + static_cast<std::ptrdiff_t>(part.size()));
-    first += part.size();
+    std::vector<int32_t> part_counts;
+    for (const ActiveTarget& target : part)
+      part_counts.push_back(bounded_count(*target, target->scores, counts[first++], below));
     TargetBatch batch(part, arena_, TargetBatch::Use::Once);
     batch.remask(context_, part_counts, mask_token_id());
     const TargetBatch::Values now = batch.values();

@@ -69,13 +69,14 @@ class Engine {
   // Fills every masked position with its best allowed token, or a drawn one.
   void predict(const Targets& targets, const std::optional<Sampling>& sampling, const std::atomic<bool>& cancelled);
 
-  // Masks again the counts[i] lowest-scored maskable positions of target i, none of whose positions is masked.
-  void remask(const Targets& targets, const std::vector<int32_t>& counts);
+  // Masks again the counts[i] lowest-scored maskable positions of target i, none of whose positions is masked; of them
+  // only those whose score is not above `below` (0: all).
+  void remask(const Targets& targets, const std::vector<int32_t>& counts, float below);
 
   // T iterations of predict and remask with n = floor(N (T - t) / T). A target whose n reaches 0 is done: further
-  // passes would change nothing; so is one that the rule stops. Returns the passes each target took.
+  // passes would change nothing; so is one that the rule stops, or that has no score below `remask_below`. Returns the passes each target took.
   std::vector<int32_t> decode(const Targets& targets, int64_t iterations, const std::optional<Sampling>& sampling,
-                              const StopRule& stop, const std::atomic<bool>& cancelled);
+                              const StopRule& stop, float remask_below, const std::atomic<bool>& cancelled);
 
   // Final states [length, hidden] and raw logits [length, vocabulary] of each target.
   std::vector<std::vector<float>> states(const Targets& targets, const std::atomic<bool>& cancelled);

@@ -31,6 +31,13 @@ bool stops(const TargetWork& work, const TargetBatch::Values& now) {
 
 }  // namespace
 
+int32_t bounded_count(const Target& target, const std::vector<float>& scores, int64_t most, float below) {
+  if (below >= 0) return static_cast<int32_t>(most);
+  int64_t unsure = 0;
+  for (size_t p = 0; p < scores.size(); p++) unsure += target.maskable[p] && !(scores[p] > below);
+  return static_cast<int32_t>(std::min(most, unsure));
+}
+
 int64_t TargetWork::last_pass() const {
   const int64_t n = target->maskable_count;
   return n == 0 ? 1 : iterations - (iterations + n - 1) / n + 1;
@@ -66,7 +73,7 @@ int64_t Engine::advance(const Sources& all_sources, const std::vector<TargetWork
   for (const TargetWork* work : order) {
     targets.push_back(work->target);
     weighing = weighing || work->candidates;
-    looking = looking || work->watched || work->stop.kind != StopRule::Never;
+    looking = looking || work->watched || work->stop.kind != StopRule::Never || work->remask_below < 0;
     end = std::min(end, std::max<int64_t>(std::min(work->until, work->last_pass()) - work->passed, 1));
   }
   if (weighing || !sources.empty()) end = 1;
@@ -158,10 +165,13 @@ bool Engine::look(TargetBatch& batch, const std::vector<TargetWork*>& works) {
   for (size_t i = 0; i < works.size(); i++) {
     TargetWork& work = *works[i];
     TargetBatch::Values now = batch.of_target(i, all);
-    const bool stop = !work.candidates && stops(work, now);
-    any = any || stop;
-    if (stop) work.state = TargetWork::Done;
-    counts.push_back(stop || work.candidates ? 0 : static_cast<int32_t>(work.count_after(work.passed + 1)));
+    const bool goes_on = !work.candidates && !stops(work, now);
+    counts.push_back(
+        goes_on ? bounded_count(*work.target, now.scores, work.count_after(work.passed + 1), work.remask_below) : 0);
+    if (!work.candidates && counts.back() == 0) {
+      work.state = TargetWork::Done;
+      any = true;
+    }
     if (work.stop.kind == StopRule::Unchanged) work.target->predicted = now.tokens;
     if (!work.watched) continue;
     work.tokens = std::move(now.tokens);
@@ -287,13 +297,14 @@ void Engine::predict(const Targets& targets, const std::optional<Sampling>& samp
 }
 
 std::vector<int32_t> Engine::decode(const Targets& targets, int64_t iterations, const std::optional<Sampling>& sampling,
-                                    const StopRule& stop, const std::atomic<bool>& cancelled) {
+                                    const StopRule& stop, float remask_below, const std::atomic<bool>& cancelled) {
   std::vector<TargetWork> works(targets.size());
   for (size_t i = 0; i < works.size(); i++) {
     works[i].target = targets[i];
     works[i].iterations = works[i].until = iterations;
     works[i].sampling = sampling;
     works[i].stop = stop;
+    works[i].remask_below = remask_below;
   }
   run_to_end(works, cancelled);
   std::vector<int32_t> passes;

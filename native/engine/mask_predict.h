@@ -26,6 +26,8 @@ struct TargetWork {
   int64_t until = 1;                 // the call ends at the latest after this one
   std::optional<Sampling> sampling;  // of the next pass; moved on by the call
   StopRule stop;
+  // Positions whose log-probability is above this are not masked again; 0, which none is above: Mask-Predict.
+  float remask_below = 0;
   // Whether tokens and scores are wanted as the last pass left them, before some were masked again.
   bool watched = false;
   // If given, the target is not to be changed: one pass, and the log-probability of each candidate's id [length] at
@@ -40,9 +42,12 @@ struct TargetWork {
 
   // The pass after which floor(N (T - t) / T) is 0 for the first time: further ones would change nothing.
   int64_t last_pass() const;
-  // Positions to mask again after pass t.
+  // Positions to mask again after pass t, at most.
   int64_t count_after(int64_t t) const;
 };
+
+// The bounded rule: of `most` positions to mask again with the lowest scores, those whose score is not above `below`.
+int32_t bounded_count(const Target& target, const std::vector<float>& scores, int64_t most, float below);
 
 // How others tell a running call to end. An interrupted one ends well, after the pass it is in; a cancelled one throws
 // Cancelled, in the middle of it.
