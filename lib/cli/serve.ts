@@ -26,8 +26,8 @@ Needs fastify: npm install fastify@5
   GET  /                        a page to type an instruction and watch the passes
   POST /generate                { "prompt": "…" } or an array of prompts; also
                                 iterations, length, sampling, stop, remask,
-                                parseSpecial, overflow, priority, deadline; with "stream": true
-                                an event after every pass
+                                parseSpecial, overflow, priority, deadline; with
+                                "stream": true an event after every pass
   POST /choose                  { "prompt": "…", "labels": ["…", "…"] }
   POST /score                   { "prompt": "…", "text": "…" }
   POST /fill-mask, /embed       { "text": "…" } or an array of texts; also count or
