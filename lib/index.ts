@@ -33,6 +33,8 @@ export { convert } from './text/convert.js';
 export type { ConvertOptions, Converted } from './text/convert.js';
 export { quantize } from './text/quantize.js';
 export type { QuantizeOptions } from './text/quantize.js';
+export { trim } from './text/trim.js';
+export type { TrimOptions, Trimmed } from './text/trim.js';
 export { Source, Target } from './token/sequences.js';
 export type { Architecture, ArchitectureName } from './token/architectures.js';
 export type {

@@ -318,6 +318,8 @@ interface ConversionFacts {
   tieWordEmbeddings: boolean;
   /** Of the word embeddings, the last one that is not all zeros. */
   lastRowInUse: number;
+  /** Of all files that were read. */
+  fileBytes: number;
   /** Names of tensors that are not written. */
   leftOut: string[];
 }
@@ -326,6 +328,11 @@ declare class NativeConversion {
   constructor(onProgress: ((fraction: number) => void) | null);
   /** `fairseq`: one file or the parts of one model, in order; `huggingface`: a directory or one file. */
   read(kind: 'fairseq' | 'huggingface', paths: string[]): Call<ConversionFacts>;
+  /**
+   * Leaves of the embeddings, a separate head and its bias only the rows of these ids, which rise. After `read` and before
+   * `write`.
+   */
+  keepRows(ids: Int32Array): Call<void>;
   /** Writes a model.safetensors of what was read. */
   write(path: string, asBf16: boolean): Call<void>;
   cancel(id: number): void;

@@ -21,6 +21,7 @@ import { Output, OutputClosed, type Surroundings } from './output.js';
 import { serve } from './serve.js';
 import { tokens } from './tokens.js';
 import { train } from './train.js';
+import { trim } from './trim.js';
 
 const commands: Record<string, Command> = {
   generate,
@@ -32,6 +33,7 @@ const commands: Record<string, Command> = {
   info,
   quantize,
   convert,
+  trim,
   serve,
   train,
   tokens,

@@ -5,13 +5,12 @@
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import type { Call, ConversionFacts } from '../../native/binding.cjs';
-import { onAbort } from '../abort.js';
+import type { ConversionFacts } from '../../native/binding.cjs';
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
 import { checkFunction, checkOptions, checkSignal, integerOption } from '../options.js';
 import type { SaveOptions } from '../token/engine-options.js';
-import { native } from '../token/native.js';
 import { checkFree, written } from '../token/saved-model.js';
+import { withConversion } from './conversion.js';
 import { tokenizerFile } from './loading.js';
 import { copyTextFiles, readOptionalObject, type JsonObject } from './model-files.js';
 import { readSentencePieceModel } from './sentencepiece-model.js';
@@ -68,38 +67,8 @@ export async function convert(
   const tokenizer = tokenizerOf(model, options.tokenizer);
   const settings = readSettings(model);
 
-  let failure: { error: unknown } | undefined;
-  let running = 0;
-  const conversion = new native.NativeConversion(
-    onProgress
-      ? (fraction) => {
-          try {
-            onProgress(fraction);
-          } catch (error) {
-            failure ??= { error };
-            conversion.cancel(running);
-          }
-        }
-      : null,
-  );
-  const run = async <T>(start: () => Call<T>): Promise<T> => {
-    signal?.throwIfAborted();
-    const call = start();
-    running = call.id;
-    const forget = onAbort(signal, () => conversion.cancel(call.id));
-    try {
-      const result = await call.promise;
-      signal?.throwIfAborted();
-      return result;
-    } catch (error) {
-      signal?.throwIfAborted();
-      throw failure ? failure.error : error;
-    } finally {
-      forget();
-    }
-  };
-  try {
-    const facts = await run(() => conversion.read(model.kind, model.paths));
+  return withConversion({ signal, onProgress }, async (run) => {
+    const facts = await run((conversion) => conversion.read(model.kind, model.paths));
     const maskTokenId = await maskTokenIdOf(model, tokenizer, settings, facts);
     const config = configOf(model, facts, settings, heads);
     config.vocab_size = facts.vocabulary;
@@ -107,8 +76,7 @@ export async function convert(
     if (to === 'bf16') config.torch_dtype = 'bfloat16';
     const path = join(out, 'config.json');
     await written(path, () => rm(path, { force: true })); // written last: what is not whole has none
-    await run(() => conversion.write(join(out, 'model.safetensors'), to === 'bf16'));
-    if (failure) throw failure.error;
+    await run((conversion) => conversion.write(join(out, 'model.safetensors'), to === 'bf16'));
     if (tokenizer !== undefined) {
       const copy = join(out, tokenizerFile);
       await written(copy, () => copyFile(tokenizer, copy));
@@ -118,9 +86,7 @@ export async function convert(
       await written(out, () => copyTextFiles(model.directory, out));
     }
     return { config, leftOut: facts.leftOut };
-  } finally {
-    await conversion.close();
-  }
+  });
 }
 
 interface Model {

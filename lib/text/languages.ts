@@ -1,10 +1,17 @@
-/** The pieces that languages are written with: by Unicode's scripts, for a vocabulary of languages. */
+/** The pieces that languages are written with: by Unicode's scripts, for a vocabulary of languages and for trimming. */
 import { invalidArgument, shown } from '../errors.js';
 import type { Tokenizer } from './tokenizer.js';
 
-/** The ids of the pieces whose characters all belong to the languages' scripts or to none, rising. */
-export function idsOfLanguages(languages: unknown, tokenizer: Tokenizer): Int32Array {
-  return idsOfScripts(scriptsOf(languages), tokenizer);
+/**
+ * The ids of the pieces whose characters all belong to the languages' scripts or to none, rising. `option` is the name of
+ * `languages` in messages.
+ */
+export function idsOfLanguages(
+  languages: unknown,
+  tokenizer: Tokenizer,
+  option: string,
+): Int32Array {
+  return idsOfScripts(scriptsOf(languages, option), tokenizer);
 }
 
 /** Scripts that are written together, by the name under which a language asks for them. */
@@ -15,15 +22,15 @@ const combinedScripts: Record<string, string[]> = {
   Hant: ['Hani'],
 };
 
-function scriptsOf(languages: unknown): string[] {
+function scriptsOf(languages: unknown, option: string): string[] {
   if (!Array.isArray(languages) || languages.length === 0) {
-    throw invalidArgument("vocabulary.languages must be an array of language tags, e.g. ['de']");
+    throw invalidArgument(`${option} must be an array of language tags, e.g. ['de']`);
   }
   return Array.from(languages as unknown[], (language) => {
     const script = typeof language === 'string' ? likelyScript(language) : undefined;
     if (script === undefined) {
       throw invalidArgument(
-        `vocabulary.languages: ${shown(language)} is not the tag of a language with a known script; ` +
+        `${option}: ${shown(language)} is not the tag of a language with a known script; ` +
           `BCP 47 tags are meant, such as 'de', 'zh' or 'sr-Latn'`,
       );
     }

@@ -117,7 +117,9 @@ async function loadEngine(
     maskTokenId,
     ...(vocabulary && {
       vocabulary: {
-        allowedIds: allowedIds(vocabulary, (languages) => idsOfLanguages(languages, tokenizer)),
+        allowedIds: allowedIds(vocabulary, (languages) =>
+          idsOfLanguages(languages, tokenizer, 'vocabulary.languages'),
+        ),
       },
     }),
   });

@@ -64,11 +64,17 @@ export function kindOf(module: unknown): string | undefined {
   return typeof type === 'string' ? type.split('.').at(-1) : undefined;
 }
 
+/** sentence-transformers' files of a model, by their names in its directory. */
+export function poolingFiles(directory: string): string[] {
+  return [modulesFile, poolingFile(directory), transformerFile].filter(
+    (name) => readOptionalJson(directory, name) !== undefined,
+  );
+}
+
 /** Gives a model that was saved from another what tells what that one is for. Its own config.json is there already. */
 export async function copyTextFiles(from: string, to: string): Promise<void> {
-  for (const name of [modulesFile, poolingFile(from), transformerFile]) {
-    const content = readOptionalJson(from, name);
-    if (content !== undefined) await writeJson(join(to, name), content);
+  for (const name of poolingFiles(from)) {
+    await writeJson(join(to, name), readOptionalJson(from, name));
   }
   const given = readOptionalObject(from, 'config.json') ?? {};
   const fields = classFields.filter((field) => given[field] !== undefined);
@@ -78,7 +84,8 @@ export async function copyTextFiles(from: string, to: string): Promise<void> {
   await writeJson(join(to, 'config.json'), { ...own, ...kept });
 }
 
-async function writeJson(path: string, content: unknown): Promise<void> {
+/** Writes a small file of a model, and makes the folder it is in. */
+export async function writeJson(path: string, content: unknown): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   await writeFile(path, `${JSON.stringify(content, undefined, 2)}\n`);
 }

@@ -81,7 +81,10 @@ function readModel(bytes: Buffer): Omit<SentencePieceModel, 'file'> {
   return { pieces: starts.length, piece: text };
 }
 
-const NORMAL = 1;
+/** @internal Types of pieces. */
+export const NORMAL = 1;
+/** @internal */
+export const UNUSED = 5;
 const UNKNOWN = 2;
 const CONTROL = 3;
 const BYTE = 6;
@@ -150,7 +153,8 @@ function readNormaliser(bytes: Buffer, message: Field): void {
   }
 }
 
-interface Field {
+/** @internal */
+export interface Field {
   readonly number: number;
   /** The low 32 bits of a varint, as protobuf reads an int32, enum or bool; else 0. */
   readonly value: number;
@@ -159,8 +163,8 @@ interface Field {
   readonly end: number;
 }
 
-/** The fields of the protobuf message in bytes `start` … `end - 1`; throws where it is not one. */
-function* fields(bytes: Buffer, start: number, end: number): Generator<Field> {
+/** @internal The fields of the protobuf message in bytes `start` … `end - 1`; throws where it is not one. */
+export function* fields(bytes: Buffer, start: number, end: number): Generator<Field> {
   let at = start;
 
   function varint(): number {

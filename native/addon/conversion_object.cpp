@@ -26,6 +26,7 @@ Napi::Value facts(Napi::Env env, const Conversion& conversion, int64_t last_row)
   set("lengths", c.lengths);
   object.Set("tieWordEmbeddings", Napi::Boolean::New(env, c.tie_word_embeddings));
   set("lastRowInUse", last_row);
+  set("fileBytes", static_cast<int64_t>(conversion.file_bytes()));
   Napi::Array left_out = Napi::Array::New(env);
   for (const std::string& name : conversion.left_out) left_out.Set(left_out.Length(), name);
   object.Set("leftOut", left_out);
@@ -37,8 +38,9 @@ Napi::Value facts(Napi::Env env, const Conversion& conversion, int64_t last_row)
 Napi::Function ConversionObject::define(Napi::Env env) {
   return DefineClass(
       env, "NativeConversion",
-      {InstanceMethod<&ConversionObject::read>("read"), InstanceMethod<&ConversionObject::write>("write"),
-       InstanceMethod<&ConversionObject::cancel>("cancel"), InstanceMethod<&ConversionObject::close>("close")});
+      {InstanceMethod<&ConversionObject::read>("read"), InstanceMethod<&ConversionObject::keep_rows>("keepRows"),
+       InstanceMethod<&ConversionObject::write>("write"), InstanceMethod<&ConversionObject::cancel>("cancel"),
+       InstanceMethod<&ConversionObject::close>("close")});
 }
 
 ConversionObject::ConversionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -71,6 +73,16 @@ Napi::Value ConversionObject::read(const Napi::CallbackInfo& info) {
       *into = kind == "fairseq" ? read_fairseq(paths) : read_checkpoint(paths.front());
       const int64_t last_row = last_row_in_use(*into->find(tensor_names().words));
       return [into, last_row](Napi::Env env) { return facts(env, *into, last_row); };
+    });
+  });
+}
+
+Napi::Value ConversionObject::keep_rows(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const auto rows = copy(read_integers(info[0], "the rows to keep"));
+    return started(info.Env(), [of = conversion_, rows](const std::atomic<bool>&) -> Executor::Answer {
+      mask_predict::keep_rows(*of, rows);
+      return [](Napi::Env env) { return env.Undefined(); };
     });
   });
 }

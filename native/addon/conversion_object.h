@@ -18,6 +18,7 @@ class ConversionObject : public Napi::ObjectWrap<ConversionObject> {
 
  private:
   Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value keep_rows(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);

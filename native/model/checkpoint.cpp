@@ -215,6 +215,12 @@ std::shared_ptr<const MappedFile> Checkpoint::mapping(const Tensor& tensor) cons
   return nullptr;
 }
 
+uint64_t Checkpoint::file_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& file : mappings_) bytes += file->size();
+  return bytes;
+}
+
 uint64_t Checkpoint::bytes_read() const {
   uint64_t bytes = 0;
   for (const auto& file : mappings_) bytes += file->is_mapped() ? 0 : file->size();

@@ -60,6 +60,7 @@ class Checkpoint {
 
   const std::vector<std::string>& files() const { return paths_; }
 
+  uint64_t file_bytes() const;
   // Bytes of the files that were read into memory instead of mapped.
   uint64_t bytes_read() const;
 

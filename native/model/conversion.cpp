@@ -55,9 +55,28 @@ void each_piece(const ConvertedTensor& tensor, const std::function<void(const ui
 
 // Its pages, which nobody needs any more.
 void release(const ConvertedTensor& tensor) {
-  for (const TensorPart& part : tensor.parts)
-    part.tensor->file->release(static_cast<uint64_t>(part.tensor->data - part.tensor->file->data()),
-                               part.tensor->bytes);
+  const Tensor* released = nullptr;
+  for (const TensorPart& part : tensor.parts) {
+    if (part.tensor == released) continue;
+    released = part.tensor;
+    released->file->release(static_cast<uint64_t>(released->data - released->file->data()), released->bytes);
+  }
+}
+
+// Those rows of a tensor whose parts are joined along the rows; neighbours stay together.
+std::vector<TensorPart> parts_of_rows(const ConvertedTensor& tensor, const std::vector<int32_t>& rows) {
+  std::vector<TensorPart> kept;
+  auto from = tensor.parts.begin();
+  int64_t before = 0;  // rows of the parts before `from`
+  for (const int32_t row : rows) {
+    for (; row - before >= from->rows; ++from) before += from->rows;
+    const int64_t place = from->first + row - before;
+    if (!kept.empty() && kept.back().tensor == from->tensor && kept.back().first + kept.back().rows == place)
+      kept.back().rows++;
+    else
+      kept.push_back({from->tensor, place, 1});
+  }
+  return kept;
 }
 
 bool is_weight(const Tensor& tensor) {
@@ -88,6 +107,32 @@ const ConvertedTensor* Conversion::find(const std::string& name) const {
   for (const ConvertedTensor& tensor : tensors)
     if (tensor.name == name) return &tensor;
   return nullptr;
+}
+
+uint64_t Conversion::file_bytes() const {
+  uint64_t bytes = checkpoint ? checkpoint->file_bytes() : 0;
+  for (const auto& file : files) bytes += file->size();
+  return bytes;
+}
+
+void keep_rows(Conversion& conversion, const std::vector<int32_t>& rows) {
+  int64_t& vocabulary = conversion.config.vocabulary;
+  for (size_t i = 0; i < rows.size(); i++)
+    if (rows[i] < 0 || rows[i] >= vocabulary || (i > 0 && rows[i] <= rows[i - 1]))
+      throw Error(ErrorCode::InvalidArgument, "the rows to keep must rise from 0 to " + std::to_string(vocabulary - 1) +
+                                                  ", but number " + std::to_string(i) + " is " +
+                                                  std::to_string(rows[i]));
+  for (const std::string& name :
+       {tensor_names().words, tensor_names().decoder, std::string("lm_head.bias"), std::string("lm_head.decoder.bias")})
+    for (ConvertedTensor& tensor : conversion.tensors) {
+      if (tensor.name != name) continue;
+      if (tensor.shape.front() != vocabulary)
+        throw Error(ErrorCode::ModelFormat, quote(name) + " has " + std::to_string(tensor.shape.front()) +
+                                                " rows, the embeddings have " + std::to_string(vocabulary));
+      if (!tensor.parts.empty()) tensor.parts = parts_of_rows(tensor, rows);
+      tensor.shape.front() = static_cast<int64_t>(rows.size());
+    }
+  vocabulary = static_cast<int64_t>(rows.size());
 }
 
 int64_t last_row_in_use(const ConvertedTensor& matrix) {
@@ -126,9 +171,10 @@ Conversion read_checkpoint(const std::string& path) {
       std::make_shared<const Checkpoint>(directory ? Checkpoint::open(path) : Checkpoint::open_file(path));
   const Checkpoint& checkpoint = *conversion.checkpoint;
   if (checkpoint.metadata(saved_layout_key) != nullptr)
-    throw Error(ErrorCode::ModelFormat, checkpoint.files().front() +
-                                            ": weights that were rounded to int8, which cannot be converted; "
-                                            "convert the model they were made from");
+    throw Error(ErrorCode::ModelFormat,
+                checkpoint.files().front() +
+                    ": weights that were rounded to int8, which cannot be converted or trimmed; do "
+                    "that with the model they were made from, then quantize");
   for (const auto& [name, tensor] : checkpoint.tensors()) {
     if (!is_weight(tensor) || tensor.shape.empty() || tensor.shape.size() > 2)
       conversion.left_out.push_back(tensor.name);

@@ -45,6 +45,7 @@ struct Conversion {
   std::shared_ptr<const Checkpoint> checkpoint;
 
   const ConvertedTensor* find(const std::string& name) const;
+  uint64_t file_bytes() const;
 };
 
 // Reads a checkpoint of fairseq: one file, or the parts of tensor parallelism in their order. Names are those of XLM-R's
@@ -55,6 +56,11 @@ Conversion read_fairseq(const std::vector<std::string>& paths);
 
 // A checkpoint of Hugging Face, safetensors or of torch.save: a directory or one file.
 Conversion read_checkpoint(const std::string& path);
+
+// Leaves of every tensor that has a row for each id (the embeddings, the head's own matrix and its bias) only `rows`, which
+// rise; config.vocabulary becomes their number. Throws Error(InvalidArgument) for rows that do not rise or are not there,
+// Error(ModelFormat) that names a tensor with another number of rows than the embeddings.
+void keep_rows(Conversion& conversion, const std::vector<int32_t>& rows);
 
 // The last row of a matrix that is not all zeros, -1 if there is none.
 int64_t last_row_in_use(const ConvertedTensor& matrix);
