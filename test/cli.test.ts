@@ -181,6 +181,39 @@ t.test('quantize', async (t) => {
   t.match(stopped, { code: 130, stdout: '' });
 });
 
+t.test('trim', async (t) => {
+  const directory = t.testdir({ 'texts.txt': `${asked(21)}\ntwenty-one\n` });
+  const texts = `--texts=${join(directory, 'texts.txt')}`;
+  const out = join(directory, 'small');
+  const done = await call(['trim', texts, '--keep=1', embeddedModel, out]);
+  t.match(done, {
+    code: 0,
+    stdout: /small: \d\d of 400 pieces, 1\.\d instead of 1\.9 MiB\n$/,
+    stderr: '',
+  });
+  t.same(await call(['generate', '--model', out, asked(21)]), ok('twenty-one\n'));
+  t.match(await call(['trim', texts, embeddedModel, out]), { code: 1, stderr: /not empty/ });
+  const both = ['--languages=de,en', texts, '--overwrite', embeddedModel, out];
+  t.match(await call(['trim', ...both]), { code: 0, stdout: /\d{3} of 400 pieces/ });
+  t.same(await call(['generate', '--model', out, asked(21)]), ok('twenty-one\n'));
+  const wrong: [string[], RegExp][] = [
+    [[texts, embeddedModel], /takes a model and the directory/],
+    [[texts, embeddedModel, out, out], /takes a model and the directory/],
+    [[embeddedModel, `${out}2`], /--languages, --texts or both/],
+    [[texts, '--keep=2', embeddedModel, `${out}2`], /--keep takes a number from 0 to 1, not '2'/],
+  ];
+  for (const [given, message] of wrong) {
+    t.match(await call(['trim', ...given]), { code: 2, stderr: message });
+  }
+  t.match(await call(['trim', '--languages=de,?', embeddedModel, `${out}2`]), {
+    code: 1,
+    stderr: /languages: "\?" is not the tag/,
+  });
+  const stopped = await call(['trim', texts, embeddedModel, `${out}2`], '', AbortSignal.abort());
+  t.match(stopped, { code: 130, stdout: '' });
+  t.notOk(existsSync(`${out}2`));
+});
+
 t.test('choose, length and info', async (t) => {
   const labels = ['two', 'three', 'four'];
   t.same(await call(['choose', asked(3), ...labels]), ok('three\n'));

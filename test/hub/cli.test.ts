@@ -70,6 +70,10 @@ t.test('every command takes it', async (t) => {
   const quantized = await call('quantize', repository, out, '--offline');
   t.match(quantized, { code: 0, stdout: /int8 weights/, stderr: '' });
   t.same(await call('generate', '--model', out, question), answered);
+  const small = join(home, 'small');
+  const trimmed = await call('trim', '--languages=fr', repository, small, '--offline');
+  t.match(trimmed, { code: 0, stdout: /of 400 pieces/, stderr: '' });
+  t.same(await call('generate', '--model', small, question), answered);
   const controller = new AbortController();
   const serve = ['serve', repository, '--offline', '--port', '0'];
   const serving = start(serve, undefined, controller.signal);
