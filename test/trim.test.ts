@@ -353,6 +353,7 @@ t.test('which pieces are kept', async (t) => {
     ['x', -9.5],
     ['z', -1],
     ['1', -5],
+    ['ы1', -5],
   ];
   const bytes = composed({
     pieces: [
@@ -373,8 +374,12 @@ t.test('which pieces are kept', async (t) => {
   const names = (ids: Int32Array) => Array.from(ids).filter((of) => of > 2);
   t.same(
     names(subset.closure([id('▁ab')], [id('d')])),
-    [...['▁', '▁ab', 'a', 'b', 'd', 'x', 'z'].map(id), 17],
+    [...['▁', '▁ab', 'a', 'b', 'd', 'x', 'z'].map(id), 18],
     'characters, ▁, the lowest and the highest score, pieces of other types; of what is only spelt no more than these',
+  );
+  t.ok(
+    subset.closure([], [id('ы1')]).includes(id('ы1')),
+    'a piece that its characters cannot spell is kept',
   );
   t.same(Array.from(subset.closure([], []).subarray(0, 3)), [0, 1, 2]);
 

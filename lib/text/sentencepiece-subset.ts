@@ -36,7 +36,8 @@ export class SentencePieceSubset {
   /**
    * The pieces, rising, of a model that has the `wanted` ones: with them all that are no ordinary pieces (`<unk>`, `<s>`,
    * `</s>`, control and user-defined pieces), `▁`, those of the lowest and the highest score, and every character of a
-   * `wanted` or `spelt` piece that is a piece itself, so that these can be written without `<unk>`.
+   * `wanted` or `spelt` piece that is a piece itself, so that these can be written without `<unk>`; a `spelt` one that has
+   * a character that is none is kept itself.
    */
   closure(wanted: Iterable<number>, spelt: Iterable<number>): Int32Array {
     const kept = new Set(wanted);
@@ -48,10 +49,8 @@ export class SentencePieceSubset {
     for (const id of [...this.#extremes(), characters.get('▁')]) {
       if (id !== undefined) kept.add(id);
     }
-    const used = new Set([...kept, ...spelt].flatMap((id) => [...this.#pieces[id]!.text]));
-    for (const character of used) {
-      const id = characters.get(character);
-      if (id !== undefined) kept.add(id);
+    for (const id of [...kept, ...spelt]) {
+      for (const character of this.#pieces[id]!.text) kept.add(characters.get(character) ?? id);
     }
     return Int32Array.from(kept).sort();
   }

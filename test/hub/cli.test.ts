@@ -1,5 +1,5 @@
 /** The commands with a model of the hub, and what they show on a terminal; and `MaskPredict.load`. */
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -53,6 +53,17 @@ t.test('a name of the hub, then from the cache', async (t) => {
     stdout: 'twenty-one\n',
     stderr: /^mask-predict: .*ECONNREFUSED.*the cached commit \w{40} of main is taken\n$/,
   });
+});
+
+t.test('fill with nothing cached, then without the hub', async (t) => {
+  const { hub, cache } = await scene(t);
+  const fill = ['fill', '--model', repository, 'Paris is the <mask> of France.'];
+  t.notOk(existsSync(cache));
+  const filled = await call(...fill);
+  t.match(filled, { code: 0, stdout: /^(1\t.*% *\t.*of France\.\n){5}$/, stderr: '' });
+  t.ok(hub.asked.length > 0);
+  await hub.stop();
+  t.same(await call(...fill, '--offline'), filled);
 });
 
 t.test('every command takes it', async (t) => {
