@@ -34,7 +34,7 @@ function request(random: (below: number) => number): Request {
   if (kind === 0) {
     const labels = [
       ['19', '20', '21', '97'],
-      ['zero', 'No'],
+      ['Yes', 'No'],
     ][random(2)]!;
     return {
       name: `choose ${prompt}`,

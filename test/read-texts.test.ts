@@ -180,7 +180,7 @@ t.test('fillMask() with labels', async (t) => {
   );
   await t.rejects(
     model.fillMask('<mask>', { labels: ['No', 'zweihundertsiebzehn'] }),
-    invalid(/same number of tokens.*"No" has 3/),
+    invalid(/same number of tokens.*"No" has 1/),
   );
   await t.rejects(
     model.fillMask('<mask>', { labels: ['No'], count: 2 } as never),
@@ -191,9 +191,9 @@ t.test('fillMask() with labels', async (t) => {
     ...options,
     vocabulary: { allowedIds: tokenizer.encode('No').ids.slice(1, -1) },
   });
-  const some = await few.fillMask('<mask>', { labels: ['No', 'zero'] });
-  t.match(some[1], { label: 'zero', logProb: -Infinity, probability: 0 });
-  await t.rejects(few.fillMask('<mask>', { labels: ['zero'] }), invalid(/no label can be written/));
+  const some = await few.fillMask('<mask>', { labels: ['No', 'Yes'] });
+  t.match(some[1], { label: 'Yes', logProb: -Infinity, probability: 0 });
+  await t.rejects(few.fillMask('<mask>', { labels: ['Yes'] }), invalid(/no label can be written/));
 });
 
 t.test('pseudoLogLikelihood()', async (t) => {
