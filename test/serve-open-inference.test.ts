@@ -193,6 +193,8 @@ t.test('parameters are the options of generate', async (t) => {
       { iterations: 1, length: 4 },
     ],
     [{ candidates: 3 }, { length: { candidates: 3 } }],
+    [{ candidates: 3, lengthWeight: 0 }, { length: { candidates: 3, weight: 0 } }],
+    [{ remaskBelow: 0.5 }, { remask: { below: 0.5 } }],
     [{ stop: 'unchanged' }, { stop: 'unchanged' }],
     [
       { confidence: 0.5, iterations: 20 },
@@ -232,6 +234,8 @@ t.test('errors have the field of the specification', async (t) => {
     [{ inputs: [tensor], outputs: [{ name: 'logits' }] }, /no output 'logits'; the model has text/],
     [{ inputs: [tensor], parameters: { temperature: 1 } }, /parameters has no 'temperature'; it/],
     [{ inputs: [tensor], parameters: { length: 1, candidates: 2 } }, /exclude each other/],
+    [{ inputs: [tensor], parameters: { lengthWeight: 1 } }, /candidates, which is not given/],
+    [{ inputs: [tensor], parameters: { remaskBelow: 2 } }, /remask\.below/],
     [{ inputs: [tensor], parameters: { candidates: 33 } }, /more than the 64 texts/],
     [{ inputs: [tensor], parameters: { stop: 'unchanged', confidence: 1 } }, /exclude each other/],
     [{ inputs: [tensor], parameters: { stop: 'soon' } }, /stop must be one of unchanged/],

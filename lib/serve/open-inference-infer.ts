@@ -6,7 +6,7 @@
  * `timeout`, MLServer's a `content_type`.
  */
 import type { FastifyInstance } from 'fastify';
-import type { GenerateOptions } from '../text/mask-predict.js';
+import type { GenerateOptions, LengthOption } from '../text/mask-predict.js';
 import { limitError, RequestError } from './errors.js';
 import {
   checkTexts,
@@ -27,13 +27,15 @@ import {
 import { checkModel, modelVersion, type ModelParameters, type Served } from './served.js';
 
 /**
- * Values of parameters are strings, numbers and booleans: `candidates`, `seed`, `confidence` and `remaskBelow` stand for themselves.
+ * Values of parameters are strings, numbers and booleans: `candidates`, `lengthWeight`, `seed`, `confidence` and
+ * `remaskBelow` stand for themselves.
  * `priority` and `timeout` have the meaning that Triton gives them.
  */
 interface Parameters extends Omit<TextOptionsBody, 'priority' | 'deadline'> {
   iterations?: number;
   length?: number;
   candidates?: number;
+  lengthWeight?: number;
   seed?: number;
   stop?: 'unchanged';
   confidence?: number;
@@ -96,7 +98,7 @@ function readParameters(
   const { iterations, parseSpecial, overflow, seed, priority = 0, timeout = 0 } = given;
   exclude(given, 'length', 'candidates');
   exclude(given, 'stop', 'confidence');
-  const { length = given.candidates && { candidates: given.candidates } } = given;
+  const { length = candidatesOf(given) } = given;
   const { stop = given.confidence !== undefined && { confidence: given.confidence } } = given;
   checkTexts(prompts, length, limits);
   return generateOptions(
@@ -114,6 +116,18 @@ function readParameters(
     limits,
     signal,
   );
+}
+
+function candidatesOf({ candidates, lengthWeight }: Parameters): LengthOption | undefined {
+  if (candidates === undefined) {
+    if (lengthWeight === undefined) return undefined;
+    throw new RequestError(
+      400,
+      'ERR_INVALID_ARGUMENT',
+      'parameters.lengthWeight chooses among parameters.candidates, which is not given',
+    );
+  }
+  return { candidates, ...(lengthWeight !== undefined && { weight: lengthWeight }) };
 }
 
 function exclude(given: Parameters, one: keyof Parameters, other: keyof Parameters): void {
@@ -156,6 +170,7 @@ function schema(limits: Limits) {
       overflow,
       length: { type: 'integer', minimum: 1 },
       candidates: { type: 'integer', minimum: 1, maximum: limits.texts },
+      lengthWeight: { type: 'number', minimum: 0 },
       seed: seedSchema,
       stop: { type: 'string', enum: ['unchanged'] },
       confidence: { type: 'number' },
