@@ -11,7 +11,10 @@ const { seeds, words } = require('./seeds.cjs');
 const work = path.join(__dirname, '../../build/fuzz');
 const targets = Object.keys(seeds);
 /** The longest input, in bytes. */
-const longest = { json: 4096, config: 2048, index: 1024, safetensors: 4096, model: 16384 };
+const longest = {
+  ...{ json: 4096, config: 2048, index: 1024, safetensors: 4096, pickle: 2048 },
+  ...{ torch: 16384, model: 16384 },
+};
 
 /** Bounds on one input: seconds, and megabytes of one allocation and of the process. */
 const bounds = ['-timeout=20', '-malloc_limit_mb=512', '-rss_limit_mb=2048'];

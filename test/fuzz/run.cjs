@@ -3,8 +3,8 @@
 // Hostile input, as long as one likes:
 //   npm run fuzz -- [--seconds N] [--inputs N] [--target NAME]... [--seed N] [--keep]
 //     --seconds, --inputs  the end of each target's run, whatever comes first; default: 60 seconds
-//     --target             json, config, index, safetensors, model: the readers of model files, coverage-guided, with
-//                            sanitizers (need Clang); sentencepiece: mutations of SentencePiece models;
+//     --target             json, config, index, safetensors, pickle, torch, model: the readers of model files,
+//                            coverage-guided, with sanitizers (need Clang); sentencepiece: mutations of SentencePiece models;
 //                            checkpoints: mutated checkpoints through Engine.load; calls: the public API;
 //                          default: all of them
 //     --seed               of what is random; default: drawn, and printed

@@ -114,6 +114,9 @@ exports.seeds = {
     ]),
     safetensors(shrunk('tiny-base', 'F16').tensors),
   ],
+  // These begin with the inputs that are kept.
+  pickle: () => [],
+  torch: () => [],
   model: models,
 };
 
@@ -131,6 +134,9 @@ exports.words = [
     'LayerNorm',
     'decoder',
   ],
+  ...['collections', 'OrderedDict', 'torch._utils', '_rebuild_tensor_v2', '_rebuild_parameter'],
+  ...['torch', 'Size', 'FloatStorage', 'HalfStorage', 'LongStorage', 'storage', 'cpu', 'data.pkl'],
+  ...['args', 'cfg', 'model', 'encoder_attention_heads', 'encoder_normalize_before', '_content'],
   ...['model_type', 'xlm-roberta', 'xlm-roberta-xl', 'hidden_act', 'position_embedding_type'],
   ...['num_hidden_layers', 'hidden_size', 'num_attention_heads', 'intermediate_size', 'vocab_size'],
   ...['max_position_embeddings', 'type_vocab_size', 'length_vocab_size', 'mask_token_id'],
