@@ -1,7 +1,7 @@
 /** Two evaluations of the same questions: is one better, or is it chance? By the paired bootstrap. */
 import { invalidArgument } from '../../errors.js';
 import { checkOptions, integerOption } from '../../options.js';
-import { bootstrap, type BootstrapResult } from '../bootstrap.js';
+import { bootstrap, type BootstrapResult, type SystemScores } from '../bootstrap.js';
 import { groupedBy } from '../grouped.js';
 import type { AnswerRecord } from './answer-log.js';
 import { readEvaluation, type Evaluation } from './evaluate.js';
@@ -109,10 +109,21 @@ function compared(
         group,
       ),
     );
-    const [first, second] = bootstrap(systems, drawing);
-    return { prompt, group, measure, examples: part.length, first: first!, second: second! };
+    const [first, second] = drawnScores(systems, drawing);
+    return { prompt, group, measure, examples: part.length, first, second };
   });
   return scores.length > 1 ? [...scores, ...together(measure, questions, drawing)] : scores;
+}
+
+/** Of systems that score alike on every drawn test set the formula of the p-value says 1 / (1 + samples); chance it is. */
+function drawnScores(
+  systems: readonly SystemScores[],
+  drawing: { samples: number; seed: number },
+): [BootstrapResult, BootstrapResult] {
+  const [first, second] = bootstrap(systems, drawing) as [BootstrapResult, BootstrapResult];
+  const difference = second.difference!;
+  const alike = difference.score === 0 && difference.interval.low === difference.interval.high;
+  return [first, alike ? { ...second, difference: { ...difference, pValue: 1 } } : second];
 }
 
 /** Each example's mean over prompts: the examples are drawn, each with all its prompts. */
@@ -137,15 +148,15 @@ function together(
       (own) => own.reduce((sum, index) => sum + values[index]!, 0) / own.length,
     ),
   );
-  const [first, second] = bootstrap(systems, drawing);
+  const [first, second] = drawnScores(systems, drawing);
   return [
     {
       prompt: null,
       group: null,
       measure,
       examples: examples.size,
-      first: first!,
-      second: second!,
+      first,
+      second,
     },
   ];
 }
