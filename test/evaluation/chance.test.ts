@@ -62,13 +62,13 @@ t.test('random weights', { skip }, async (t) => {
   const refused = await evaluate(model, 'xwinograd', {
     data: [join(data, 'xwinograd/dataset.tsv.gz')],
     answer: 'choose',
-    only: ['2', '4', '5'],
-    limit: 2,
+    only: ['2', '4'],
+    limit: 1,
     iterations: 1,
   });
   t.same(
     refused.prompts.map(({ name, way }) => [name, way]),
-    ['2', '4', '5'].flatMap((name) => ['predicted', 'gold'].map((way) => [name, way])),
+    ['2', '4'].flatMap((name) => ['predicted', 'gold'].map((way) => [name, way])),
   );
   t.match(refused.prompts[0]!.notes, [/choose is refused, because labels differ in tokens/]);
 });

@@ -42,9 +42,9 @@ const root = t.testdir({
       {
         template: 'Is the number {{number}} even? Yes or no?',
         answer: '{{answer}}',
-        labels: ['Yes', 'No'],
+        labels: ['Yes', 'No, never'],
       },
-      { template: '{{number}}: even?', answer: '{{answer}}', labels: ['Yes', 'No'] },
+      { template: '{{number}}: even?', answer: '{{answer}}', labels: ['Yes', 'No, never'] },
     ],
   }),
   'alike.json': JSON.stringify({
@@ -64,7 +64,7 @@ const root = t.testdir({
   'parity.jsonl': lines(
     Array.from({ length: 10 }, (_, i) => ({
       number: 200 + i,
-      answer: i % 2 === 0 ? 'Yes' : 'No',
+      answer: i % 2 === 0 ? 'Yes' : 'No, never',
       kind: i < 4 ? 'a' : 'b',
     })),
   ),
@@ -155,7 +155,7 @@ t.test('scores are those of the answers that the model gives', async (t) => {
   const report = readFileSync(join(directory, 'report.md'), 'utf8');
   for (const part of [
     /T = 3/,
-    /fp16/,
+    new RegExp(`parameters\\), ${model.engine.precision}`),
     /SHA-256 [\da-f]{64}/,
     /1 \(predicted\)/,
     /Node\.js v/,
@@ -240,7 +240,7 @@ t.test('the mean is over prompts, of a prompt over groups', async (t) => {
       prompt,
       id: `parity.jsonl:${i + 1}`,
       // Group a has four examples and b six. Prompt 1: all of a, none of b; prompt 2: all.
-      answer: (prompt === '2' || i < 4) === (i % 2 === 0) ? 'Yes' : 'No',
+      answer: (prompt === '2' || i < 4) === (i % 2 === 0) ? 'Yes' : 'No, never',
     })),
   );
   writeFileSync(at('parity-answers.jsonl'), lines(answers));
@@ -268,19 +268,22 @@ t.test('lengths, and the rule of section 5.1', async (t) => {
   const waysOf = ({ prompts }: Evaluation) => prompts.map(({ way }) => way);
   const tokens = (text: string) => model.tokenizer.encode(text).ids.length - 2;
   t.equal(tokens('1'), tokens('2'));
-  t.not(tokens('Yes'), tokens('No'), 'in this vocabulary');
+  t.not(tokens('Yes'), tokens('No, never'));
 
   const fixed = await alike();
-  t.same(waysOf(fixed), [`${tokens('1')} tokens`]);
+  t.same(waysOf(fixed), [`${tokens('1')} token${tokens('1') === 1 ? '' : 's'}`]);
   t.match(fixed.prompts[0]!.notes, [/the length of the labels, .*section 5\.1/]);
   t.equal(fixed.cells[0]!.lengthAccuracy, 1);
   t.same(waysOf(await alike({ length: 'predict' })), ['predicted']);
-  t.match((await alike({ length: 1 })).prompts[0]!.notes, [/no label has 1 tokens, all have 2/]);
+  const digit = tokens('1');
+  t.match((await alike({ length: 9 })).prompts[0]!.notes, [
+    `no label has 9 tokens, all have ${digit}`,
+  ]);
 
   t.same(waysOf(await parity()), ['predicted'], 'labels of unequal length');
   const decides = {
     code: 'ERR_INVALID_ARGUMENT',
-    message: /prompt 1: labels differ in tokens .*"Yes" has 1, "No" has 3.*section 5\.1/,
+    message: /prompt 1: labels differ in tokens .*"Yes" has \d, "No, never" has \d.*section 5\.1/,
   };
   await t.rejects(parity({ length: 1 }), decides);
   await t.rejects(parity({ length: 'gold' }), decides);
@@ -535,7 +538,7 @@ t.test('studies', async (t) => {
   );
   t.same(
     precision.rows.map(({ evaluation }) => evaluation.model!.precision),
-    ['fp16', 'bf16', 'int8'],
+    [model.engine.precision, 'bf16', 'int8'],
     'fp32 keeps what the file has',
   );
   t.equal(closed, 3);
