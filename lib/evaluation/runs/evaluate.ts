@@ -413,7 +413,9 @@ function givenPrompts({ prompts }: Task): Evaluation['prompts'] {
 
 function machineEntry(model: MaskPredict | null): Evaluation['machine'] {
   const { device, instructionSet, threads } = model?.engine ?? {};
-  const how = instructionSet ? ` (${instructionSet}, ${threads} threads)` : '';
+  const how = instructionSet
+    ? ` (${instructionSet}, ${threads} thread${threads === 1 ? '' : 's'})`
+    : '';
   return {
     processor: cpus()[0]?.model ?? 'unknown',
     processors: availableParallelism(),

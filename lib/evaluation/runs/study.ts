@@ -17,6 +17,7 @@ import { choiceOption } from '../choices.js';
 import { taskOf } from '../tasks/task-file.js';
 import { evaluate, type EvaluateOptions, type Evaluation } from './evaluate.js';
 import { measureOf, printed } from './measures.js';
+import { promptsChart } from './prompts-chart.js';
 import { stopText, table } from './report.js';
 
 export type StudyName = 'prompts' | 'iterations' | 'length' | 'shots' | 'precision';
@@ -245,7 +246,7 @@ function chartsOf(
   const { task, model } = rows[0]!.evaluation;
   const y = { label: measureOf(task.measures[0]!).title };
   const subtitle = `${model!.name}, ${model!.precision}`;
-  if (name === 'prompts') return {};
+  if (name === 'prompts') return { 'prompts.svg': promptsChart(rows[0]!.evaluation) };
   if (name === 'iterations') {
     const plain = rows.filter(({ evaluation }) => evaluation.settings.stop === null);
     const stopped = rows.filter((row) => !plain.includes(row));

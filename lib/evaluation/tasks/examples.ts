@@ -10,7 +10,7 @@ import type { Row, Task } from './tasks.js';
 import type { Fields } from './template.js';
 import { languagesOf } from './translation.js';
 
-/** One question of a data set. */
+/** One question of a data set. @internal */
 export interface TaskExample {
   /** `FILE:LINE`, the file without its directory. */
   id: string;
@@ -31,7 +31,7 @@ export interface DataFile {
   leftOut: number;
 }
 
-/** How data is read. */
+/** How data is read. @internal */
 export interface DataSettings {
   /** Default: by the file's name. */
   format?: DataFormat;

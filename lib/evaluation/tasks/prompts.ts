@@ -33,7 +33,7 @@ const isIt = { answer: '{{first}}', labels: ['Yes', 'No'] };
 const which = { answer: '{{right}}', labels: ['{{o1}}', '{{o2}}'] };
 const translated = { answer: '{{target}}' };
 
-/** Table 7. */
+/** Table 7. @internal */
 export const paperPrompts = {
   xnli: [
     { template: 'Suppose {{p}} Can we infer that "{{h}}"? Yes, no, or maybe?', ...xnli },
@@ -125,7 +125,7 @@ export const paperPrompts = {
   ],
 } satisfies Record<string, readonly Prompt[]>;
 
-/** Not the paper's. */
+/** Not the paper's. @internal */
 export const ownPrompts = {
   xsum: [
     { template: '{{source}} Summarize the text above in one sentence:', answer: '{{target}}' },
