@@ -27,6 +27,6 @@ export type { EvaluationLength } from './runs/plans.js';
 export { markdownOf } from './runs/report.js';
 export { study } from './runs/study.js';
 export type { Study, StudyName, StudyOptions, StudyRow } from './runs/study.js';
-export type { DataFile } from './tasks/examples.js';
+export type { DataFile, HashedFile } from './tasks/examples.js';
 export type { Prompt } from './tasks/prompts.js';
 export type { DataFormat } from './tasks/rows.js';

@@ -565,6 +565,7 @@ t.test('options that are wrong', async (t) => {
     [{ limit: 0 }, /limit must be an integer/],
     [{ stop: 'soon' as never }, /stop must be 'unchanged'/],
     [{ resume: true }, /resume goes on with a run in a directory/],
+    [{ shotData: ['x'] }, /shotData has the examples for shots/],
     [{ predictions: 'x' }, /takes a model, or null and predictions/],
     [{ prompts: [] }, /prompts must be a list of prompts/],
     [

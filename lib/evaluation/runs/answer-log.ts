@@ -37,14 +37,14 @@ export function keyOf({ prompt, way, id }: Pick<AnswerRecord, 'prompt' | 'way' |
   return JSON.stringify([prompt, way, id]);
 }
 
-const flushEvery = 64;
-
 /** @internal */
 export class AnswerLog {
   readonly records = new Map<string, AnswerRecord>();
   readonly #file: FileHandle | undefined;
   #pending: string[] = [];
-  #writing: Promise<void> = Promise.resolve();
+  /** The write that is under way, which takes what comes meanwhile as well. */
+  #writing: Promise<void> | undefined;
+  #failure: { cause: unknown } | undefined;
 
   private constructor(file: FileHandle | undefined) {
     this.#file = file;
@@ -67,28 +67,29 @@ export class AnswerLog {
     this.records.set(keyOf(record), record);
     if (!this.#file) return;
     this.#pending.push(`${JSON.stringify(record)}\n`);
-    if (this.#pending.length >= flushEvery) this.#flush();
+    this.#writing ??= this.#write();
   }
 
   /** Resolves when everything is written, or rejects with what went wrong. */
   async close(): Promise<void> {
     if (!this.#file) return;
-    this.#flush();
-    try {
-      await this.#writing;
-    } catch (cause) {
-      throw cannotBeWritten('the answers', cause);
-    } finally {
-      await this.#file.close();
-    }
+    await this.#writing;
+    await this.#file.close();
+    if (this.#failure) throw cannotBeWritten('the answers', this.#failure.cause);
   }
 
-  #flush(): void {
-    const text = this.#pending.join('');
-    this.#pending = [];
-    this.#writing = this.#writing.then(() => this.#file!.appendFile(text));
-    // Whoever closes sees the error.
-    this.#writing.catch(() => {});
+  /** Whoever closes learns what went wrong. */
+  async #write(): Promise<void> {
+    try {
+      while (this.#pending.length > 0) {
+        const text = this.#pending.join('');
+        this.#pending = [];
+        await this.#file!.appendFile(text);
+      }
+    } catch (cause) {
+      this.#failure ??= { cause };
+    }
+    this.#writing = undefined;
   }
 }
 

@@ -73,7 +73,10 @@ function checkAlike(a: Evaluation, b: Evaluation): void {
       `the evaluations are of different tasks: ${a.task.title} and ${b.task.title}`,
     );
   }
-  const hashes = ({ data }: Evaluation) => data.map(({ sha256 }) => sha256).join();
+  const hashes = ({ data }: Evaluation) =>
+    data
+      .flatMap(({ sha256, references = [] }) => [sha256, ...references.map((one) => one.sha256)])
+      .join();
   if (hashes(a) !== hashes(b)) throw invalidArgument('the evaluations are of different data');
 }
 

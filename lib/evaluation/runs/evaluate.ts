@@ -19,7 +19,13 @@ import type { MaskPredict } from '../../text/mask-predict.js';
 import type { StopRule } from '../../token/engine-options.js';
 import { version } from '../../version.js';
 import { choiceOption } from '../choices.js';
-import { readExamples, type DataFile, type TaskExample } from '../tasks/examples.js';
+import {
+  hashed,
+  readExamples,
+  type DataFile,
+  type HashedFile,
+  type TaskExample,
+} from '../tasks/examples.js';
 import type { Prompt } from '../tasks/prompts.js';
 import type { DataFormat } from '../tasks/rows.js';
 import { checkedPrompts, readPrompts, taskOf } from '../tasks/task-file.js';
@@ -84,7 +90,11 @@ export interface Evaluation {
   task: { name: string; title: string; promptsFrom: 'paper' | 'own'; measures: readonly Measure[] };
   /** Null for answers that were given. */
   model: { name: string; type: string; parameters: number; precision: string } | null;
+  /** The file of answers that were given, else null. */
+  predictions: HashedFile | null;
   data: DataFile[];
+  /** That shots are drawn from; null: from the data, or there are none. */
+  shotData: DataFile[] | null;
   settings: {
     answer: 'generate' | 'choose' | 'given';
     iterations: number;
@@ -179,14 +189,14 @@ export async function evaluate(
   };
   const limit = settings.limit === null ? {} : { limit: settings.limit };
   const data = await readExamples(asked, options.data, { ...dataSettings, ...limit });
-  const shotExamples = options.shotData
-    ? (await readExamples(asked, options.shotData, dataSettings)).examples
-    : data.examples;
+  const shots = options.shotData && (await readExamples(asked, options.shotData, dataSettings));
   const plans = model ? plansOf(asked.prompts, data.examples, model.tokenizer, settings.plan) : [];
   const base = {
     task: taskEntry(asked),
     model: model && modelEntry(model, options.modelName),
+    predictions: options.predictions === undefined ? null : await hashed(options.predictions),
     data: data.files,
+    shotData: shots?.files ?? null,
     settings: settings.entry,
     prompts: plans.length > 0 ? plans.map(promptEntry) : givenPrompts(asked),
   };
@@ -202,7 +212,7 @@ export async function evaluate(
     } else {
       await answerAll(model!, plans, data.examples, log, {
         ...settings.ask,
-        shotExamples,
+        shotExamples: shots?.examples ?? data.examples,
         signal: options.signal,
         onProgress: options.onProgress,
       });
@@ -227,6 +237,9 @@ function readOptions(model: MaskPredict | null, options: EvaluateOptions) {
   const { references, data, predictions, resume, directory, length } = options;
   if ((predictions === undefined) !== (model !== null)) {
     throw invalidArgument('evaluate() takes a model, or null and predictions');
+  }
+  if (options.shotData !== undefined && !options.shots) {
+    throw invalidArgument('shotData has the examples for shots, and there are none');
   }
   if (references !== undefined && data.length !== 1) {
     throw invalidArgument('references are for one data file, whose lines they answer');

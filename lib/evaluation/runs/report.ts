@@ -1,4 +1,5 @@
 /** A report as Markdown: everything that one needs to run the same evaluation again, then the scores. */
+import type { DataFile, HashedFile } from '../tasks/examples.js';
 import type { EvaluationCell, MeanScore } from './cells.js';
 import type { Evaluation } from './evaluate.js';
 import { measureOf, printed, type Measure } from './measures.js';
@@ -87,8 +88,10 @@ function lengthsTable({ cells, prompts }: Evaluation): string {
 
 function how({
   model,
+  predictions,
   prompts,
   data,
+  shotData,
   settings,
   signatures,
   machine,
@@ -101,7 +104,7 @@ function how({
   return [
     model
       ? `model ${model.name} (${model.type}, ${model.parameters.toLocaleString('en-US')} parameters), ${model.precision}`
-      : 'answers of another system',
+      : `answers of another system, ${fileText(predictions!)}`,
     ...(answer === 'choose'
       ? ['where labels have as many tokens, the most probable one is chosen, in one pass']
       : []),
@@ -119,10 +122,8 @@ function how({
       : []),
     ...(limit === null ? [] : [`at most ${limit} examples of each group, drawn by the seed`]),
     ...(shots > 0 || limit !== null ? [`seed ${seed}`] : []),
-    ...data.map(
-      ({ file, sha256, examples, leftOut }) =>
-        `data ${file}: ${examples} examples${leftOut > 0 ? `, ${leftOut} rows without a question` : ''}, SHA-256 ${sha256}`,
-    ),
+    ...data.map((file) => `data ${dataText(file)}`),
+    ...(shotData ?? []).map((file) => `examples before questions from ${dataText(file)}`),
     ...Object.entries(signatures).map(
       ([measure, signature]) => `${measureOf(measure as Measure).title}: ${signature}`,
     ),
@@ -135,6 +136,18 @@ function how({
     `${machine.device === null ? '' : `${machine.device}, `}${machine.processor}, ${machine.processors} processors, ` +
       `${machine.gigabytes} GiB, Node.js ${machine.node}, mask-predict ${machine.version}`,
   ];
+}
+
+function dataText({ examples, leftOut, references = [], ...file }: DataFile): string {
+  return [
+    `${fileText(file)}: ${examples} examples`,
+    ...(leftOut > 0 ? [`${leftOut} rows without a question`] : []),
+    ...references.map((one) => `answers from ${fileText(one)}`),
+  ].join(', ');
+}
+
+function fileText({ file, sha256 }: HashedFile): string {
+  return `${file} (SHA-256 ${sha256})`;
 }
 
 /** @internal */

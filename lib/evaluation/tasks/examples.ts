@@ -19,16 +19,22 @@ export interface TaskExample {
   fields: Fields;
 }
 
-/** A file that was read. */
-export interface DataFile {
+/** A file, whatever is in it. */
+export interface HashedFile {
   /** Without its directory. */
   file: string;
   /** Of the bytes as they are on the disk. */
   sha256: string;
+}
+
+/** A file that was read. */
+export interface DataFile extends HashedFile {
   /** That are asked. */
   examples: number;
   /** Rows without a question, such as those without a label. */
   leftOut: number;
+  /** With the right answers to its lines. */
+  references?: HashedFile[];
 }
 
 /** How data is read. @internal */
@@ -59,6 +65,7 @@ export async function readExamples(
     read.push({ ...(await examplesOf(task, file, settings)), sha256: await sha256(file) });
   }
   const all = read.flatMap(({ examples }) => examples);
+  const references = settings.references && (await Promise.all(settings.references.map(hashed)));
   const asked = new Set(limited(all, settings.limit, settings.seed));
   if (asked.size === 0) throw invalidArgument(`${files.join(', ')}: there is no example`);
   return {
@@ -68,6 +75,7 @@ export async function readExamples(
       sha256,
       examples: examples.filter((example) => asked.has(example)).length,
       leftOut,
+      ...(references && { references }),
     })),
   };
 }
@@ -209,6 +217,11 @@ export function drawn(length: number, count: number, seed: number, stream: numbe
   const indices = Uint32Array.from({ length }, (_, index) => index);
   new Draws(BigInt(seed), 'share', 0, stream).choose(indices, count);
   return [...indices.subarray(0, count)];
+}
+
+/** @internal */
+export async function hashed(file: string): Promise<HashedFile> {
+  return { file: basename(file), sha256: await sha256(file) };
 }
 
 async function sha256(file: string): Promise<string> {
