@@ -112,8 +112,11 @@ class Scale {
   }
 }
 
+/** Values that are all the same have a tenth of themselves on either side. */
 function ticksAround(values: readonly number[]): number[] {
-  return ticks(Math.min(...values, Infinity), Math.max(...values, -Infinity));
+  const [least, most] = [Math.min(...values, Infinity), Math.max(...values, -Infinity)];
+  const around = least === most ? 0.1 * Math.abs(least) : 0;
+  return ticks(least - around, most + around);
 }
 
 /** Three to seven round numbers that enclose `least` … `most`, rising. */
