@@ -22,7 +22,8 @@ import {
 } from '../../lib/evaluation/index.js';
 import { MaskPredict } from '../../lib/index.js';
 
-const model = await MaskPredict.load();
+// One thread: the model is so small that two of them mostly wait for one another.
+const model = await MaskPredict.load(undefined, { threads: 1 });
 t.teardown(() => model.close());
 
 const lines = (rows: readonly object[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
@@ -528,7 +529,7 @@ t.test('studies', async (t) => {
   const precision = await study(
     'precision',
     async (name) => {
-      const one = await MaskPredict.load(undefined, { precision: name });
+      const one = await MaskPredict.load(undefined, { precision: name, threads: 1 });
       const close = one.close.bind(one);
       one.close = () => (closed++, close());
       return one;
@@ -602,7 +603,8 @@ async function call(...given: string[]) {
 }
 
 t.test('the command', async (t) => {
-  const asked = [at('numbers.json'), '--data', at('digits.jsonl'), '--iterations', '4'];
+  const asked = [at('numbers.json'), '--data', at('digits.jsonl'), '--threads', '1'];
+  asked.push('--iterations', '4');
   const text = await call(...asked, '--out', at('called'));
   t.match(text, { code: 0, stderr: '', stdout: /^# numbers\n[\s\S]*1 \(predicted\)/ });
   const again = await call(...asked, '--out', at('called'), '--resume', '--json');

@@ -141,7 +141,7 @@ function settingsOf(
       }));
     case 'shots':
       return [0, 1, 2, 4].map((shots) => ({
-        name: `${shots} examples`,
+        name: `${shots} example${shots === 1 ? '' : 's'}`,
         options: { ...base, shots },
       }));
     case 'precision':
