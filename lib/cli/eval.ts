@@ -6,11 +6,11 @@ import { study, studyNames, type StudyOptions } from '../evaluation/runs/study.j
 import { tasks } from '../evaluation/tasks/tasks.js';
 import { embeddedModel } from '../text/loading.js';
 import { MaskPredict } from '../text/mask-predict.js';
-import type { StopRule } from '../token/engine-options.js';
 import { Arguments, modelOptions, UsageError, type OptionTable } from './arguments.js';
 import { modelHelp, withModel, type Command } from './command.js';
 import { EvaluationProgressLine } from './evaluation-progress.js';
 import { fetchModel } from './fetch-model.js';
+import { readStop } from './generate.js';
 import { Output, type Surroundings } from './output.js';
 
 const options: OptionTable = {
@@ -24,6 +24,7 @@ const options: OptionTable = {
   answer: { type: 'string' },
   iterations: { type: 'string' },
   stop: { type: 'string' },
+  'remask-below': { type: 'string' },
   length: { type: 'string' },
   'gold-length': { type: 'boolean' },
   candidates: { type: 'string' },
@@ -65,6 +66,7 @@ How it is asked:
                       probable label (default: generate)
   --iterations N      T (default: 10); of --study iterations a list, 1-20 or 1,4,10
   --stop RULE         unchanged, or a probability such as 0.9
+  --remask-below P    mask again only tokens whose probability is not above P
   --length N          tokens of every answer (default: that of the labels where they
   --length predict    have the same, else predicted)
   --gold-length       tokens of the right answer
@@ -174,6 +176,7 @@ async function runStudy(
 }
 
 function evaluateOptions(given: Arguments, data: string[]): StudyOptions {
+  const below = given.number('remask-below', 0, 1);
   const values = {
     format: given.choice('format', ['jsonl', 'tsv', 'text', 'parquet'] as const),
     languages: given.text('languages'),
@@ -181,7 +184,8 @@ function evaluateOptions(given: Arguments, data: string[]): StudyOptions {
     prompts: given.text('prompts'),
     only: listed(given, 'prompt'),
     answer: given.choice('answer', ['generate', 'choose'] as const),
-    stop: stopRule(given.text('stop')),
+    stop: readStop(given),
+    remask: below === undefined ? undefined : { below },
     length: lengthOf(given),
     shots: given.integer('shots', 0, 1000),
     shotData: listed(given, 'shot-data'),
@@ -213,13 +217,6 @@ function lengthOf(given: Arguments): EvaluateOptions['length'] {
   if (candidates !== undefined) return { candidates };
   if (given.text('length') === 'predict') return 'predict';
   return given.integer('length', 1, 1_000_000);
-}
-
-function stopRule(text: string | undefined): StopRule | undefined {
-  if (text === undefined || text === 'unchanged') return text;
-  const confidence = /^\d*\.?\d+$/.test(text) ? Number(text) : NaN;
-  if (confidence > 0 && confidence <= 1) return { confidence };
-  throw new UsageError(`--stop takes unchanged or a probability up to 1, not '${text}'`);
 }
 
 /** `1-20` and `1,4,10`. */

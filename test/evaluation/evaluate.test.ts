@@ -481,9 +481,10 @@ t.test('studies', async (t) => {
   t.same(settings, [
     'T = 1',
     'T = 3',
-    'T ≤ 3, when nothing changes',
-    'T ≤ 3, when all tokens have a probability of 0.9',
-    'T ≤ 3, when all tokens have a probability of 0.99',
+    'T ≤ 3, stopping when nothing changes',
+    'T ≤ 3, stopping when all tokens have a probability of 0.9',
+    'T ≤ 3, stopping when all tokens have a probability of 0.99',
+    'T ≤ 3, masking again only tokens below 0.9',
   ]);
   t.same(
     iterations.rows.map(({ setting }) => setting),
@@ -520,11 +521,14 @@ t.test('studies', async (t) => {
       `the gap, .*, is ${(gold! - predicted!).toFixed(4).replace('.', '\\.')} \\(accuracy\\)`,
     ),
   );
-  const shots = await study('shots', model, at('numbers.json'), data);
+  const shotData = [at('numbers.jsonl')];
+  const shots = await study('shots', model, at('numbers.json'), { ...data, shotData });
   t.same(
     shots.rows.map(({ evaluation }) => evaluation.settings.shots),
     [0, 1, 2, 4],
   );
+  const set = study('length', model, at('numbers.json'), { ...data, length: 3 });
+  await t.rejects(set, { message: /the study length takes no length: it sets that itself/ });
   let closed = 0;
   const precision = await study(
     'precision',
@@ -565,6 +569,7 @@ t.test('options that are wrong', async (t) => {
     [{ length: 0 }, /length must be 'predict', 'gold', a number of tokens/],
     [{ limit: 0 }, /limit must be an integer/],
     [{ stop: 'soon' as never }, /stop must be 'unchanged'/],
+    [{ remask: { below: 2 } }, /remask\.below must be a probability/],
     [{ resume: true }, /resume goes on with a run in a directory/],
     [{ shotData: ['x'] }, /shotData has the examples for shots/],
     [{ predictions: 'x' }, /takes a model, or null and predictions/],
@@ -653,7 +658,7 @@ t.test('the command', async (t) => {
       ['xcopa', 'f', '--length', '3', '--gold-length'],
       /--length and --gold-length exclude each other/,
     ],
-    [['xcopa', 'f', '--stop', '2'], /--stop takes unchanged or a probability up to 1, not '2'/],
+    [['xcopa', 'f', '--stop', '2'], /--stop takes a number from 0 to 1, not '2'/],
     [['xcopa', 'f', '--study', 'iterations', '--iterations', '4,1'], /rising numbers such as 1-20/],
     [['xcopa', 'f', '--study', 'all'], /--study takes prompts, iterations/],
     [['xcopa', 'f', '--resume'], /--resume goes on with the run in --out DIR/],

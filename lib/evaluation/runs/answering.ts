@@ -27,6 +27,7 @@ export interface EvaluationProgress {
 export interface AskSettings {
   iterations: number;
   stop: GenerateOptions['stop'];
+  remask: GenerateOptions['remask'];
   shots: number;
   /** Where shots are drawn from: examples of the same group, or of any where it has none. */
   shotExamples: readonly TaskExample[];
@@ -125,6 +126,7 @@ async function answer(
     iterations: settings.iterations,
     length: plan.length === 'gold' ? goldLength : plan.length,
     ...(settings.stop !== undefined && { stop: settings.stop }),
+    ...(settings.remask !== undefined && { remask: settings.remask }),
     ...(signal && { signal }),
   });
   return {

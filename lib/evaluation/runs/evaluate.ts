@@ -13,10 +13,11 @@ import {
   checkOptions,
   checkSignal,
   integerOption,
+  remaskOption,
   stopOption,
 } from '../../options.js';
 import type { MaskPredict } from '../../text/mask-predict.js';
-import type { StopRule } from '../../token/engine-options.js';
+import type { RemaskRule, StopRule } from '../../token/engine-options.js';
 import { version } from '../../version.js';
 import { choiceOption } from '../choices.js';
 import {
@@ -62,6 +63,8 @@ export interface EvaluateOptions {
   iterations?: number;
   /** When an answer is good enough before its last pass. Default: never. */
   stop?: StopRule;
+  /** Which tokens are masked again after a pass. Default: all that Mask-Predict masks. */
+  remask?: RemaskRule;
   /** Default: that of the labels where all have as many tokens, else predicted (sections 4.2 and 5.1). */
   length?: EvaluationLength;
   /** Examples with their answers before the question, drawn by the seed. Default 0. */
@@ -99,6 +102,7 @@ export interface Evaluation {
     answer: 'generate' | 'choose' | 'given';
     iterations: number;
     stop: StopRule | null;
+    remask: RemaskRule | null;
     /** As asked for; null: as the prompts' labels say. */
     length: EvaluationLength | null;
     shots: number;
@@ -145,6 +149,7 @@ const evaluateOptions = [
   'answer',
   'iterations',
   'stop',
+  'remask',
   'length',
   'shots',
   'shotData',
@@ -251,7 +256,8 @@ function readOptions(model: MaskPredict | null, options: EvaluateOptions) {
     'generate',
     'choose',
   ]);
-  if (options.stop !== undefined) stopOption(options.stop);
+  stopOption(options.stop);
+  remaskOption(options.remask);
   checkLength(length);
   const iterations = integerOption('iterations', options.iterations, 10, 1, 100_000);
   const seed = integerOption('seed', options.seed, 0, 0, Number.MAX_SAFE_INTEGER);
@@ -262,11 +268,12 @@ function readOptions(model: MaskPredict | null, options: EvaluateOptions) {
     seed,
     limit,
     plan: { answer, length },
-    ask: { iterations, stop: options.stop, shots, seed },
+    ask: { iterations, stop: options.stop, remask: options.remask, shots, seed },
     entry: {
       answer: predictions === undefined ? answer : ('given' as const),
       iterations,
       stop: options.stop ?? null,
+      remask: options.remask ?? null,
       length: length ?? null,
       shots,
       limit,

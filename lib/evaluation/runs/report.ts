@@ -98,7 +98,8 @@ function how({
   cells,
   milliseconds,
 }: Evaluation): string[] {
-  const { answer, iterations, stop, length, shots, limit, seed } = settings;
+  const { answer, iterations, length, shots, limit, seed } = settings;
+  const rule = ruleText(settings);
   const truncated = cells.reduce((sum, cell) => sum + cell.truncated, 0);
   const answers = cells.reduce((sum, cell) => sum + cell.examples, 0);
   return [
@@ -110,7 +111,7 @@ function how({
       : []),
     ...(prompts.some(({ way }) => way !== 'chosen' && way !== 'given')
       ? [
-          `answers are written with T = ${iterations}${stop === null ? '' : `, stopping ${stopText(stop)}`}, and right if they equal a right one ` +
+          `answers are written with T = ${iterations}${rule === '' ? '' : `, ${rule}`}, and right if they equal a right one ` +
             'after white space at their ends and a last period or colon are taken away',
           length === null
             ? 'lengths: that of the labels where all have as many tokens, else predicted (section 5.1)'
@@ -150,11 +151,19 @@ function fileText({ file, sha256 }: HashedFile): string {
   return `${file} (SHA-256 ${sha256})`;
 }
 
-/** @internal */
-export function stopText(stop: NonNullable<Evaluation['settings']['stop']>): string {
-  return stop === 'unchanged'
-    ? 'when nothing changes'
-    : `when all tokens have a probability of ${stop.confidence}`;
+/** What ends an answer before its last pass, or nothing. @internal */
+export function ruleText({
+  stop,
+  remask,
+}: Pick<Evaluation['settings'], 'stop' | 'remask'>): string {
+  return [
+    ...(stop === null
+      ? []
+      : stop === 'unchanged'
+        ? ['stopping when nothing changes']
+        : [`stopping when all tokens have a probability of ${stop.confidence}`]),
+    ...(remask === null ? [] : [`masking again only tokens below ${remask.below}`]),
+  ].join(', ');
 }
 
 function promptLines({ prompts, task }: Evaluation): string[] {

@@ -2,7 +2,7 @@
  * Studies: the same evaluation under settings that differ in one thing, as a table and a chart.
  *
  * - `prompts`: the mean over prompts and how far they are from it; that is an evaluation by itself.
- * - `iterations`: T = 1 … 20, and the stopping rules, against quality and milliseconds.
+ * - `iterations`: T = 1 … 20, and rules that end an answer early, against quality and milliseconds.
  * - `length`: predicted beside gold lengths: how often the length is right, and what that costs (Table 6).
  * - `shots`: examples before the question (section 6.4, appendix A.5).
  * - `precision`: how the weights are kept.
@@ -12,13 +12,13 @@ import { join } from 'node:path';
 import { invalidArgument } from '../../errors.js';
 import { lineChart, type Line } from '../../line-chart.js';
 import type { MaskPredict } from '../../text/mask-predict.js';
-import type { Precision, StopRule } from '../../token/engine-options.js';
+import type { Precision } from '../../token/engine-options.js';
 import { choiceOption } from '../choices.js';
 import { taskOf } from '../tasks/task-file.js';
 import { evaluate, type EvaluateOptions, type Evaluation } from './evaluate.js';
 import { measureOf, printed } from './measures.js';
 import { promptsChart } from './prompts-chart.js';
-import { stopText, table } from './report.js';
+import { ruleText, table } from './report.js';
 
 export type StudyName = 'prompts' | 'iterations' | 'length' | 'shots' | 'precision';
 
@@ -50,7 +50,23 @@ interface Setting {
   precision?: Precision;
 }
 
-const stopRules: readonly StopRule[] = ['unchanged', { confidence: 0.9 }, { confidence: 0.99 }];
+/** Rules that end an answer early, beside T alone. */
+const rules: readonly Pick<EvaluateOptions, 'stop' | 'remask'>[] = [
+  { stop: 'unchanged' },
+  { stop: { confidence: 0.9 } },
+  { stop: { confidence: 0.99 } },
+  { remask: { below: 0.9 } },
+];
+
+/** What a study sets, so that nobody else may. */
+const ownOptions: Readonly<Record<StudyName, readonly (keyof Omit<EvaluateOptions, 'resume'>)[]>> =
+  {
+    prompts: [],
+    iterations: ['iterations', 'stop', 'remask'],
+    length: ['length'],
+    shots: ['shots'],
+    precision: [],
+  };
 
 /** @internal */
 export const studyNames: readonly StudyName[] = [
@@ -116,6 +132,10 @@ function settingsOf(
   steps: readonly number[] = Array.from({ length: 20 }, (_, i) => i + 1),
 ): Setting[] {
   const { resume: _, ...base } = given;
+  const own = ownOptions[name].find((option) => base[option] !== undefined);
+  if (own !== undefined) {
+    throw invalidArgument(`the study ${name} takes no ${own}: it sets that itself`);
+  }
   switch (name) {
     case 'prompts':
       return [{ name: 'all prompts', options: base }];
@@ -127,9 +147,9 @@ function settingsOf(
           name: `T = ${iterations}`,
           options: { ...base, iterations },
         })),
-        ...stopRules.map((stop) => ({
-          name: `T ≤ ${most}, ${stopText(stop)}`,
-          options: { ...base, iterations: most, stop },
+        ...rules.map(({ stop = null, remask = null }, i) => ({
+          name: `T ≤ ${most}, ${ruleText({ stop, remask })}`,
+          options: { ...base, iterations: most, ...rules[i] },
         })),
       ];
     }
@@ -139,11 +159,13 @@ function settingsOf(
         name: length === 'predict' ? 'predicted' : 'gold',
         options: { ...base, length },
       }));
-    case 'shots':
+    case 'shots': {
+      const { shotData: __, ...without } = base;
       return [0, 1, 2, 4].map((shots) => ({
         name: `${shots} example${shots === 1 ? '' : 's'}`,
-        options: { ...base, shots },
+        options: shots === 0 ? without : { ...base, shots },
       }));
+    }
     case 'precision':
       return (['fp32', 'bf16', 'int8'] as const).map((precision) => ({
         name: precision,
@@ -248,12 +270,12 @@ function chartsOf(
   const subtitle = `${model!.name}, ${model!.precision}`;
   if (name === 'prompts') return { 'prompts.svg': promptsChart(rows[0]!.evaluation) };
   if (name === 'iterations') {
-    const plain = rows.filter(({ evaluation }) => evaluation.settings.stop === null);
-    const stopped = rows.filter((row) => !plain.includes(row));
+    const plain = rows.filter((row) => !endsEarly(row));
+    const early = rows.filter(endsEarly);
     const along = (x: (row: StudyRow) => number): Line[] => [
       { name: 'T passes', points: plain.map((row) => [x(row), scoreOf(row)] as const) },
-      ...stopped.map((row) => ({
-        name: stopName(row),
+      ...early.map((row) => ({
+        name: shortRule(row),
         points: [[x(row), scoreOf(row)] as const],
         joined: false,
       })),
@@ -266,12 +288,12 @@ function chartsOf(
         y,
         lines: along(x),
       });
-    const passes = ({ evaluation }: StudyRow) =>
-      evaluation.settings.stop === null
-        ? evaluation.settings.iterations
-        : overCells(evaluation, (cell) => cell.passes!);
+    const passes = (row: StudyRow) =>
+      endsEarly(row)
+        ? overCells(row.evaluation, (cell) => cell.passes!)
+        : row.evaluation.settings.iterations;
     return {
-      'iterations.svg': chart('iterations', 'T; of stopping rules their mean passes', passes),
+      'iterations.svg': chart('iterations', 'T; of rules that end early their mean passes', passes),
       'milliseconds.svg': chart('iterations and time', 'milliseconds an answer', ({ evaluation }) =>
         perAnswer(evaluation),
       ),
@@ -302,9 +324,15 @@ function chartsOf(
   };
 }
 
-function stopName({ evaluation }: StudyRow): string {
-  const stop = evaluation.settings.stop!;
-  return stop === 'unchanged' ? stop : `confidence ${stop.confidence}`;
+function endsEarly({ evaluation }: StudyRow): boolean {
+  return evaluation.settings.stop !== null || evaluation.settings.remask !== null;
+}
+
+/** For a legend. */
+function shortRule({ evaluation }: StudyRow): string {
+  const { stop, remask } = evaluation.settings;
+  if (remask !== null) return `remask < ${remask.below}`;
+  return typeof stop === 'string' ? stop : `stop at ${stop!.confidence}`;
 }
 
 async function keep(directory: string, { name, rows, markdown, charts }: Study): Promise<void> {
