@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { autoregressiveProgram } from './autoregressive/build.mjs';
 import { describeMachine } from './machine.mjs';
-import { lineChart } from './table5/chart.mjs';
+import { lineChart } from '../dist/line-chart.js';
 import { startContestants } from './table5/contestants.mjs';
 import { digestOf, Record } from './table5/record.mjs';
 import { cellResult, crossover, ratio } from './table5/results.mjs';
@@ -127,26 +127,40 @@ const isOurs = (name) => name.startsWith('Mask-Predict');
 const ours = names.filter(isOurs);
 const opponents = names.filter((name) => !isOurs(name));
 
+/** Powers of two that enclose all values. */
+function powersAround(values) {
+  const low = Math.floor(Math.log2(Math.min(...values)));
+  const high = Math.max(low + 1, Math.ceil(Math.log2(Math.max(...values))));
+  return Array.from({ length: high - low + 1 }, (_, i) => 2 ** (low + i));
+}
+
 /** Each model relative to the decoder-only one, measured and from the floors, along one axis of the grid. */
 function chart(path, { title, xLabel, ticks, along, of }) {
-  const colors = ['#0072b2', '#d55e00', '#009e73', '#cc79a7'];
   const others = names.filter((name) => name !== 'decoder-only');
-  const series = others.flatMap((name, i) => {
+  const lines = others.flatMap((name) => {
     const points = (value) =>
       results
         .filter((cell) => of(cell) && cell.models)
         .map((cell) => [cell[along], ratio(cell, name, 'decoder-only')[value]])
         .filter(([, y]) => y > 0);
-    const color = colors[i % colors.length];
     return [
-      { name, color, dashed: true, points: points('expected') },
-      { name, color, dashed: false, points: points('measured') },
+      { name, dashed: true, points: points('expected') },
+      { name, points: points('measured') },
     ];
   });
   const subtitle = `${model}, ${precision}, source ${source}, ${threads} threads; dashed: what the machine's limits say`;
   const yLabel = 'times as fast as decoder-only';
   mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, lineChart({ title, subtitle, xLabel, yLabel, ticks, series }));
+  const at = (value) => ({ at: value, text: String(value) });
+  const ratios = powersAround([1, ...lines.flatMap(({ points }) => points.map(([, y]) => y))]);
+  const times = (value) => (value >= 1 ? `${value}×` : `1/${1 / value}×`);
+  const y = {
+    label: yLabel,
+    scale: 'log2',
+    ticks: ratios.map((value) => ({ at: value, text: times(value), strong: value === 1 })),
+  };
+  const x = { label: xLabel, scale: 'log2', ticks: ticks.map(at) };
+  writeFileSync(path, lineChart({ title, subtitle, x, y, lines }));
 }
 const stem = file.replace(/\.json$/, '');
 const charts = [`${stem}-by-length.svg`, `${stem}-by-batch.svg`];

@@ -113,7 +113,8 @@ function readOptions(given: Arguments, signal: AbortSignal): GenerateOptions {
   };
 }
 
-function readStop(given: Arguments): StopRule | undefined {
+/** `--stop RULE`. */
+export function readStop(given: Arguments): StopRule | undefined {
   if (given.text('stop') === 'unchanged') return 'unchanged';
   const confidence = given.number('stop', 0, 1);
   return confidence === undefined ? undefined : { confidence };

@@ -12,6 +12,7 @@ import { classify } from './classify.js';
 import type { Command } from './command.js';
 import { convert } from './convert.js';
 import { embed } from './embed.js';
+import { evaluation } from './eval.js';
 import { fill } from './fill.js';
 import { generate } from './generate.js';
 import { info } from './info.js';
@@ -37,6 +38,7 @@ const commands: Record<string, Command> = {
   serve,
   train,
   tokens,
+  eval: evaluation,
 };
 
 const help = `Usage: mask-predict COMMAND [options]

@@ -10,7 +10,8 @@ import {
   type RunOptions,
 } from '../../lib/training/training-run.js';
 import { readLog, type LogEntry } from '../../lib/training/training-log.js';
-import { LossCurve, ticks } from '../../lib/training/loss-curve.js';
+import { ticks } from '../../lib/line-chart.js';
+import { LossCurve } from '../../lib/training/loss-curve.js';
 import { ImitatedRunner, instructions } from './imitated-runner.js';
 
 const data = instructions(200);
