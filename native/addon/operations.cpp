@@ -213,8 +213,8 @@ Napi::Value call_lm_head_argmax(KernelCall& call) {
   Napi::Float32Array log_probs = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
   Napi::Float32Array log_sums = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
   call.operations().lm_head_argmax(
-      call.context, {call.activations(states), rows, &weight, bias, mask, partials, call.out(ids.Data(), rows),
-                     call.out(log_probs.Data(), rows), call.out(log_sums.Data(), rows)});
+      call.context, {call.activations(states), rows, &weight, bias, xlm_roberta_ids(mask), partials,
+                     call.out(ids.Data(), rows), call.out(log_probs.Data(), rows), call.out(log_sums.Data(), rows)});
   Napi::Object result = Napi::Object::New(call.env);
   result.Set("ids", ids);
   result.Set("logProbs", log_probs);
@@ -284,7 +284,7 @@ Napi::Value call_sample(KernelCall& call) {
   Napi::Int32Array ids = Napi::Int32Array::New(call.env, static_cast<size_t>(rows));
   Napi::Float32Array log_probs = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
   call.operations().sample(call.context,
-                           {call.in(logits), rows, vocabulary, mask, static_cast<float>(temperature),
+                           {call.in(logits), rows, vocabulary, xlm_roberta_ids(mask), static_cast<float>(temperature),
                             static_cast<float>(nucleus), call.seed("seed"), call.in(sequences), call.in(positions),
                             static_cast<int32_t>(call.integer("iteration", 0, INT32_MAX)), call.out(ids.Data(), rows),
                             call.out(log_probs.Data(), rows)});

@@ -20,28 +20,29 @@ constexpr int64_t rows_of_logits = 32;
 
 // The `count` largest logits that may be answered and their log-probabilities over all real rows of the head, best
 // first, a tie to the lower row. NaN log-probabilities where a logit is not a number.
-void best_of(const float* logits, int32_t mask_row, int64_t count, int32_t* rows, float* log_probs) {
+void best_of(const float* logits, const HeadIds& head, int64_t count, int32_t* rows, float* log_probs) {
   // The kept rows as a heap whose front is the one to go next.
   const auto better = [&](int32_t a, int32_t b) { return logits[a] > logits[b] || (logits[a] == logits[b] && a < b); };
   int64_t kept = 0;
   float largest = -INFINITY;
   bool numbers = true;
-  for (int32_t row = 0; row <= mask_row; row++) {
-    const float logit = logits[row];
-    largest = std::max(largest, logit);
-    numbers = numbers && !std::isnan(logit);
-    if (!may_be_answered(row, mask_row)) continue;
+  for (int32_t row = 0; row < head.real; row++) {
+    largest = std::max(largest, logits[row]);
+    numbers = numbers && !std::isnan(logits[row]);
+  }
+  each_answerable(head, [&](int64_t row) {
     if (kept < count) {
-      rows[kept++] = row;
+      rows[kept++] = static_cast<int32_t>(row);
       if (kept == count) std::make_heap(rows, rows + kept, better);
-    } else if (logit > logits[rows[0]]) {
+    } else if (logits[row] > logits[rows[0]]) {
       std::pop_heap(rows, rows + kept, better);
-      rows[kept - 1] = row;
+      rows[kept - 1] = static_cast<int32_t>(row);
       std::push_heap(rows, rows + kept, better);
     }
-  }
+    return false;
+  });
   double sum = 0;
-  for (int32_t row = 0; row <= mask_row; row++) sum += static_cast<double>(std::exp(logits[row] - largest));
+  for (int32_t row = 0; row < head.real; row++) sum += static_cast<double>(std::exp(logits[row] - largest));
   const double log_sum = static_cast<double>(largest) + std::log(sum);
   if (numbers) std::sort(rows, rows + count, better);
   for (int64_t i = 0; i < count; i++)
@@ -206,8 +207,9 @@ void Engine::answer_weighed(const Sources& sources, int64_t first, int64_t rows)
 void Engine::answer_best(const Sources& sources, int64_t first, int64_t rows) {
   const char* const transformed = static_cast<const char*>(transform_states(first, rows));
   const int64_t row_bytes = config().hidden * bytes_of(context_.activations), vocabulary = head_.matrix().outputs;
-  const int32_t mask_row = head_.mask_row();
-  const int64_t answerable = mask_row - end_id - 1;
+  const HeadIds& head = head_.rows();
+  int64_t answerable = head.real;
+  for (const int32_t never : head.never) answerable -= never < head.real;
   std::vector<Reading*> readings;  // of each row
   std::vector<int64_t> offsets;    // where its answers begin
   for (const std::shared_ptr<Source>& source : sources) {
@@ -234,7 +236,7 @@ void Engine::answer_best(const Sources& sources, int64_t first, int64_t rows) {
       for (int64_t i = from; i < to; i++) {
         const auto row = static_cast<size_t>(begin + i);
         Reading& reading = *readings[row];
-        best_of(there + i * vocabulary, mask_row, reading.count, reading.ids.data() + offsets[row],
+        best_of(there + i * vocabulary, head, reading.count, reading.ids.data() + offsets[row],
                 reading.values.data() + offsets[row]);
       }
     });

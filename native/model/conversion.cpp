@@ -181,7 +181,7 @@ Conversion read_checkpoint(const std::string& path) {
     else
       conversion.tensors.push_back(whole(full_name(name), tensor));
   }
-  const TensorNames& names = tensor_names();
+  const TensorNames& names = xlm_roberta_names();
   const auto tie = [&](const std::string& kept, const std::string& other) {
     const auto is_other = [&](const ConvertedTensor& tensor) { return tensor.name == other; };
     const auto found = std::find_if(conversion.tensors.begin(), conversion.tensors.end(), is_other);
