@@ -75,12 +75,12 @@ export class MaskPredict {
     this.#filler = new MaskFiller(this.#texts, tokenizer);
     this.#embedder = new Embedder(this.#texts, embedding);
     this.#classifier = new Classifier(this.#texts, classes, config);
-    this.#longest = config.maxPositions - 4;
+    this.#longest = config.maxIds - 2;
     this.#scheduler = scheduler;
   }
 
   /**
-   * Loads a model directory ({@link Engine.load}) with its `sentencepiece.bpe.model`, or a model of the hub that is named
+   * Loads a model directory ({@link Engine.load}) with its `sentencepiece.bpe.model` (ModernBERT: `tokenizer.json`), or a model of the hub that is named
    * `owner/name` and fetched where the cache does not have it ({@link modelDirectory}); without a name, the small model
    * that comes with the package.
    */
@@ -244,7 +244,7 @@ export class MaskPredict {
   }
 
   /**
-   * What stands at each `<mask>` of a text that is read by itself, as every XLM-R was trained: an array of pieces for
+   * What stands at each `<mask>` (ModernBERT: `[MASK]`) of a text that is read by itself, as these models were trained: an array of pieces for
    * each mask, best first. With `labels`, which of them stands at the text's one `<mask>`, best first (cloze
    * classification). `<mask>` and other special tokens in the text are read as Hugging Face's tokenizers read them. A
    * text with too many tokens is cut, but never a mask: that is `ERR_INVALID_ARGUMENT`.

@@ -218,6 +218,26 @@ std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackI
   return works;
 }
 
+namespace {
+
+// What ModernBERT alone has.
+Napi::Object modern_bert_object(Napi::Env env, const ModelConfig& c) {
+  Napi::Object object = Napi::Object::New(env);
+  Napi::Array local = Napi::Array::New(env, c.rotary.local.size()), others = Napi::Array::New(env);
+  for (uint32_t i = 0; i < c.rotary.local.size(); i++) local.Set(i, Napi::Boolean::New(env, c.rotary.local[i]));
+  for (uint32_t i = 0; i < c.special.others.size(); i++) others.Set(i, Napi::Number::New(env, c.special.others[i]));
+  object.Set("localLayers", local);
+  object.Set("window", Napi::Number::New(env, static_cast<double>(c.rotary.window)));
+  object.Set("globalTheta", Napi::Number::New(env, c.rotary.global_theta));
+  object.Set("localTheta", Napi::Number::New(env, c.rotary.local_theta));
+  object.Set("otherSpecialIds", others);
+  object.Set("classifierPooling", c.classifies_mean ? "mean" : "cls");
+  object.Set("tokenClassifier", c.of_tokens);
+  return object;
+}
+
+}  // namespace
+
 Napi::Object config_object(Napi::Env env, const ModelConfig& c) {
   Napi::Object object = Napi::Object::New(env);
   const auto set = [&](const char* name, int64_t value) {
@@ -230,6 +250,7 @@ Napi::Object config_object(Napi::Env env, const ModelConfig& c) {
   set("feedForward", c.feed_forward);
   set("vocabulary", c.vocabulary);
   set("maxPositions", c.max_positions);
+  set("maxIds", c.max_ids());
   set("lengths", c.lengths);
   object.Set("head", c.head);
   set("classes", c.classes);
@@ -240,6 +261,10 @@ Napi::Object config_object(Napi::Env env, const ModelConfig& c) {
   object.Set("tieWordEmbeddings", c.tie_word_embeddings);
   set("parameters", c.parameters());
   set("bodyWeights", c.body_weights());
+  set("beginTokenId", c.special.begin);
+  set("endTokenId", c.special.end);
+  set("padTokenId", c.special.pad);
+  if (c.is_modern_bert()) object.Set("modernBert", modern_bert_object(env, c));
   return object;
 }
 
