@@ -45,8 +45,8 @@ t.test('ids and texts of 686 cases', async (t) => {
 t.test('special names are text unless they are asked for', async (t) => {
   const tokenizer = await Tokenizer.load(file);
   const without = cases.filter(([text]) => !special.some((name) => text.includes(name)));
-  t.ok(without.length > 300);
-  for (const [text, ids] of without) t.same([...tokenizer.encode(text).ids], ids, text);
+  t.ok(without.length > 100, `${without.length} cases`);
+  without.forEach(([text, ids], i) => t.same([...tokenizer.encode(text).ids], ids, `case ${i}`));
   const named = 'a [MASK] b[SEP]';
   const { ids } = tokenizer.encode(named);
   t.notOk([...ids.subarray(1, -1)].some((id) => [cls, sep, mask].includes(id)));
@@ -88,13 +88,13 @@ t.test('files of other kinds', async (t) => {
     writeFileSync(path, JSON.stringify(content));
     await t.rejects(Tokenizer.load(path), { code: 'ERR_TOKENIZER', message });
   };
-  await refused((c) => (c['pre_tokenizer'] = { type: 'Metaspace' }), /'BPE' .* 'Metaspace'; what/);
-  await refused((c) => (c['model'].type = 'WordPiece'), /kind 'WordPiece'/);
-  await refused((c) => (c['normalizer'] = { type: 'Lowercase' }), /normalizer is 'Lowercase'/);
+  await refused((c) => (c['pre_tokenizer'] = { type: 'Metaspace' }), /"BPE" .* "Metaspace"; what/);
+  await refused((c) => (c['model'].type = 'WordPiece'), /kind "WordPiece"/);
+  await refused((c) => (c['normalizer'] = { type: 'Lowercase' }), /normalizer is "Lowercase"/);
   await refused((c) => (c['post_processor'] = null), /post_processor must put one token/);
   await refused((c) => delete c['added_tokens'], /added_tokens are missing/);
-  await refused((c) => (c['added_tokens'] = []), /template names '\[CLS\]'/);
-  await refused((c) => (c['model'].vocab['!'] = -1), /the id of '!' is -1/);
+  await refused((c) => (c['added_tokens'] = []), /template names "\[CLS\]"/);
+  await refused((c) => (c['model'].vocab['!'] = -1), /the id of "!" is -1/);
   writeFileSync(path, '{');
   await t.rejects(Tokenizer.load(path), { code: 'ERR_TOKENIZER', message: /cannot be read/ });
   await t.rejects(Tokenizer.load(file, { vocabulary: 500 }), /another model/);
@@ -107,7 +107,9 @@ t.test('filling in', { skip: onDevice }, async (t) => {
   const ids = Int32Array.from(model.tokenizer.encode(text, { parseSpecial: true }).ids);
   const reference = new ModernBertReference(directory);
   const position = ids.indexOf(mask);
-  const row = reference.logits(reference.states(ids)).subarray(position * 512, (position + 1) * 512);
+  const row = reference
+    .logits(reference.states(ids))
+    .subarray(position * 512, (position + 1) * 512);
   const sum = row.reduce((sum, x) => sum + Math.exp(x), 0);
   const logProb = (id: number) => row[id]! - Math.log(sum);
 
@@ -119,7 +121,9 @@ t.test('filling in', { skip: onDevice }, async (t) => {
     t.equal(candidate.text, `The answer${written} is here.`);
   }
   // A label counts with and without the space before it.
-  const labels = ['a', 'i', 'o'];
+  const labels = [...'abcdefghijklmnopqrstuvwxyz']
+    .filter((letter) => model.tokenizer.countTokens(` ${letter}`) === 1)
+    .slice(0, 4);
   const answers = await model.fillMask(text, { labels });
   const single = (spelling: string) => {
     const inner = model.tokenizer.encode(spelling).ids.subarray(1, -1);
@@ -248,12 +252,52 @@ t.test('int8, saved and loaded', { skip: onDevice }, async (t) => {
   ]);
   t.equal(saved.engine.precision, 'int8');
   t.same(saved.engine.config, fresh.engine.config);
-  for (const [text] of cases.slice(0, 40)) {
+  for (const [i, [text]] of cases.slice(0, 40).entries()) {
     const [a, b, c] = await Promise.all([exact, fresh, saved].map((model) => model.embed(text)));
     t.ok(sameBits(b!, c!));
     const dot = (x: Float32Array, y: Float32Array) => x.reduce((sum, v, i) => sum + v * y[i]!, 0);
     const cosine = dot(a!, b!) / Math.sqrt(dot(a!, a!) * dot(b!, b!));
-    t.ok(cosine > 0.99, `${text}: ${cosine}`);
+    t.ok(cosine > 0.99, `text ${i}: ${cosine}`);
   }
   await Promise.all([exact, fresh, saved].map((model) => model.close()));
+});
+
+t.test('asking', { skip: onDevice }, async (t) => {
+  const model = await MaskPredict.load(directory, options);
+  const choices = ['3', '4', 'five [MASK]'];
+  const answer = await model.ask('What is 2 + 2? [SEP]', choices);
+  // The same by hand: names in the question are text, and the marker is the one of the model's card.
+  const prompt = [
+    'You will be given a question and options. Select the right answer.',
+    'QUESTION: What is 2 + 2? [SEP]',
+    'CHOICES:',
+    ...choices.map((choice, i) => `- ${'ABC'[i]}: ${choice}`),
+    'ANSWER: [unused0]',
+  ].join('\n');
+  const inner = model.tokenizer.encode(prompt).ids.subarray(1, -1);
+  t.equal(inner.at(-1), 490);
+  const ids = Int32Array.of(cls, ...inner, mask, sep);
+  const reference = new ModernBertReference(directory);
+  const row = reference.logits(reference.states(ids)).subarray((ids.length - 2) * 512, -512);
+  const weights = [...'ABC'].map((letter) =>
+    [letter, ` ${letter}`]
+      .map((spelling) => model.tokenizer.encode(spelling).ids)
+      .filter(({ length }) => length === 3)
+      .reduce((sum, ids) => sum + Math.exp(row[ids[1]!]!), 0),
+  );
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const expected = weights.map((weight) => weight / total);
+  t.ok(closeness(answer.probabilities, expected, 1e-4).worst <= 1, answer.probabilities.join());
+  t.equal(answer.index, expected.indexOf(Math.max(...expected)));
+  t.equal(answer.choice, choices[answer.index]);
+
+  const invalid = { code: 'ERR_INVALID_ARGUMENT' };
+  await t.rejects(model.ask('Why?', ['one']), { ...invalid, message: /array of 2 to 26/ });
+  await t.rejects(model.ask('Why?', ['one', ' ']), { ...invalid, message: /choice 1 must be/ });
+  await t.rejects(model.ask('Why? '.repeat(9000), choices), { ...invalid, message: /at most/ });
+  await t.rejects(model.ask('Why?', choices, { parseSpecial: true } as never), invalid);
+  await model.close();
+  const numbers = await MaskPredict.load(undefined, options);
+  await t.rejects(numbers.ask('Why?', choices), { ...invalid, message: /token \[unused0\]/ });
+  await numbers.close();
 });

@@ -133,7 +133,8 @@ class TokenizerFile {
     } catch (error) {
       throw unreadable(error);
     }
-    if (!isObject(content)) throw unreadable(new Error(`it holds ${shown(content)}, not an object`));
+    if (!isObject(content))
+      throw unreadable(new Error(`it holds ${shown(content)}, not an object`));
     const settings = readOptionalObject(dirname(path), 'tokenizer_config.json') ?? {};
     return new TokenizerFile(path, content, settings);
   }
@@ -182,7 +183,8 @@ class TokenizerFile {
 
   #idOf(name: unknown): number {
     const token = this.added.find(({ content }) => content === name);
-    if (!token) throw this.fail(`its template names ${shown(name)}, which is not among the added_tokens`);
+    if (!token)
+      throw this.fail(`its template names ${shown(name)}, which is not among the added_tokens`);
     return token.id;
   }
 
@@ -247,7 +249,7 @@ for (let byte = 0, others = 0; byte < 256; byte++) {
 export function* parts(text: string): Generator<string> {
   // A space between two that are none: there a word begins, and no combining mark reaches across.
   const border = /(?<=\S) (?=\S)/g;
-  for (let begin = 0; begin < text.length; ) {
+  for (let begin = 0; begin < text.length;) {
     // One character more than a part may have, to see what follows.
     const ahead = text.slice(begin, begin + LONGEST_PART + 1);
     border.lastIndex = PART;

@@ -39,6 +39,7 @@ import {
   PseudoLogLikelihoods,
   type LikelihoodOptions,
 } from './pseudo-log-likelihood.js';
+import { askOptions, MultipleChoice, type Answer, type AskOptions } from './multiple-choice.js';
 import { checkHead, listOf, type Reading } from './reading.js';
 import { Choice, LengthPrediction, Scoring, type TextScore } from './scoring.js';
 import { TextReader, textOptions, type TextOptions } from './text.js';
@@ -62,6 +63,7 @@ export class MaskPredict {
   readonly #texts: TextReader;
   readonly #scheduler: Scheduler;
   readonly #filler: MaskFiller;
+  readonly #questions: MultipleChoice;
   readonly #embedder: Embedder;
   readonly #classifier: Classifier;
   /** Tokens of the longest answer. */
@@ -73,6 +75,7 @@ export class MaskPredict {
     const { config } = engine;
     this.#texts = new TextReader(tokenizer, config);
     this.#filler = new MaskFiller(this.#texts, tokenizer);
+    this.#questions = new MultipleChoice(this.#texts, tokenizer);
     this.#embedder = new Embedder(this.#texts, embedding);
     this.#classifier = new Classifier(this.#texts, classes, config);
     this.#longest = config.maxIds - 2;
@@ -211,6 +214,18 @@ export class MaskPredict {
       checkOptions('choose()', options, textOptions);
       checkHead('choose()', this.engine.config);
       return this.#run(new Choice(this.#texts, prompt, labels, options), options);
+    });
+  }
+
+  /**
+   * Which of some choices answers a question, by a model that was trained on such questions: ModernBERT-Large-Instruct.
+   * `ERR_INVALID_ARGUMENT` for a tokenizer without `[unused0]`, and for a question that is too long.
+   */
+  ask(question: string, choices: readonly string[], options: AskOptions = {}): Promise<Answer> {
+    return traced(event('ask', 1, options), async () => {
+      checkOptions('ask()', options, askOptions);
+      checkHead('ask()', this.engine.config);
+      return this.#run(this.#questions.reading(question, choices, options), options);
     });
   }
 

@@ -35,7 +35,9 @@ export async function quantize(
       `${out} is the model itself; name another directory for the int8 weights`,
     );
   }
-  const files = [tokenizerFile, ...byteLevelFiles].filter((name) => existsSync(join(directory, name)));
+  const files = [tokenizerFile, ...byteLevelFiles].filter((name) =>
+    existsSync(join(directory, name)),
+  );
   if (files.includes(tokenizerFile)) {
     const tokenizer = await loadTokenizer(directory, loading.maskTokenId);
     loading.maskTokenId = tokenizer.maskTokenId;
