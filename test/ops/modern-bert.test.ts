@@ -119,7 +119,8 @@ function unfolded(args: Windowed): AttentionInput {
 
 t.test('attention within a window', { skip: onDevice }, async (t) => {
   const random = new Random(2);
-  for (const [heads, size, window, sources, own, index, every] of [
+  type Case = [number, number, number, number[], number[], number[], number];
+  const cases: Case[] = [
     [2, 64, 4, [20, 9], [30, 12, 1], [0, 1, -1], 1],
     [1, 64, 64, [300], [200], [0], 1],
     [3, 20, 0, [5], [17], [0], 1],
@@ -127,7 +128,8 @@ t.test('attention within a window', { skip: onDevice }, async (t) => {
     [1, 8, 7, [3, 40], [70, 65], [1, 0], 3],
     [1, 16, 2, [100], [400], [0], 37],
     [2, 64, 1000, [20], [30], [0], 1],
-  ] as const) {
+  ];
+  for (const [heads, size, window, sources, own, index, every] of cases) {
     const width = heads * size;
     const all = (lengths: readonly number[]) => lengths.reduce((sum, n) => sum + n, 0) * width;
     // Of the own rows every n-th one asks; they stand behind their source's keys.
