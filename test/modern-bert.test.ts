@@ -409,3 +409,14 @@ t.test('a vocabulary', { skip: onDevice }, async (t) => {
   );
   await Promise.all([engine.close(), full.close()]);
 });
+
+t.test('not on a GPU', { skip: !onDevice }, async (t) => {
+  for (const device of ['auto', process.env.MASK_PREDICT_DEVICE!] as const)
+    await t.rejects(Engine.load(directory, { device: device as 'auto' }), {
+      code: 'ERR_DEVICE',
+      message: /ModernBERT run on the CPU so far, not on device .*; use 'cpu' or 'auto'/,
+    });
+  const engine = await Engine.load(directory, options);
+  t.equal(engine.device, 'cpu');
+  await engine.close();
+});
