@@ -122,8 +122,8 @@ void keep_rows(Conversion& conversion, const std::vector<int32_t>& rows) {
       throw Error(ErrorCode::InvalidArgument, "the rows to keep must rise from 0 to " + std::to_string(vocabulary - 1) +
                                                   ", but number " + std::to_string(i) + " is " +
                                                   std::to_string(rows[i]));
-  for (const std::string& name :
-       {tensor_names().words, tensor_names().decoder, std::string("lm_head.bias"), std::string("lm_head.decoder.bias")})
+  for (const std::string& name : {xlm_roberta_names().words, xlm_roberta_names().decoder, std::string("lm_head.bias"),
+                                  std::string("lm_head.decoder.bias")})
     for (ConvertedTensor& tensor : conversion.tensors) {
       if (tensor.name != name) continue;
       if (tensor.shape.front() != vocabulary)
