@@ -54,6 +54,7 @@ export type {
   RemaskRule,
   StopRule,
 } from './token/engine-options.js';
+export type { Answer, AskOptions } from './text/multiple-choice.js';
 export { Tokenizer } from './text/tokenizer.js';
 export type { EncodeOptions, Encoding, TokenizerOptions } from './text/tokenizer.js';
 export { MaskPredictError } from './errors.js';

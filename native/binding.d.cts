@@ -23,6 +23,7 @@ interface NativeConfig {
   feedForward: number;
   vocabulary: number;
   maxPositions: number;
+  maxIds: number;
   lengths: number;
   /** Whether it has a language-model head. */
   head: boolean;
@@ -30,6 +31,9 @@ interface NativeConfig {
   classes: number;
   tokenClasses: number;
   maskTokenId: number;
+  beginTokenId: number;
+  endTokenId: number;
+  padTokenId: number;
   norm: 'pre' | 'post';
   layerNormEpsilon: number;
   /** Whether the head is the word embeddings. */
@@ -38,6 +42,15 @@ interface NativeConfig {
   parameters: number;
   /** Weights of the layers' matrices: multiplications for each row that goes through them. */
   bodyWeights: number;
+  modernBert?: {
+    localLayers: boolean[];
+    window: number;
+    globalTheta: number;
+    localTheta: number;
+    otherSpecialIds: number[];
+    classifierPooling: 'mean' | 'cls';
+    tokenClassifier: boolean;
+  };
 }
 
 interface NativeMemory {
@@ -404,6 +417,7 @@ declare namespace binding {
     mixedAttention(args: object, context: object): Float32Array<ArrayBuffer>;
     embed(args: object, context: object): Float32Array<ArrayBuffer>;
     layerNorm(args: object, context: object): Float32Array<ArrayBuffer>;
+    rotate(args: object, context: object): Float32Array<ArrayBuffer>;
     meanRows(args: object, context: object): Float32Array<ArrayBuffer>;
     gatherRows(args: object, context: object): Float32Array<ArrayBuffer>;
     lmHeadArgmax(

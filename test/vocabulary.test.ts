@@ -147,7 +147,7 @@ await t.test('what is not a vocabulary', async (t) => {
     [{ allowedIds: [] }, /no id at all/],
     [{ allowedIds: 'all' }, /must be an Int32Array or an array/],
     [{ allowedIds: [5, 2.5] }, /allowedIds\[1\] must be an integer/],
-    [{ allowedIds: [2] }, /allowedIds\[0\] must be an integer from 3/],
+    [{ allowedIds: [2] }, /contain 2; ids that can be answered are 3 to/],
     [{ allowedIds: Array(2) }, /allowedIds\[0\] must be an integer/],
     [{ allowedIds: [5, 210] }, /contain 210; ids that can be answered are 3 to 2\d\d/],
     [{ languages: ['de'] }, /needs a tokenizer/],

@@ -55,7 +55,11 @@ function renderJson(directory: string, { engine }: MaskPredict, warnings: string
   });
 }
 
-function renderTable(directory: string, { engine }: MaskPredict, warnings: string[]): string {
+function renderTable(
+  directory: string,
+  { engine, tokenizer }: MaskPredict,
+  warnings: string[],
+): string {
   const { config } = engine;
   const memory = engine.memory();
   const rows: [string, string | number][] = [
@@ -66,7 +70,10 @@ function renderTable(directory: string, { engine }: MaskPredict, warnings: strin
     ['hidden', `${config.hidden}, ${config.heads} heads of ${config.hidden / config.heads}`],
     ['feed-forward', config.feedForward],
     ['vocabulary', grouped(config.vocabulary)],
-    ['longest text', `${config.maxPositions - 2} ids, <s> and </s> included`],
+    [
+      'longest text',
+      `${config.maxIds} ids, ${tokenizer.piece(config.beginTokenId)} and ${tokenizer.piece(config.endTokenId)} included`,
+    ],
     ['can', abilities(config)],
     ['length classes', lengthClasses(config)],
     ['device', deviceOf(engine)],

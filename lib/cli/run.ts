@@ -7,6 +7,7 @@
  */
 import { version } from '../version.js';
 import { UsageError } from './arguments.js';
+import { ask } from './ask.js';
 import { choose } from './choose.js';
 import { classify } from './classify.js';
 import type { Command } from './command.js';
@@ -27,6 +28,7 @@ import { trim } from './trim.js';
 const commands: Record<string, Command> = {
   generate,
   choose,
+  ask,
   length,
   fill,
   embed,

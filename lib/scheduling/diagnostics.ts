@@ -14,6 +14,7 @@ export interface RequestEvent {
     | 'refine'
     | 'choose'
     | 'score'
+    | 'ask'
     | 'predictLength'
     | 'fillMask'
     | 'pseudoLogLikelihood'

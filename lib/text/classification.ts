@@ -9,7 +9,7 @@ import { isObject, readOptionalObject } from './model-files.js';
 import { Reading } from './reading.js';
 import type { TextOptions, TextReader } from './text.js';
 
-/** A text, or two that are read as one sequence: `<s> text </s></s> pair </s>`. */
+/** A text, or two that are read as one sequence: `<s> text </s></s> pair </s>` or `[CLS] text [SEP] pair [SEP]`. */
 export type ClassifyInput = string | { text: string; pair: string };
 
 export interface Classification {
@@ -41,11 +41,16 @@ export class Classifier {
   readonly #texts: TextReader;
   readonly #settings: ClassSettings;
   readonly #classes: number;
+  readonly #tensors: string;
 
-  constructor(texts: TextReader, settings: ClassSettings, { classes }: EngineConfig) {
+  constructor(texts: TextReader, settings: ClassSettings, { classes, modelType }: EngineConfig) {
     this.#texts = texts;
     this.#settings = settings;
     this.#classes = classes;
+    this.#tensors =
+      modelType === 'modernbert'
+        ? 'head.* and classifier.*'
+        : 'classifier.dense.* and classifier.out_proj.*';
   }
 
   /** The labels of the classes in their order: `LABEL_0` and so on where the model has no names. */
@@ -71,7 +76,7 @@ export class Classifier {
   ): Reading<Classification> {
     if (this.#classes === 0) {
       throw invalidArgument(
-        'this model has no sequence classifier (tensors classifier.dense.* and classifier.out_proj.*), so it ' +
+        `this model has no sequence classifier (tensors ${this.#tensors}), so it ` +
           'cannot classify; choose() and fillMask() with labels need none',
       );
     }

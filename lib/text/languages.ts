@@ -1,6 +1,6 @@
 /** The pieces that languages are written with: by Unicode's scripts, for a vocabulary of languages and for trimming. */
 import { invalidArgument, shown } from '../errors.js';
-import type { Tokenizer } from './tokenizer.js';
+import { Tokenizer } from './tokenizer.js';
 
 /**
  * The ids of the pieces whose characters all belong to the languages' scripts or to none, rising. `option` is the name of
@@ -11,6 +11,12 @@ export function idsOfLanguages(
   tokenizer: Tokenizer,
   option: string,
 ): Int32Array {
+  if (Tokenizer.pieces(tokenizer).isOfBytes) {
+    throw invalidArgument(
+      `${option} does not apply to this model: the pieces of its tokenizer.json are bytes, which belong to no script; ` +
+        'name ids instead',
+    );
+  }
   return idsOfScripts(scriptsOf(languages, option), tokenizer);
 }
 

@@ -19,6 +19,7 @@ import { allowedIds } from '../token/vocabulary.js';
 import { readClassSettings, type ClassSettings } from './classification.js';
 import { readEmbeddingSettings, type EmbeddingSettings } from './embedding.js';
 import { idsOfLanguages } from './languages.js';
+import { readOptionalObject } from './model-files.js';
 import { Tokenizer } from './tokenizer.js';
 
 /** The directory of the small model that comes with the package. */
@@ -42,6 +43,9 @@ export interface ModelOptions extends Omit<EngineLoadOptions, 'onProgress'>, Hub
 
 /** @internal The tokenizer's file in a model directory. */
 export const tokenizerFile = 'sentencepiece.bpe.model';
+
+/** @internal ModernBERT's, and what it goes with. */
+export const byteLevelFiles = ['tokenizer.json', 'tokenizer_config.json'] as const;
 
 /** @internal */
 export interface LoadedModel {
@@ -81,15 +85,19 @@ export function loadTokenizer(
   directory: string,
   maskTokenId: number | undefined,
 ): Promise<Tokenizer> {
+  const settings = maskTokenId === undefined ? {} : { maskTokenId };
   const file = join(directory, tokenizerFile);
-  if (!existsSync(file) && existsSync(join(directory, 'tokenizer.json'))) {
+  if (readOptionalObject(directory, 'config.json')?.['model_type'] === 'modernbert') {
+    return Tokenizer.load(join(directory, byteLevelFiles[0]), settings);
+  }
+  if (!existsSync(file) && existsSync(join(directory, byteLevelFiles[0]))) {
     throw new MaskPredictError(
       'ERR_TOKENIZER',
       `${directory} has tokenizer.json, which is not read, but no ${tokenizerFile}; put that of the model it was ` +
         'trained from beside it (all XLM-R models of one vocabulary share the file)',
     );
   }
-  return Tokenizer.load(file, maskTokenId === undefined ? {} : { maskTokenId });
+  return Tokenizer.load(file, settings);
 }
 
 function checkDirectory(directory: string): void {
@@ -123,11 +131,11 @@ async function loadEngine(
       },
     }),
   });
-  if (engine.config.vocabulary > maskTokenId) return engine;
+  if (engine.config.vocabulary >= tokenizer.vocabulary) return engine;
   await engine.close();
   throw new MaskPredictError(
     'ERR_MODEL_FORMAT',
-    `${directory}: the tokenizer has ids up to ${maskTokenId}, the model only ` +
+    `${directory}: the tokenizer has ids up to ${tokenizer.vocabulary - 1}, the model only ` +
       `${engine.config.vocabulary}`,
   );
 }

@@ -39,6 +39,7 @@ import {
   PseudoLogLikelihoods,
   type LikelihoodOptions,
 } from './pseudo-log-likelihood.js';
+import { askOptions, MultipleChoice, type Answer, type AskOptions } from './multiple-choice.js';
 import { checkHead, listOf, type Reading } from './reading.js';
 import { Choice, LengthPrediction, Scoring, type TextScore } from './scoring.js';
 import { TextReader, textOptions, type TextOptions } from './text.js';
@@ -62,6 +63,7 @@ export class MaskPredict {
   readonly #texts: TextReader;
   readonly #scheduler: Scheduler;
   readonly #filler: MaskFiller;
+  readonly #questions: MultipleChoice;
   readonly #embedder: Embedder;
   readonly #classifier: Classifier;
   /** Tokens of the longest answer. */
@@ -73,14 +75,15 @@ export class MaskPredict {
     const { config } = engine;
     this.#texts = new TextReader(tokenizer, config);
     this.#filler = new MaskFiller(this.#texts, tokenizer);
+    this.#questions = new MultipleChoice(this.#texts, tokenizer);
     this.#embedder = new Embedder(this.#texts, embedding);
     this.#classifier = new Classifier(this.#texts, classes, config);
-    this.#longest = config.maxPositions - 4;
+    this.#longest = config.maxIds - 2;
     this.#scheduler = scheduler;
   }
 
   /**
-   * Loads a model directory ({@link Engine.load}) with its `sentencepiece.bpe.model`, or a model of the hub that is named
+   * Loads a model directory ({@link Engine.load}) with its `sentencepiece.bpe.model` (ModernBERT: `tokenizer.json`), or a model of the hub that is named
    * `owner/name` and fetched where the cache does not have it ({@link modelDirectory}); without a name, the small model
    * that comes with the package.
    */
@@ -215,6 +218,18 @@ export class MaskPredict {
   }
 
   /**
+   * Which of some choices answers a question, by a model that was trained on such questions: ModernBERT-Large-Instruct.
+   * `ERR_INVALID_ARGUMENT` for a tokenizer without `[unused0]`, and for a question that is too long.
+   */
+  ask(question: string, choices: readonly string[], options: AskOptions = {}): Promise<Answer> {
+    return traced(event('ask', 1, options), async () => {
+      checkOptions('ask()', options, askOptions);
+      checkHead('ask()', this.engine.config);
+      return this.#run(this.#questions.reading(question, choices, options), options);
+    });
+  }
+
+  /**
    * Pseudo-log-likelihood of a given answer (eq. 2-4): each token's log-probability with that one masked
    * and the others given.
    */
@@ -244,7 +259,7 @@ export class MaskPredict {
   }
 
   /**
-   * What stands at each `<mask>` of a text that is read by itself, as every XLM-R was trained: an array of pieces for
+   * What stands at each `<mask>` (ModernBERT: `[MASK]`) of a text that is read by itself, as these models were trained: an array of pieces for
    * each mask, best first. With `labels`, which of them stands at the text's one `<mask>`, best first (cloze
    * classification). `<mask>` and other special tokens in the text are read as Hugging Face's tokenizers read them. A
    * text with too many tokens is cut, but never a mask: that is `ERR_INVALID_ARGUMENT`.

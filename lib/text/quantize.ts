@@ -9,7 +9,7 @@ import { checkOptions } from '../options.js';
 import { checkFree, written } from '../token/saved-model.js';
 import { directoryPath } from '../token/directory-path.js';
 import { copyTextFiles } from './model-files.js';
-import { loadTokenizer, tokenizerFile } from './loading.js';
+import { byteLevelFiles, loadTokenizer, tokenizerFile } from './loading.js';
 
 export type QuantizeOptions = SaveOptions &
   Pick<EngineLoadOptions, 'maskTokenId' | 'threads' | 'memoryLimit' | 'onProgress'>;
@@ -35,8 +35,10 @@ export async function quantize(
       `${out} is the model itself; name another directory for the int8 weights`,
     );
   }
-  const file = join(directory, tokenizerFile);
-  if (existsSync(file)) {
+  const files = [tokenizerFile, ...byteLevelFiles].filter((name) =>
+    existsSync(join(directory, name)),
+  );
+  if (files.includes(tokenizerFile)) {
     const tokenizer = await loadTokenizer(directory, loading.maskTokenId);
     loading.maskTokenId = tokenizer.maskTokenId;
   }
@@ -46,8 +48,11 @@ export async function quantize(
       overwrite: overwrite ?? false,
       ...(options.signal && { signal: options.signal }),
     });
-    const copy = join(out, tokenizerFile);
-    if (existsSync(file)) await written(copy, () => copyFile(file, copy));
+    for (const name of files) {
+      if (name !== tokenizerFile && !engine.config.modernBert) continue;
+      const copy = join(out, name);
+      await written(copy, () => copyFile(join(directory, name), copy));
+    }
     await written(out, () => copyTextFiles(directory, out));
   } finally {
     await engine.close();

@@ -31,10 +31,11 @@ export class Reading<R> implements Sequence<R> {
 }
 
 /** Throws for the checkpoint of an encoder alone, which predicts no tokens. @internal */
-export function checkHead(call: string, { head }: EngineConfig): void {
+export function checkHead(call: string, { head, modelType }: EngineConfig): void {
   if (head) return;
+  const tensors = modelType === 'modernbert' ? 'head.* and decoder.bias' : 'lm_head.*';
   throw invalidArgument(
-    `${call} needs a language-model head (tensors lm_head.*), which this model does not have; it can embed texts`,
+    `${call} needs a language-model head (tensors ${tensors}), which this model does not have; it can embed texts`,
   );
 }
 

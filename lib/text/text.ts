@@ -2,10 +2,10 @@
 import type { EngineConfig } from '../token/engine-config.js';
 import { invalidArgument, MaskPredictError } from '../errors.js';
 import { queueOptions, type QueueOptions } from '../scheduling/options.js';
-import type { Encoding, Tokenizer } from './tokenizer.js';
+import { Tokenizer, type Encoding, type TextPieces } from './tokenizer.js';
 
 export interface TextOptions extends QueueOptions {
-  /** Reads `<mask>`, `<s>` and the like inside a text as special tokens; default false: as text. */
+  /** Reads `<mask>`, `<s>`, `[MASK]` and the like inside a text as special tokens; default false: as text. */
   parseSpecial?: boolean;
   /** A text with too many tokens is cut (default; the result says so) or an `ERR_INVALID_ARGUMENT`. */
   overflow?: 'truncate' | 'error';
@@ -16,16 +16,16 @@ export interface TextOptions extends QueueOptions {
 /** @internal */
 export const textOptions = ['parseSpecial', 'overflow', 'signal', ...queueOptions];
 
-const padding = 1;
-
 /** @internal */
 export class TextReader {
   readonly #tokenizer: Tokenizer;
+  readonly #pieces: TextPieces;
   readonly #mostIds: number;
 
-  constructor(tokenizer: Tokenizer, { maxPositions }: EngineConfig) {
+  constructor(tokenizer: Tokenizer, { maxIds }: EngineConfig) {
     this.#tokenizer = tokenizer;
-    this.#mostIds = maxPositions - 2;
+    this.#pieces = Tokenizer.pieces(tokenizer);
+    this.#mostIds = maxIds;
   }
 
   /** The ids of a prompt, which has at least one token; errors name its index, if it has one. */
@@ -52,18 +52,22 @@ export class TextReader {
     const most = Math.min(this.#mostIds, maxIds) - reserved;
     const overflow = options.overflow ?? 'truncate';
     const encoding = this.#encode(text, { ...options, overflow }, name, Math.max(most, 2));
-    if (options.parseSpecial && encoding.ids.includes(padding)) {
-      throw invalidArgument(`${name} has id ${padding} (<pad>, padding), which stands for no text`);
+    const { pad } = this.#pieces;
+    if (options.parseSpecial && encoding.ids.includes(pad)) {
+      const piece = this.#pieces.piece(pad);
+      throw invalidArgument(`${name} has id ${pad} (${piece}, padding), which stands for no text`);
     }
     return encoding;
   }
 
   /**
-   * The ids of two texts that are read as one sequence, `<s> text </s></s> pair </s>`. Where they are too long, the longer
-   * one is cut, or both to halves of what there is room for.
+   * The ids of two texts that are read as one sequence, `<s> text </s></s> pair </s>` or `[CLS] text [SEP] pair [SEP]`.
+   * Where they are too long, the longer one is cut, or both to halves of what there is room for.
    */
   pair(text: string, pair: string, options: TextOptions, name: string): Int32Array {
-    const room = this.#mostIds - 4;
+    const { begin, between, end } = this.#pieces;
+    const around = 2 + between.length;
+    const room = this.#mostIds - around;
     const encode = (part: string, which: string) => {
       const named = `${which} of ${name}`;
       // One more than there is room for, to see that there are more.
@@ -76,14 +80,14 @@ export class TextReader {
     const [first, second] = [encode(text, 'the text'), encode(pair, 'the pair')];
     if (first.count + second.count > room && options.overflow === 'error') {
       throw invalidArgument(
-        `${name} has ${first.count + second.count + 4} ids with <s> and </s>, at most ${room + 4} are allowed; ` +
+        `${name} has ${first.count + second.count + around} ids with ${this.#ends()}, at most ` +
+          `${room + around} are allowed; ` +
           `shorten it, or let overflow: 'truncate' cut it`,
       );
     }
     const [a, b] = shares(first.count, second.count, Math.max(room, 0));
-    const end = 2;
-    const ids = [0, ...first.inner.subarray(0, a), end, end, ...second.inner.subarray(0, b), end];
-    return Int32Array.from(ids);
+    const [head, tail] = [first.inner.subarray(0, a), second.inner.subarray(0, b)];
+    return Int32Array.from([begin, ...head, ...between, ...tail, end]);
   }
 
   /** The ids of a given answer: never truncated, because its score would be another text's. */
@@ -93,9 +97,14 @@ export class TextReader {
     return ids;
   }
 
-  /** No token between `<s>` and `</s>`, or none but the space that some tokenizers keep of a blank text. */
+  /** No token between `<s>` and `</s>`, or none but the space that tokenizers keep of a blank text. */
   #isBlank(ids: Int32Array): boolean {
-    return ids.subarray(1, -1).every((id) => this.#tokenizer.piece(id) === '▁');
+    return ids.subarray(1, -1).every((id) => this.#pieces.written(id).trim() === '');
+  }
+
+  #ends(): string {
+    const { begin, end } = this.#pieces;
+    return `${this.#pieces.piece(begin)} and ${this.#pieces.piece(end)}`;
   }
 
   #encode(text: string, options: TextOptions, name: string, maxIds: number): Encoding {

@@ -1,25 +1,48 @@
 /**
- * Text to XLM-R's ids and back.
+ * Text to a model's ids and back, for two kinds of files: XLM-R's SentencePiece model (xlm-roberta-pieces.ts) and
+ * ModernBERT's tokenizer.json (byte-level-pieces.ts).
  *
- * Ids: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, every other piece SentencePiece's own id + 1, `<mask>`
- * the number of pieces + 1. A text becomes `<s> pieces </s>`. A model's embedding may have more rows;
- * they stand for nothing.
+ * A text becomes `<s> pieces </s>`, or `[CLS] pieces [SEP]`. A model's embedding may have more rows than there are
+ * pieces; they stand for nothing.
  *
- * `<s>`, `<mask>` and the like inside a text are ordinary text, so a text cannot smuggle in special
+ * `<s>`, `<mask>`, `[MASK]` and the like inside a text are ordinary text, so a text cannot smuggle in special
  * tokens. With `parseSpecial` they are read as Hugging Face's tokenizer reads them: each becomes its
  * id, and the text on either side is tokenized as a text of its own.
  *
- * Encoding runs on the calling thread, at more than half a million ids per second. With `maxIds` it
+ * Encoding runs on the calling thread, with XLM-R's pieces at more than half a million ids per second. With `maxIds` it
  * stops when it has enough, so a long text costs little more than the part that is used.
  */
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
-import { UNKNOWN_PIECE } from './sentencepiece-model.js';
-import { loadSentencePiece, type SentencePiece } from './sentencepiece.js';
+import { ByteLevelPieces } from './byte-level-pieces.js';
+import { XlmRobertaPieces } from './xlm-roberta-pieces.js';
 
-const BOS = 0;
-const PAD = 1;
-const EOS = 2;
-const UNKNOWN = 3;
+/**
+ * What each kind of file brings; the rest is {@link Tokenizer}'s. Ids and texts have been checked.
+ * @internal
+ */
+export interface TextPieces {
+  /** The ids around a text, of padding, and of the mask. */
+  readonly begin: number;
+  readonly end: number;
+  readonly pad: number;
+  readonly mask: number;
+  /** The ids between two texts that are read as one. */
+  readonly between: readonly number[];
+  /** How many pieces the file has. */
+  readonly pieces: number;
+  /** The number of ids that stand for something, one more than the largest. */
+  readonly vocabulary: number;
+  /** Whether the white space before a mask belongs to it, so that its answer brings it. */
+  readonly maskTakesSpace: boolean;
+  /** Whether pieces are bytes, not characters. */
+  readonly isOfBytes: boolean;
+  /** The ids of `text`, without those around it, a part at a time. */
+  encode(text: string, parseSpecial: boolean): Iterable<number[]>;
+  decode(ids: number[], keepSpecial: boolean): string;
+  piece(id: number): string;
+  /** What a piece writes: its space is one. */
+  written(id: number): string;
+}
 
 /** With `overflow: 'error'`, ids are counted up to here for the message. */
 const COUNTED_IDS = 2 ** 16;
@@ -32,7 +55,10 @@ export interface TokenizerOptions {
 }
 
 export interface EncodeOptions {
-  /** Read `<s>`, `<pad>`, `</s>`, `<unk>` and `<mask>` in the text as special tokens. Default: false. */
+  /**
+   * Read `<s>`, `<pad>`, `</s>`, `<unk>` and `<mask>`, or `[CLS]`, `[MASK]` and the like, in the text as special tokens.
+   * Default: false.
+   */
   parseSpecial?: boolean;
   /** The most ids to return, `<s>` and `</s>` included; at least 2. Default: no limit. */
   maxIds?: number;
@@ -55,23 +81,40 @@ export interface DecodeOptions {
 }
 
 export class Tokenizer {
-  /** The number of SentencePiece's pieces, its own `<unk>`, `<s>` and `</s>` included. */
-  readonly pieces: number;
-  readonly maskTokenId: number;
-  /** The number of ids that stand for something: 0 … `maskTokenId`. */
-  readonly vocabulary: number;
-  readonly #sentencePiece: SentencePiece;
+  readonly #pieces: TextPieces;
 
-  private constructor(sentencePiece: SentencePiece) {
-    this.#sentencePiece = sentencePiece;
-    this.pieces = sentencePiece.model.pieces;
-    this.maskTokenId = this.pieces + 1;
-    this.vocabulary = this.maskTokenId + 1;
+  private constructor(pieces: TextPieces) {
+    this.#pieces = pieces;
+  }
+
+  /** @internal */
+  static pieces(tokenizer: Tokenizer): TextPieces {
+    return tokenizer.#pieces;
+  }
+
+  /** The number of pieces; SentencePiece's own `<unk>`, `<s>` and `</s>` and all tokens of a tokenizer.json included. */
+  get pieces(): number {
+    return this.#pieces.pieces;
+  }
+
+  get maskTokenId(): number {
+    return this.#pieces.mask;
+  }
+
+  /** What stands for the mask in a text: `<mask>` or `[MASK]`. */
+  get maskToken(): string {
+    return this.#pieces.piece(this.#pieces.mask);
+  }
+
+  /** The number of ids that stand for something: XLM-R's are 0 … `maskTokenId`. */
+  get vocabulary(): number {
+    return this.#pieces.vocabulary;
   }
 
   /**
-   * Loads `sentencepiece.bpe.model`. Tokenizers of the same file share its memory. A file that is
-   * missing, damaged, not laid out as XLM-R's, or contradicts the options: `ERR_TOKENIZER`.
+   * Loads `sentencepiece.bpe.model`, or a `tokenizer.json` (by that name) of byte-level BPE such as ModernBERT's.
+   * Tokenizers of the same SentencePiece file share its memory. A file that is missing, damaged, of another kind, or
+   * contradicts the options: `ERR_TOKENIZER`.
    */
   static async load(file: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
     if (typeof file !== 'string' || file === '') {
@@ -84,7 +127,9 @@ export class Tokenizer {
       }
     }
 
-    const tokenizer = new Tokenizer(await loadSentencePiece(file));
+    const isJson = file.endsWith('.json');
+    const pieces = isJson ? await ByteLevelPieces.load(file) : await XlmRobertaPieces.load(file);
+    const tokenizer = new Tokenizer(pieces);
     if (vocabulary !== undefined && vocabulary < tokenizer.vocabulary) {
       throw new MaskPredictError(
         'ERR_TOKENIZER',
@@ -95,7 +140,7 @@ export class Tokenizer {
     if (maskTokenId !== undefined && maskTokenId !== tokenizer.maskTokenId) {
       throw new MaskPredictError(
         'ERR_TOKENIZER',
-        `${file}: with ${tokenizer.pieces} pieces <mask> is ${tokenizer.maskTokenId}, the model's ` +
+        `${file}: with ${tokenizer.pieces} pieces ${tokenizer.maskToken} is ${tokenizer.maskTokenId}, the model's ` +
           `mask_token_id is ${maskTokenId}; the tokenizer belongs to another model`,
       );
     }
@@ -123,8 +168,8 @@ export class Tokenizer {
 
     const wanted = maxIds - 1; // without </s>
     const enough = overflow === 'truncate' ? wanted : Math.max(wanted, COUNTED_IDS);
-    const ids = [BOS];
-    for (const part of this.#encodeParts(text, parseSpecial)) {
+    const ids = [this.#pieces.begin];
+    for (const part of this.#pieces.encode(text, parseSpecial)) {
       for (const id of part) ids.push(id);
       if (ids.length > enough) break;
     }
@@ -133,12 +178,12 @@ export class Tokenizer {
     if (truncated && overflow === 'error') {
       const count = ids.length > enough ? `more than ${enough}` : ids.length + 1;
       throw invalidArgument(
-        `the text has ${count} ids with <s> and </s>, at most ${maxIds} are allowed (maxIds); ` +
+        `the text has ${count} ids with ${this.#ends()}, at most ${maxIds} are allowed (maxIds); ` +
           `shorten it, or let overflow: 'truncate' cut it`,
       );
     }
     if (truncated) ids.length = wanted;
-    ids.push(EOS);
+    ids.push(this.#pieces.end);
     return { ids: Int32Array.from(ids), truncated };
   }
 
@@ -148,7 +193,7 @@ export class Tokenizer {
     const { parseSpecial = false } = checkedOptions(options);
     checkBoolean('parseSpecial', parseSpecial);
     let count = 0;
-    for (const part of this.#encodeParts(text, parseSpecial)) count += part.length;
+    for (const part of this.#pieces.encode(text, parseSpecial)) count += part.length;
     return count;
   }
 
@@ -161,85 +206,30 @@ export class Tokenizer {
     checkBoolean('keepSpecial', keepSpecial);
     for (let index = 0; index < ids.length; index++) this.#checkId(ids[index], `ids[${index}]`);
 
-    const all = Array.from(ids);
-    if (keepSpecial) {
-      return all
-        .map((id) => this.piece(id))
-        .join('')
-        .replaceAll('▁', ' ')
-        .trim();
-    }
-    return this.#sentencePiece.decode(
-      all
-        .filter((id) => !this.#isLeftOut(id))
-        .map((id) => (id === UNKNOWN ? UNKNOWN_PIECE : id - 1)),
-    );
+    return this.#pieces.decode(Array.from(ids), keepSpecial);
   }
 
-  /** The text of one id's piece: `<s>`, `▁hello`, `<mask>`. `▁` stands for a space. */
+  /**
+   * The text of one id's piece: `<s>`, `▁hello`, `<mask>`, or `[CLS]`, `Ġhello`, `[MASK]`. `▁` and `Ġ` stand for a
+   * space; the pieces of a tokenizer.json are bytes in GPT-2's letters.
+   */
   piece(id: number): string {
     this.#checkId(id, 'id');
-    switch (id) {
-      case BOS:
-        return '<s>';
-      case PAD:
-        return '<pad>';
-      case EOS:
-        return '</s>';
-      case UNKNOWN:
-        return '<unk>';
-      case this.maskTokenId:
-        return '<mask>';
-      default:
-        return this.#sentencePiece.model.piece(id - 1);
-    }
+    return this.#pieces.piece(id);
   }
 
-  /** XLM-R's ids of `text`, without `<s>` and `</s>`, a part at a time. */
-  *#encodeParts(text: string, parseSpecial: boolean): Generator<number[]> {
-    if (!parseSpecial) {
-      yield* this.#encodePlain(text);
-      return;
-    }
-    let end = 0;
-    for (const { 0: name, index } of text.matchAll(/<(?:s|pad|\/s|unk|mask)>/g)) {
-      const before = text.slice(end, index);
-      yield* this.#encodePlain(name === '<mask>' ? withoutTrailingSpace(before) : before);
-      yield [this.#specialId(name)];
-      end = index + name.length;
-    }
-    yield* this.#encodePlain(text.slice(end));
-  }
-
-  *#encodePlain(text: string): Generator<number[]> {
-    for (const pieces of this.#sentencePiece.encode(text)) {
-      yield pieces.map((piece) => (piece === UNKNOWN_PIECE ? UNKNOWN : piece + 1));
-    }
-  }
-
-  #specialId(name: string): number {
-    const id = ['<s>', '<pad>', '</s>', '<unk>'].indexOf(name);
-    return id === -1 ? this.maskTokenId : id;
-  }
-
-  #isLeftOut(id: number): boolean {
-    return id <= EOS || id === this.maskTokenId;
+  #ends(): string {
+    const { begin, end } = this.#pieces;
+    return `${this.#pieces.piece(begin)} and ${this.#pieces.piece(end)}`;
   }
 
   #checkId(id: unknown, name: string): void {
-    if (!(Number.isInteger(id) && (id as number) >= 0 && (id as number) <= this.maskTokenId)) {
+    if (!(Number.isInteger(id) && (id as number) >= 0 && (id as number) < this.vocabulary)) {
       throw invalidArgument(
-        `${name} must be an id from 0 to ${this.maskTokenId}, got ${shown(id)}`,
+        `${name} must be an id from 0 to ${this.vocabulary - 1}, got ${shown(id)}`,
       );
     }
   }
-}
-
-/** Hugging Face drops white space before `<mask>`, and counts U+0085, which trimEnd does not. */
-function withoutTrailingSpace(text: string): string {
-  let trimmed = text.trimEnd();
-  while (trimmed.endsWith('\u0085')) trimmed = trimmed.slice(0, -1).trimEnd();
-  return trimmed;
 }
 
 function checkText(text: unknown): void {

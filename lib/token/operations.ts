@@ -68,6 +68,32 @@ export function linear(args: LinearArguments, options: KernelOptions = {}): Floa
   return native.kernels.linear(args, options);
 }
 
+/**
+ * Which row of the stacked matrices `[u; g]`, `rows` together, is each row of a gated weight: 24 of u, then 24 of g, and
+ * so on, the last ones fewer.
+ */
+export function gatedRows(rows: number): number[] {
+  const half = rows / 2;
+  const order: number[] = [];
+  for (let first = 0; first < half; first += 24) {
+    const count = Math.min(24, half - first);
+    const group = Array.from({ length: count }, (_, i) => first + i);
+    order.push(...group, ...group.map((row) => half + row));
+  }
+  return order;
+}
+
+/**
+ * A gated feed-forward, on the CPU: `gelu(input · uᵀ) · (input · gᵀ)`, `[rows, weight.rows / 2]`. The weight has the rows
+ * of u and g in the order of {@link gatedRows}.
+ */
+export function gatedLinear(
+  args: { input: Float32Array; weight: PackedWeight },
+  options: KernelOptions = {},
+): Float32Array {
+  return native.kernels.linear({ ...args, activation: 'gate' }, options);
+}
+
 export interface MixedAttentionArguments {
   heads: number;
   /** `[query rows, width]`, width = heads × head size. */
@@ -86,6 +112,13 @@ export interface MixedAttentionArguments {
   sourceOffsets?: Int32Array;
   /** The source each sequence sees besides itself, -1 for none; default: none. */
   sourceIndex?: Int32Array;
+  /** On the CPU: a query sees only keys at most that far from it. Default: all. */
+  window?: number;
+  /**
+   * With a window, the key at which each query row stands, counted over the keys of its source and then its own; rising
+   * in each sequence.
+   */
+  queryKeys?: Int32Array;
 }
 
 /**
@@ -119,13 +152,33 @@ export interface LayerNormArguments {
   /** `[rows, width]`, width = scale.length. */
   input: Float32Array;
   scale: Float32Array;
-  shift: Float32Array;
+  /** On the CPU it may be left out. */
+  shift?: Float32Array;
   epsilon: number;
 }
 
 /** `(x - mean) / sqrt(variance + epsilon) · scale + shift` per row, population variance. */
 export function layerNorm(args: LayerNormArguments, options: KernelOptions = {}): Float32Array {
   return native.kernels.layerNorm(args, options);
+}
+
+export interface RotateArguments {
+  /** `[rows, heads × headSize]` */
+  input: Float32Array;
+  heads: number;
+  /** Even. */
+  headSize: number;
+  /** `[rows]`, 0 or more. */
+  positions: Int32Array;
+  theta: number;
+}
+
+/**
+ * Rotary positions, on the CPU: the elements j and j + headSize / 2 of each head are a pair, turned by the angle
+ * position · theta^(-2j / headSize). `[rows, heads × headSize]`.
+ */
+export function rotate(args: RotateArguments, options: KernelOptions = {}): Float32Array {
+  return native.kernels.rotate(args, options);
 }
 
 /** The mean of each sequence's rows: `[sequences, width]`. */

@@ -33,6 +33,7 @@ export async function writeConfig(
 ): Promise<void> {
   const fields = {
     model_type: config.modelType,
+    ...modernBertFields(config),
     quantization: precision,
     num_hidden_layers: config.layers,
     hidden_size: config.hidden,
@@ -48,6 +49,39 @@ export async function writeConfig(
   };
   const path = join(directory, 'config.json');
   await written(path, () => writeFile(path, `${JSON.stringify(fields, undefined, 2)}\n`));
+}
+
+/** What ModernBERT's config.json has beside the fields of XLM-R's. */
+function modernBertFields(config: EngineConfig): Record<string, unknown> {
+  const { modernBert, beginTokenId, endTokenId, padTokenId } = config;
+  if (!modernBert) return {};
+  const [bos = beginTokenId, eos = endTokenId] = modernBert.otherSpecialIds;
+  const theta = (rope_theta: number) => ({ rope_type: 'default', rope_theta });
+  return {
+    architectures: [
+      config.head
+        ? 'ModernBertForMaskedLM'
+        : modernBert.tokenClassifier
+          ? 'ModernBertForTokenClassification'
+          : config.classes > 0
+            ? 'ModernBertForSequenceClassification'
+            : 'ModernBertModel',
+    ],
+    layer_types: modernBert.localLayers.map((local) =>
+      local ? 'sliding_attention' : 'full_attention',
+    ),
+    local_attention: 2 * modernBert.window,
+    rope_parameters: {
+      full_attention: theta(modernBert.globalTheta),
+      sliding_attention: theta(modernBert.localTheta),
+    },
+    cls_token_id: beginTokenId,
+    sep_token_id: endTokenId,
+    bos_token_id: bos,
+    eos_token_id: eos,
+    pad_token_id: padTokenId,
+    classifier_pooling: modernBert.classifierPooling,
+  };
 }
 
 /** What `work` gives; an error of the file system says which path it was about. */

@@ -45,7 +45,7 @@ function listedIds(list: unknown): Int32Array {
   }
   // Array.from, not map: a hole is no id either.
   const ids = Array.from(list as ArrayLike<unknown>, (id, index) => {
-    return integerOption(`vocabulary.allowedIds[${index}]`, id ?? NaN, NaN, 3, 2 ** 24);
+    return integerOption(`vocabulary.allowedIds[${index}]`, id ?? NaN, NaN, 0, 2 ** 24);
   });
   return Int32Array.from(new Set(ids)).sort();
 }

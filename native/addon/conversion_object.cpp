@@ -71,7 +71,7 @@ Napi::Value ConversionObject::read(const Napi::CallbackInfo& info) {
     if (paths.empty()) invalid("there is no file to convert");
     return started(info.Env(), [into = conversion_, kind, paths](const std::atomic<bool>&) -> Executor::Answer {
       *into = kind == "fairseq" ? read_fairseq(paths) : read_checkpoint(paths.front());
-      const int64_t last_row = last_row_in_use(*into->find(tensor_names().words));
+      const int64_t last_row = last_row_in_use(*into->find(xlm_roberta_names().words));
       return [into, last_row](Napi::Env env) { return facts(env, *into, last_row); };
     });
   });

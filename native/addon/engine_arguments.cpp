@@ -67,19 +67,37 @@ Napi::Array read_array(const Napi::Value& value, const std::string& name) {
   return value.As<Napi::Array>();
 }
 
+EndNames end_names(const ModelConfig& config, bool ids) {
+  EndNames names = config.is_modern_bert() ? EndNames{"[CLS]", "[SEP]"} : EndNames{"<s>", "</s>"};
+  if (ids) {
+    names.begin += " (id " + std::to_string(config.special.begin) + ")";
+    names.end += " (id " + std::to_string(config.special.end) + ")";
+  }
+  return names;
+}
+
+void check_candidate(const View<int32_t>& ids, const std::string& name, const ModelConfig& config) {
+  for (int64_t i = 0; i < ids.size; i++)
+    if (ids.data[i] < 0 || ids.data[i] >= config.real_ids())
+      invalid(name + " has id " + std::to_string(ids.data[i]) + "; ids are 0 to " +
+              std::to_string(config.real_ids() - 1));
+}
+
 std::vector<int32_t> read_source_ids(const Napi::Value& value, const ModelConfig& config, uint32_t index) {
   const std::string name = "source " + std::to_string(index);
   const View<int32_t> ids = read_integers(value, name);
+  const EndNames ends = end_names(config, false), ends_with_ids = end_names(config, true);
+  const SpecialIds& special = config.special;
   if (ids.size < 2 || ids.size > config.max_ids())
     invalid(name + " has " + std::to_string(ids.size) + " ids; it must have 2 to " + std::to_string(config.max_ids()) +
-            ", <s> and </s> included");
-  if (ids.data[0] != 0 || ids.data[ids.size - 1] != 2)
-    invalid(name + " must begin with <s> (id 0) and end with </s> (id 2)");
+            ", " + ends.begin + " and " + ends.end + " included");
+  if (ids.data[0] != special.begin || ids.data[ids.size - 1] != special.end)
+    invalid(name + " must begin with " + ends_with_ids.begin + " and end with " + ends_with_ids.end);
   for (int64_t i = 0; i < ids.size; i++)
-    if (ids.data[i] < 0 || ids.data[i] > config.mask_token_id || ids.data[i] == 1)
+    if (ids.data[i] < 0 || ids.data[i] >= config.real_ids() || ids.data[i] == special.pad)
       invalid(name + " has id " + std::to_string(ids.data[i]) + " at position " + std::to_string(i) +
-              "; ids are 0 to " + std::to_string(config.mask_token_id) +
-              " without 1 (padding: pass each source at its own length)");
+              "; ids are 0 to " + std::to_string(config.real_ids() - 1) + " without " + std::to_string(special.pad) +
+              " (padding: pass each source at its own length)");
   return copy(ids);
 }
 
@@ -113,9 +131,7 @@ Reading read_reading(const Napi::Value& value, std::vector<int32_t>& ids, const 
       const View<int32_t> view = read_integers(list.Get(n), candidate);
       if (view.size != masks)
         invalid(candidate + " has " + std::to_string(view.size) + " ids for " + std::to_string(masks) + " <mask>");
-      for (int64_t i = 0; i < view.size; i++)
-        if (view.data[i] < 0 || view.data[i] > mask)
-          invalid(candidate + " has id " + std::to_string(view.data[i]) + "; ids are 0 to " + std::to_string(mask));
+      check_candidate(view, candidate, engine.config());
       reading.candidates.push_back(copy(view));
     }
   }
@@ -162,10 +178,7 @@ std::vector<std::vector<int32_t>> read_candidates(const Napi::Value& value, cons
     if (ids.size != target.length())
       invalid(name + " has " + std::to_string(ids.size) + " ids, but the target has " +
               std::to_string(target.length()));
-    for (int64_t p = 0; p < ids.size; p++)
-      if (ids.data[p] < 0 || ids.data[p] > config.mask_token_id)
-        invalid(name + " has id " + std::to_string(ids.data[p]) + "; ids are 0 to " +
-                std::to_string(config.mask_token_id));
+    check_candidate(ids, name, config);
     candidates.push_back(copy(ids));
   }
   return candidates;
@@ -205,6 +218,26 @@ std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackI
   return works;
 }
 
+namespace {
+
+// What ModernBERT alone has.
+Napi::Object modern_bert_object(Napi::Env env, const ModelConfig& c) {
+  Napi::Object object = Napi::Object::New(env);
+  Napi::Array local = Napi::Array::New(env, c.rotary.local.size()), others = Napi::Array::New(env);
+  for (uint32_t i = 0; i < c.rotary.local.size(); i++) local.Set(i, Napi::Boolean::New(env, c.rotary.local[i]));
+  for (uint32_t i = 0; i < c.special.others.size(); i++) others.Set(i, Napi::Number::New(env, c.special.others[i]));
+  object.Set("localLayers", local);
+  object.Set("window", Napi::Number::New(env, static_cast<double>(c.rotary.window)));
+  object.Set("globalTheta", Napi::Number::New(env, c.rotary.global_theta));
+  object.Set("localTheta", Napi::Number::New(env, c.rotary.local_theta));
+  object.Set("otherSpecialIds", others);
+  object.Set("classifierPooling", c.classifies_mean ? "mean" : "cls");
+  object.Set("tokenClassifier", c.of_tokens);
+  return object;
+}
+
+}  // namespace
+
 Napi::Object config_object(Napi::Env env, const ModelConfig& c) {
   Napi::Object object = Napi::Object::New(env);
   const auto set = [&](const char* name, int64_t value) {
@@ -217,6 +250,7 @@ Napi::Object config_object(Napi::Env env, const ModelConfig& c) {
   set("feedForward", c.feed_forward);
   set("vocabulary", c.vocabulary);
   set("maxPositions", c.max_positions);
+  set("maxIds", c.max_ids());
   set("lengths", c.lengths);
   object.Set("head", c.head);
   set("classes", c.classes);
@@ -227,6 +261,10 @@ Napi::Object config_object(Napi::Env env, const ModelConfig& c) {
   object.Set("tieWordEmbeddings", c.tie_word_embeddings);
   set("parameters", c.parameters());
   set("bodyWeights", c.body_weights());
+  set("beginTokenId", c.special.begin);
+  set("endTokenId", c.special.end);
+  set("padTokenId", c.special.pad);
+  if (c.is_modern_bert()) object.Set("modernBert", modern_bert_object(env, c));
   return object;
 }
 

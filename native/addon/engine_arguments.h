@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "addon/arguments.h"
 #include "engine/engine.h"
 #include "engine/mask_predict.h"
 #include "engine/model_loader.h"
@@ -19,6 +20,13 @@ ModelConfig read_architecture(const Napi::Object& object, uint64_t& seed);
 LoadOptions read_options(const Napi::Value& value);
 std::optional<Sampling> read_sampling(const Napi::Value& value);
 Napi::Array read_array(const Napi::Value& value, const std::string& name);
+// What the model's begin and end are called in messages: "<s>", or "<s> (id 0)" with `ids`.
+struct EndNames {
+  std::string begin, end;
+};
+EndNames end_names(const ModelConfig& config, bool ids);
+// Error(InvalidArgument) where a candidate's id is not a real one.
+void check_candidate(const View<int32_t>& ids, const std::string& name, const ModelConfig& config);
 std::vector<int32_t> read_source_ids(const Napi::Value& value, const ModelConfig& config, uint32_t index);
 // What is asked of the sequence `ids`, in which a position that is scored becomes <mask>. Error(InvalidArgument) also
 // where the engine's model cannot answer.

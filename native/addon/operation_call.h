@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "addon/arguments.h"
+#include "base/error.h"
 #include "ops/operations.h"
 
 namespace mask_predict {
@@ -25,6 +26,10 @@ class KernelCall {
 
   // The arguments by name. Errors name them; `size` is what the others make it.
   Napi::Value argument(const char* name) const;
+  // Error(Device) where the device lacks what ModernBERT needs of its operations, of which `what` is.
+  void require_rotary(const std::string& what) const {
+    if (operations().rotate == nullptr) throw Error(ErrorCode::Device, what + " is for the CPU so far");
+  }
   bool has(const char* name) const { return !argument(name).IsUndefined(); }
   View<float> floats(const char* name) const { return read_floats(argument(name), name); }
   View<float> floats(const char* name, int64_t size) const { return sized(floats(name), name, size); }

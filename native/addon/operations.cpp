@@ -69,19 +69,28 @@ Napi::Value call_linear(KernelCall& call) {
   const int64_t rows = call.rows(input, "input", weight.inputs);
   const float* bias = call.has("bias") ? call.bias(call.floats("bias", weight.outputs)) : nullptr;
   const float* residual = call.has("residual") ? call.in(call.floats("residual", rows * weight.outputs)) : nullptr;
-  if (call.has("activation") && call.string("activation") != "gelu") invalid("activation must be 'gelu'");
+  const bool gate = call.has("activation") && call.string("activation") == "gate";
+  if (call.has("activation") && !gate && call.string("activation") != "gelu")
+    invalid("activation must be 'gelu' or 'gate'");
+  if (gate) {
+    call.require_rotary("activation 'gate'");
+    if (weight.outputs % 2 != 0) invalid("a gated weight must have an even number of rows");
+    if (bias != nullptr || residual != nullptr) invalid("a gate goes with neither bias nor residual");
+  }
+  const int64_t width = gate ? weight.outputs / 2 : weight.outputs;
   Napi::Float32Array output;
   if (call.has("output")) {
-    const View<float> given = call.floats("output", rows * weight.outputs);
+    const View<float> given = call.floats("output", rows * width);
     const std::less<const float*> before;
     if (before(given.data, input.data + input.size) && before(input.data, given.data + given.size))
       invalid("output must not share memory with input");
     output = call.argument("output").As<Napi::Float32Array>();
   } else {
-    output = Napi::Float32Array::New(call.env, static_cast<size_t>(rows * weight.outputs));
+    output = Napi::Float32Array::New(call.env, static_cast<size_t>(rows * width));
   }
-  call.operations().linear(call.context, {call.activations(input), rows, &weight, bias, call.has("activation"),
-                                          residual, call.out(output.Data(), rows * weight.outputs), ValueType::F32});
+  call.operations().linear(call.context,
+                           {call.activations(input), rows, &weight, bias, call.has("activation") && !gate, residual,
+                            call.out(output.Data(), rows * width), ValueType::F32, nullptr, gate});
   return output;
 }
 
@@ -144,11 +153,24 @@ Napi::Value call_mixed_attention(KernelCall& call) {
     most_keys = std::max(most_keys, s.own_rows + s.source_rows);
     list.push_back(s);
   }
+  int64_t window = -1;
+  View<int32_t> query_keys{};
+  if (call.has("window")) {
+    call.require_rotary("a window");
+    window = call.integer("window", 0, 1 << 28);
+    query_keys = call.integers("queryKeys", query_rows);
+    for (const AttentionSequence& s : list)
+      for (int64_t q = 0; q < s.queries; q++) {
+        const int32_t* const key = query_keys.data + s.first_query + q;
+        if (*key < 0 || *key >= s.source_rows + s.own_rows || (q > 0 && *key <= key[-1]))
+          invalid("queryKeys must rise within each sequence and be keys of it");
+      }
+  }
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(query.size));
   call.operations().mixed_attention(
-      call.context,
-      {call.activations(query), call.activations(own.data(), static_cast<int64_t>(own.size())), call.in(list),
-       sequences, 0, most_queries, most_keys, heads, width / heads, call.activations_out(output.Data(), query.size)});
+      call.context, {call.activations(query), call.activations(own.data(), static_cast<int64_t>(own.size())),
+                     call.in(list), sequences, 0, most_queries, most_keys, heads, width / heads,
+                     call.activations_out(output.Data(), query.size), window, query_keys.data});
   return output;
 }
 
@@ -165,14 +187,36 @@ Napi::Value call_embed(KernelCall& call) {
 }
 
 Napi::Value call_layer_norm(KernelCall& call) {
-  const View<float> input = call.floats("input"), gain = call.floats("scale"), shift = call.floats("shift", gain.size);
+  const View<float> input = call.floats("input"), gain = call.floats("scale");
+  const float* const shift = call.has("shift") ? call.in(call.floats("shift", gain.size)) : nullptr;
+  if (shift == nullptr) call.require_rotary("a norm without shift");
   const int64_t rows = call.rows(input, "input", gain.size);
   const double epsilon = call.number("epsilon");
   if (!(epsilon > 0)) invalid("epsilon must be above 0");
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(input.size));
   call.operations().layer_norm(
-      call.context, {call.in(input), rows, gain.size, call.in(gain), call.in(shift), static_cast<float>(epsilon),
-                     nullptr, call.activations_out(output.Data(), input.size)});
+      call.context, {call.in(input), rows, gain.size, call.in(gain), shift, static_cast<float>(epsilon), nullptr,
+                     call.activations_out(output.Data(), input.size)});
+  return output;
+}
+
+// A table of angles for `theta`, and rows turned by it.
+Napi::Value call_rotate(KernelCall& call) {
+  call.require_rotary("rotate()");
+  const int64_t heads = call.integer("heads", 1, 1024), size = call.integer("headSize", 2, 1 << 16);
+  if (size % 2 != 0) invalid("headSize must be even");
+  const double theta = call.number("theta");
+  if (!(theta > 0)) invalid("theta must be above 0");
+  const View<float> input = call.floats("input");
+  const int64_t rows = call.rows(input, "input", heads * size);
+  const View<int32_t> positions = call.integers("positions", rows);
+  call.check_range(positions, "positions", 0, (1 << 20) - 1);
+  const int64_t most = rows == 0 ? 0 : *std::max_element(positions.data, positions.data + rows) + 1;
+  std::vector<float> table(static_cast<size_t>(most * size));
+  fill_rotary_table(table.data(), most, size, theta);
+  Napi::Float32Array output = new_floats(call.env, input.data, static_cast<size_t>(input.size));
+  call.operations().rotate(call.context,
+                           {output.Data(), rows, heads * size, heads, size, positions.data, table.data()});
   return output;
 }
 
@@ -213,8 +257,8 @@ Napi::Value call_lm_head_argmax(KernelCall& call) {
   Napi::Float32Array log_probs = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
   Napi::Float32Array log_sums = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
   call.operations().lm_head_argmax(
-      call.context, {call.activations(states), rows, &weight, bias, mask, partials, call.out(ids.Data(), rows),
-                     call.out(log_probs.Data(), rows), call.out(log_sums.Data(), rows)});
+      call.context, {call.activations(states), rows, &weight, bias, xlm_roberta_ids(mask), partials,
+                     call.out(ids.Data(), rows), call.out(log_probs.Data(), rows), call.out(log_sums.Data(), rows)});
   Napi::Object result = Napi::Object::New(call.env);
   result.Set("ids", ids);
   result.Set("logProbs", log_probs);
@@ -284,7 +328,7 @@ Napi::Value call_sample(KernelCall& call) {
   Napi::Int32Array ids = Napi::Int32Array::New(call.env, static_cast<size_t>(rows));
   Napi::Float32Array log_probs = Napi::Float32Array::New(call.env, static_cast<size_t>(rows));
   call.operations().sample(call.context,
-                           {call.in(logits), rows, vocabulary, mask, static_cast<float>(temperature),
+                           {call.in(logits), rows, vocabulary, xlm_roberta_ids(mask), static_cast<float>(temperature),
                             static_cast<float>(nucleus), call.seed("seed"), call.in(sequences), call.in(positions),
                             static_cast<int32_t>(call.integer("iteration", 0, INT32_MAX)), call.out(ids.Data(), rows),
                             call.out(log_probs.Data(), rows)});
@@ -313,6 +357,7 @@ Napi::Object define_kernels(Napi::Env env) {
   kernels.Set("mixedAttention", Napi::Function::New<checked<call_mixed_attention>>(env, "mixedAttention"));
   kernels.Set("embed", Napi::Function::New<checked<call_embed>>(env, "embed"));
   kernels.Set("layerNorm", Napi::Function::New<checked<call_layer_norm>>(env, "layerNorm"));
+  kernels.Set("rotate", Napi::Function::New<checked<call_rotate>>(env, "rotate"));
   kernels.Set("meanRows", Napi::Function::New<checked<call_mean_rows>>(env, "meanRows"));
   kernels.Set("gatherRows", Napi::Function::New<checked<call_gather_rows>>(env, "gatherRows"));
   kernels.Set("lmHeadArgmax", Napi::Function::New<checked<call_lm_head_argmax>>(env, "lmHeadArgmax"));

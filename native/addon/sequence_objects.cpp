@@ -15,31 +15,38 @@ namespace {
 constexpr napi_type_tag source_tag = {0x6d61736b2d707265, 0x646963742d737263};
 constexpr napi_type_tag target_tag = {0x6d61736b2d707265, 0x646963742d746774};
 
+// How many ids a target may have, for messages.
+std::string lengths_of_targets(const ModelConfig& config, int64_t source_ids) {
+  const EndNames ends = end_names(config, false);
+  return "3 to " + std::to_string(config.max_target_ids(source_ids)) + " ids, " + ends.begin + " and " + ends.end +
+         " included" + (config.is_modern_bert() ? " (those of its source count as well)" : "") + ", not ";
+}
+
 // A target of `length` ids, all inner positions masked.
-std::shared_ptr<Target> masked_target(int64_t length, const ModelConfig& config) {
-  if (length < 3 || length > config.max_ids())
-    invalid("a target's length must be 3 to " + std::to_string(config.max_ids()) + " ids, <s> and </s> included, not " +
-            std::to_string(length));
+std::shared_ptr<Target> masked_target(int64_t length, const ModelConfig& config, int64_t source_ids) {
+  if (length < 3 || length > config.max_target_ids(source_ids))
+    invalid("a target's length must be " + lengths_of_targets(config, source_ids) + std::to_string(length));
   auto target = std::make_shared<Target>();
   const size_t size = static_cast<size_t>(length);
   target->tokens.assign(size, static_cast<int32_t>(config.mask_token_id));
-  target->tokens.front() = 0;
-  target->tokens.back() = 2;
+  target->tokens.front() = config.special.begin;
+  target->tokens.back() = config.special.end;
   return target;
 }
 
 // A target from given ids, of which those that are <mask> are to be predicted.
-std::shared_ptr<Target> given_target(const View<int32_t>& ids, const ModelConfig& config) {
-  if (ids.size < 3 || ids.size > config.max_ids())
-    invalid("a target must have 3 to " + std::to_string(config.max_ids()) + " ids, <s> and </s> included, not " +
-            std::to_string(ids.size));
-  if (ids.data[0] != 0 || ids.data[ids.size - 1] != 2)
-    invalid("a target begins with <s> (id 0) and ends with </s> (id 2)");
+std::shared_ptr<Target> given_target(const View<int32_t>& ids, const ModelConfig& config, int64_t source_ids) {
+  const SpecialIds& special = config.special;
+  const EndNames ends = end_names(config, true);
+  if (ids.size < 3 || ids.size > config.max_target_ids(source_ids))
+    invalid("a target must have " + lengths_of_targets(config, source_ids) + std::to_string(ids.size));
+  if (ids.data[0] != special.begin || ids.data[ids.size - 1] != special.end)
+    invalid("a target begins with " + ends.begin + " and ends with " + ends.end);
   for (int64_t i = 1; i + 1 < ids.size; i++)
-    if (ids.data[i] < 0 || ids.data[i] > config.mask_token_id || ids.data[i] == 1)
+    if (ids.data[i] < 0 || ids.data[i] >= config.real_ids() || ids.data[i] == special.pad)
       invalid("target id " + std::to_string(ids.data[i]) + " at position " + std::to_string(i) +
-              " is not one of 0 to " + std::to_string(config.mask_token_id) +
-              " (1, padding, has no place in a target)");
+              " is not one of 0 to " + std::to_string(config.real_ids() - 1) + " (" + std::to_string(special.pad) +
+              ", padding, has no place in a target)");
   auto target = std::make_shared<Target>();
   target->tokens = copy(ids);
   return target;
@@ -142,7 +149,7 @@ Napi::Value SourceObject::predict_lengths(const Napi::CallbackInfo& info) {
       throw Error(ErrorCode::InvalidArgument,
                   "this model has no length predictor (tensor embed_length.weight); give the length");
     check_numbers(logits, "length logits");
-    const int64_t most = std::min(static_cast<int64_t>(logits.size()) - 1, handle_->config->max_ids());
+    const int64_t most = std::min(static_cast<int64_t>(logits.size()) - 1, handle_->config->max_target_ids(length_));
     const int64_t count = read_integer(info[0], "the number of lengths", 1, most - 2);
     // Log-probabilities over all classes; the classes that may be chosen are 3 ... most.
     const double largest = static_cast<double>(*std::max_element(logits.begin(), logits.end()));
@@ -172,8 +179,9 @@ Napi::Value SourceObject::target(const Napi::CallbackInfo& info) {
     const ModelConfig& config = *handle_->config;
     const int64_t sequence = read_integer(info[1], "sequence", 0, UINT32_MAX);
     std::shared_ptr<Target> target =
-        info[0].IsNumber() ? masked_target(read_integer(info[0], "a target's length", INT32_MIN, INT32_MAX), config)
-                           : given_target(read_integers(info[0], "a target, where it is no length,"), config);
+        info[0].IsNumber()
+            ? masked_target(read_integer(info[0], "a target's length", INT32_MIN, INT32_MAX), config, owner.length())
+            : given_target(read_integers(info[0], "a target, where it is no length,"), config, owner.length());
     finish(*target, config);
     target->sequence = static_cast<uint32_t>(sequence);
     Environment& environment = Environment::of(info.Env());

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "base/numbers.h"
+#include "base/special_ids.h"
 
 namespace mask_predict::cpu {
 
@@ -22,15 +23,17 @@ inline constexpr int group_columns = 3 * panel_columns;  // columns of B that on
 inline constexpr int bytes_per_step = 4;
 inline constexpr int64_t most_byte_inputs = 133143;  // times 127 * 127 is what 32 bits hold
 
-// result = activation(sums + bias) + residual, for the columns of one group.
+// result = activation(sums + bias) + residual, for the columns of one group; with a gate, whose columns are two halves
+// [u | g], result = gelu(u) * g, half as many columns, without bias and residual.
 struct Epilogue {
-  int columns;        // 1 ... 48
+  int columns;        // 1 ... 48, of the result
   const float* bias;  // [columns rounded up to 16], or nullptr
   bool gelu;
   const float* residual;  // or nullptr; may be the result
   int64_t residual_stride;
   float* result;
   int64_t result_stride;
+  bool gate = false;
 };
 
 // sums[row][column] (+)= sum over k of input[row][k] * group[k][column]
@@ -65,11 +68,11 @@ struct HeadState {
 struct HeadTask {
   const float* scratch;  // [rows][group_columns]: logits before the bias
   int64_t rows;
-  int32_t first_id;   // of column 0
-  int columns;        // real ids among the columns, 1 ... 48
-  const float* bias;  // of column 0 on, padded to 16
-  int32_t mask_token_id;
-  HeadState* states;  // [rows]
+  int32_t first_id;    // of column 0
+  int columns;         // real ids among the columns, 1 ... 48
+  const float* bias;   // of column 0 on, padded to 16
+  const HeadIds* ids;  // where one of the columns is never answered; else nullptr
+  HeadState* states;   // [rows]
 };
 
 struct Kernels {
@@ -81,7 +84,7 @@ struct Kernels {
   void (*quantize)(const float* input, int64_t rows, int64_t width, uint8_t* bytes, int64_t stride, float* scales);
   // Rows of scores [keys] become probabilities: exp(scale * (score - largest)) / their sum.
   void (*softmax)(float* scores, int64_t rows, int64_t stride, int64_t keys, float scale);
-  // output[row] = (x - mean) / sqrt(variance + epsilon) * gain + shift; output may be input.
+  // output[row] = (x - mean) / sqrt(variance + epsilon) * gain + shift; output may be input, shift nullptr: none.
   void (*layer_norm)(const float* input, int64_t rows, int64_t width, const float* gain, const float* shift,
                      float epsilon, float* output);
   // output[i][r] = input[r][i] and output[r][i] = input[r][i], for r < rows and i < width, both with row strides. The
@@ -96,6 +99,9 @@ struct Kernels {
   void (*exponentials)(float* values, int64_t count, float largest, float inverse_temperature);
   // sum over k of input[k] * weights[k * stride], in the order of `multiply`. Not for I8.
   float (*dot)(const float* input, const void* weights, WeightType type, int64_t stride, int64_t inner);
+  // Turns `heads` heads [2 * half] of one row, one behind the other, in place: elements j and j + half of each are a
+  // pair, turned by the angle whose cosine is cosines[j] and whose sine is cosines[half + j].
+  void (*rotate)(float* row, int64_t heads, int64_t half, const float* cosines);
 };
 
 extern const Kernels kernels_portable;

@@ -9,6 +9,6 @@
 
 namespace mask_predict::cpu {
 const Kernels kernels_avx2 = {"avx2",    multiply<WideBytes>, head_update, quantize,     softmax, layer_norm,
-                              transpose, copy_rows,           add,         exponentials, dot};
+                              transpose, copy_rows,           add,         exponentials, dot,     rotate};
 }
 #endif

@@ -9,8 +9,8 @@
 
 namespace mask_predict::cpu {
 const Kernels kernels_avx512 = {"avx512",  multiply<WideBytes>, head_update, quantize,     softmax, layer_norm,
-                                transpose, copy_rows,           add,         exponentials, dot};
+                                transpose, copy_rows,           add,         exponentials, dot,     rotate};
 const Kernels kernels_avx512vnni = {"avx512vnni", multiply<VnniBytes>, head_update, quantize,     softmax, layer_norm,
-                                    transpose,    copy_rows,           add,         exponentials, dot};
+                                    transpose,    copy_rows,           add,         exponentials, dot,     rotate};
 }  // namespace mask_predict::cpu
 #endif

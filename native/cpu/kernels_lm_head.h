@@ -25,10 +25,9 @@ void raise(HeadState& state, const HeadTask& t, const float* logits) {
   for (int c = Vector::lanes; c < t.columns; c += Vector::lanes) most = larger(most, Vector::load(logits + c));
   const float largest = most.largest();
   if (largest > state.largest) rescale(state, largest);
-  if (t.first_id > mask_predict::end_id && t.mask_token_id >= t.first_id + t.columns && !(largest > state.best_logit))
-    return;
+  if (t.ids == nullptr && !(largest > state.best_logit)) return;
   for (int c = 0; c < t.columns; c++) {
-    if (logits[c] > state.best_logit && mask_predict::may_be_answered(t.first_id + c, t.mask_token_id)) {
+    if (logits[c] > state.best_logit && !(t.ids != nullptr && mask_predict::has_never(*t.ids, t.first_id + c, 1))) {
       state.best_logit = logits[c];
       state.best_id = t.first_id + c;
     }

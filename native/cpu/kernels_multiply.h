@@ -39,8 +39,18 @@ inline void apply_row(const Epilogue& e, const float* sums, int64_t row, int col
   }
 }
 
+inline void apply_gate(const Epilogue& e, const float* sums, int64_t row) {
+  for (int c = 0; c < e.columns; c += Vector::lanes) {
+    const int count = e.columns - c < Vector::lanes ? e.columns - c : Vector::lanes;
+    const Vector gated = gelu(Vector::load(sums + c, count)) * Vector::load(sums + e.columns + c, count);
+    gated.store(e.result + row * e.result_stride + c, count);
+  }
+}
+
 void apply(const Epilogue& e, const float* sums, int64_t stride, int64_t first_row, int64_t rows) {
-  if (e.columns == group_columns)
+  if (e.gate)
+    for (int64_t r = 0; r < rows; r++) apply_gate(e, sums + r * stride, first_row + r);
+  else if (e.columns == group_columns)
     for (int64_t r = 0; r < rows; r++) apply_row(e, sums + r * stride, first_row + r, group_columns);
   else
     for (int64_t r = 0; r < rows; r++) apply_row(e, sums + r * stride, first_row + r, e.columns);

@@ -10,5 +10,5 @@
 namespace mask_predict::cpu {
 const Kernels kernels_portable = {"portable", multiply<PlainBytes>, head_update, quantize,
                                   softmax,    layer_norm,           transpose,   copy_rows,
-                                  add,        exponentials,         dot};
+                                  add,        exponentials,         dot,         rotate};
 }

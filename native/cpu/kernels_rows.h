@@ -1,4 +1,4 @@
-// Softmax, LayerNorm, sums and other order of rows.
+// Softmax, LayerNorm, sums, other order and rotation of rows.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,9 @@ void softmax(float* scores, int64_t rows, int64_t stride, int64_t keys, float sc
   }
 }
 
-void layer_norm(const float* input, int64_t rows, int64_t width, const float* gain, const float* shift, float epsilon,
-                float* output) {
+template <bool Shifted>
+void layer_norm_with(const float* input, int64_t rows, int64_t width, const float* gain, const float* shift,
+                     float epsilon, float* output) {
   const float inverse_width = 1.0f / static_cast<float>(width);
   for (int64_t r = 0; r < rows; r++) {
     const float* x = input + r * width;
@@ -59,9 +60,20 @@ void layer_norm(const float* input, int64_t rows, int64_t width, const float* ga
     for (i = 0; i < width; i += Vector::lanes) {
       const int count = width - i < Vector::lanes ? static_cast<int>(width - i) : Vector::lanes;
       const Vector normal = (Vector::load(x + i, count) - mean) * factor;
-      multiply_add(normal, Vector::load(gain + i, count), Vector::load(shift + i, count)).store(y + i, count);
+      if constexpr (Shifted)
+        multiply_add(normal, Vector::load(gain + i, count), Vector::load(shift + i, count)).store(y + i, count);
+      else
+        (normal * Vector::load(gain + i, count)).store(y + i, count);
     }
   }
+}
+
+void layer_norm(const float* input, int64_t rows, int64_t width, const float* gain, const float* shift, float epsilon,
+                float* output) {
+  if (shift != nullptr)
+    layer_norm_with<true>(input, rows, width, gain, shift, epsilon, output);
+  else
+    layer_norm_with<false>(input, rows, width, gain, shift, epsilon, output);
 }
 
 inline void fetch_next(const float* row, int64_t width) {
@@ -99,6 +111,17 @@ void add(float* sum, const float* row, int64_t width) {
     const int count = width - i < Vector::lanes ? static_cast<int>(width - i) : Vector::lanes;
     (Vector::load(sum + i, count) + Vector::load(row + i, count)).store(sum + i, count);
   }
+}
+
+void rotate(float* row, int64_t heads, int64_t half, const float* cosines) {
+  for (int64_t head = 0; head < heads; head++, row += 2 * half)
+    for (int64_t i = 0; i < half; i += Vector::lanes) {
+      const int count = half - i < Vector::lanes ? static_cast<int>(half - i) : Vector::lanes;
+      const Vector x = Vector::load(row + i, count), y = Vector::load(row + half + i, count);
+      const Vector cosine = Vector::load(cosines + i, count), sine = Vector::load(cosines + half + i, count);
+      multiply_add(Vector::zero() - y, sine, x * cosine).store(row + i, count);
+      multiply_add(x, sine, y * cosine).store(row + half + i, count);
+    }
 }
 
 void exponentials(float* values, int64_t count, float largest, float inverse_temperature) {

@@ -77,7 +77,7 @@ const void* Engine::transform_states(int64_t first, int64_t rows) {
   context_.operations->linear(context_, {normed, rows, &weights_->head_dense.matrix, weights_->head_dense.bias_values(),
                                          true, nullptr, states, ValueType::F32});
   context_.operations->layer_norm(
-      context_, {states, rows, c.hidden, weights_->head_norm.gain.as<float>(), weights_->head_norm.shift.as<float>(),
+      context_, {states, rows, c.hidden, weights_->head_norm.gain_values(), weights_->head_norm.shift_values(),
                  static_cast<float>(c.layer_norm_epsilon), nullptr, normed});
   return normed;
 }
@@ -103,7 +103,7 @@ LmHeadPartial* Engine::reserve_partials(int64_t rows) {
 // The best ids of `rows` rows to predict.
 void Engine::take_best(const void* transformed, int64_t rows, const Head& head) {
   LmHeadPartial* partials = reserve_partials(rows);
-  context_.operations->lm_head_argmax(context_, {transformed, rows, &head_.matrix(), head_.bias(), head_.mask_row(),
+  context_.operations->lm_head_argmax(context_, {transformed, rows, &head_.matrix(), head_.bias(), head_.rows(),
                                                  partials, head.ids, head.log_probs, head.log_sums});
 }
 
@@ -127,7 +127,7 @@ void Engine::draw(const TargetBatch& batch, const TargetBatch::Iteration& iterat
       const Sampling& sampling = next->sampling;
       context_.operations->sample(
           context_,
-          {logits + (first - row) * vocabulary, last - first, vocabulary, head_.mask_row(), sampling.temperature(),
+          {logits + (first - row) * vocabulary, last - first, vocabulary, head_.rows(), sampling.temperature(),
            Sampling::nucleus, sampling.seed, device_sequences + first, device_positions + first,
            static_cast<int32_t>(sampling.iteration), head.ids + first, head.log_probs + first});
       first = last;
@@ -177,7 +177,7 @@ void Engine::remask(const Targets& targets, const std::vector<int32_t>& counts, 
     std::vector<int32_t> part_counts;
     for (const ActiveTarget& target : part)
       part_counts.push_back(bounded_count(*target, target->scores, counts[first++], below));
-    TargetBatch batch(part, arena_, TargetBatch::Use::Once);
+    TargetBatch batch(part, arena_, TargetBatch::Use::Once, config());
     batch.remask(context_, part_counts, mask_token_id());
     const TargetBatch::Values now = batch.values();
     for (size_t i = 0; i < part.size(); i++)
@@ -189,7 +189,7 @@ std::vector<std::vector<float>> Engine::states(const Targets& targets, const std
   context_.cancelled = &cancelled;
   std::vector<std::vector<float>> all;
   in_passes(targets, lengths_of(targets), [&](const Targets& part) {
-    const TargetBatch batch(part, arena_, TargetBatch::Use::Once);
+    const TargetBatch batch(part, arena_, TargetBatch::Use::Once, config());
     run_stack(context_, *weights_, batch.pass(), true, workspace_);
     const float* next = workspace_.states;
     for (const ActiveTarget& target : part) {
@@ -205,7 +205,7 @@ std::vector<std::vector<float>> Engine::logits(const Targets& targets, const std
   context_.cancelled = &cancelled;
   std::vector<std::vector<float>> all;
   in_passes(targets, lengths_of(targets), [&](const Targets& part) {
-    const TargetBatch batch(part, arena_, TargetBatch::Use::Once);
+    const TargetBatch batch(part, arena_, TargetBatch::Use::Once, config());
     run_stack(context_, *weights_, batch.pass(), false, workspace_);
     const char* next = static_cast<const char*>(transform_states(0, batch.rows()));
     for (const ActiveTarget& target : part) {

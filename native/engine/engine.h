@@ -125,6 +125,10 @@ class Engine {
   void answer(const Sources& sources, int64_t first);
   void answer_pooled(const Sources& sources, int64_t first);
   void answer_classes(const Sources& sources, int64_t first, int64_t rows);
+  // What XLM-R's sequence classifier multiplies by its last layer, from the states of <s>; and ModernBERT's, whose
+  // classifiers are two kinds of one head.
+  const void* classifier_input(int64_t first, int64_t rows);
+  const void* modern_bert_classifier_input(const Sources& sources, int64_t first, int64_t rows);
   void answer_weighed(const Sources& sources, int64_t first, int64_t rows);
   void answer_best(const Sources& sources, int64_t first, int64_t rows);
   void answer_logits(const Sources& sources, int64_t first, int64_t rows);

@@ -12,7 +12,11 @@
 
 namespace mask_predict {
 
-inline constexpr int32_t first_position = 2;  // pad id + 1: source and target both start here
+// Where a sequence after `source_ids` ids begins: XLM-R's sources and targets both at the pad id + 1, ModernBERT's targets
+// where their source ends.
+inline int64_t first_position(const ModelConfig& config, int64_t source_ids) {
+  return config.is_modern_bert() ? source_ids : pad_id + 1;
+}
 
 // Rows that go through the stack together. All pointers are the device's memory.
 struct StackPass {
@@ -54,6 +58,7 @@ class StackWorkspace {
   void* attention = nullptr;      // [rows, D]
   void* keys_values = nullptr;    // [rows, 2D]
   void* feed_forward = nullptr;   // [rows, F]
+  int32_t* positions = nullptr;   // [rows], of the wanted rows; only of ModernBERT
 
  private:
   const ModelConfig& config_;

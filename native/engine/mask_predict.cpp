@@ -85,7 +85,7 @@ int64_t Engine::advance(const Sources& all_sources, const std::vector<TargetWork
   const bool recorded = can_record && sources.empty() && !drawing && !weighing;
 
   TargetBatch batch(std::move(targets), arena_, recorded ? TargetBatch::Use::Recorded : TargetBatch::Use::Once,
-                    sources);
+                    config(), sources);
   const DeviceArena::Mark mark = arena_.mark();
   int64_t done = 0;
   for (bool leave = false; !leave;) {

@@ -69,12 +69,24 @@ std::optional<WeightType> weight_type(const std::string& precision, const Contex
   return device.operations->default_type(device);
 }
 
+// ModernBERT runs on the CPU so far: 'auto' takes it, and a GPU is refused before it is opened.
+std::string device_for(const ModelRequest& request, const std::string& device) {
+  if (request.random || !read_config(request.directory).is_modern_bert()) return device;
+  const std::string asked = device == "auto" ? default_device() : device;
+  if (asked == "auto" || asked == "cpu") return "cpu";
+  throw Error(ErrorCode::Device, request.directory +
+                                     ": models of the architecture ModernBERT run on the CPU so far, not "
+                                     "on device '" +
+                                     asked + "'; use 'cpu' or 'auto'");
+}
+
 }  // namespace
 
 LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
                        const std::function<void(double)>& progress, const std::atomic<bool>& cancelled) {
   LoadedModel model;
-  model.device = open_device(options.device, options.precision, options.threads, options.deterministic);
+  model.device =
+      open_device(device_for(request, options.device), options.precision, options.threads, options.deterministic);
   const Context& device = model.device.context;
   model.memory_limit = options.memory_limit > 0 ? options.memory_limit : model.device.available_memory;
 

@@ -20,28 +20,29 @@ constexpr int64_t rows_of_logits = 32;
 
 // The `count` largest logits that may be answered and their log-probabilities over all real rows of the head, best
 // first, a tie to the lower row. NaN log-probabilities where a logit is not a number.
-void best_of(const float* logits, int32_t mask_row, int64_t count, int32_t* rows, float* log_probs) {
+void best_of(const float* logits, const HeadIds& head, int64_t count, int32_t* rows, float* log_probs) {
   // The kept rows as a heap whose front is the one to go next.
   const auto better = [&](int32_t a, int32_t b) { return logits[a] > logits[b] || (logits[a] == logits[b] && a < b); };
   int64_t kept = 0;
   float largest = -INFINITY;
   bool numbers = true;
-  for (int32_t row = 0; row <= mask_row; row++) {
-    const float logit = logits[row];
-    largest = std::max(largest, logit);
-    numbers = numbers && !std::isnan(logit);
-    if (!may_be_answered(row, mask_row)) continue;
+  for (int32_t row = 0; row < head.real; row++) {
+    largest = std::max(largest, logits[row]);
+    numbers = numbers && !std::isnan(logits[row]);
+  }
+  each_answerable(head, [&](int64_t row) {
     if (kept < count) {
-      rows[kept++] = row;
+      rows[kept++] = static_cast<int32_t>(row);
       if (kept == count) std::make_heap(rows, rows + kept, better);
-    } else if (logit > logits[rows[0]]) {
+    } else if (logits[row] > logits[rows[0]]) {
       std::pop_heap(rows, rows + kept, better);
-      rows[kept - 1] = row;
+      rows[kept - 1] = static_cast<int32_t>(row);
       std::push_heap(rows, rows + kept, better);
     }
-  }
+    return false;
+  });
   double sum = 0;
-  for (int32_t row = 0; row <= mask_row; row++) sum += static_cast<double>(std::exp(logits[row] - largest));
+  for (int32_t row = 0; row < head.real; row++) sum += static_cast<double>(std::exp(logits[row] - largest));
   const double log_sum = static_cast<double>(largest) + std::log(sum);
   if (numbers) std::sort(rows, rows + count, better);
   for (int64_t i = 0; i < count; i++)
@@ -84,16 +85,17 @@ std::vector<int32_t> wanted_positions(const Reading& reading, const std::vector<
 
 void Engine::check_head() const {
   if (!config().head)
-    throw Error(ErrorCode::InvalidArgument,
-                "this model has no language-model head (tensors lm_head.*): it can embed texts, but neither write nor "
-                "fill in any");
+    throw Error(ErrorCode::InvalidArgument, std::string("this model has no language-model head (tensors ") +
+                                                (config().is_modern_bert() ? "head.* and decoder.bias" : "lm_head.*") +
+                                                "): it can embed texts, but neither write nor fill in any");
 }
 
 void Engine::check_reading(const Reading& reading) const {
   const auto lacks = [](const std::string& what) { throw Error(ErrorCode::InvalidArgument, "this model has " + what); };
   if (reading.wants_head()) check_head();
   if (reading.kind == Reading::Classes && config().classes == 0)
-    lacks("no sequence classifier (tensors classifier.dense.* and classifier.out_proj.*)");
+    lacks(config().is_modern_bert() ? "no sequence classifier (tensors head.* and classifier.*)"
+                                    : "no sequence classifier (tensors classifier.dense.* and classifier.out_proj.*)");
   if (reading.kind == Reading::TokenClasses && config().token_classes == 0)
     lacks("no token classifier (tensors classifier.weight and classifier.bias)");
 }
@@ -103,6 +105,10 @@ std::shared_ptr<Source> Engine::new_reading(const std::vector<int32_t>& ids, Rea
   source->engine = number_;
   source->ids = ids;
   source->wanted = wanted_positions(reading, ids, mask_token_id());
+  if (reading.kind == Reading::Classes && config().classifies_mean) {
+    source->wanted.resize(ids.size());
+    std::iota(source->wanted.begin(), source->wanted.end(), 0);
+  }
   source->reading = std::move(reading);
   return source;
 }
@@ -152,32 +158,63 @@ void Engine::answer_pooled(const Sources& sources, int64_t first) {
                                                             pooled.begin() + (i + 1) * width);
 }
 
+const void* Engine::classifier_input(int64_t first, int64_t rows) {
+  const int64_t width = config().hidden;
+  const void* const states =
+      static_cast<const char*>(workspace_.normed) + first * width * bytes_of(context_.activations);
+  // The dense layer's tanh on the host: a row for each text.
+  const LinearWeights& dense = weights_->classifier_dense;
+  float* const device_hidden = arena_.take<float>(rows * width);
+  context_.operations->linear(
+      context_, {states, rows, &dense.matrix, dense.bias_values(), false, nullptr, device_hidden, ValueType::F32});
+  std::vector<float> hidden = arena_.get(device_hidden, rows * width);
+  for (float& value : hidden) value = std::tanh(value);
+  if (context_.activations == ValueType::F32) return arena_.put(hidden);
+  std::vector<uint16_t> narrow;
+  for (const float value : hidden) narrow.push_back(float_to_bf16(value));
+  return arena_.put(narrow);
+}
+
+const void* Engine::modern_bert_classifier_input(const Sources& sources, int64_t first, int64_t rows) {
+  const int64_t width = config().hidden;
+  const void* states = workspace_.states + first * width;
+  if (sources.front()->reading->kind == Reading::Classes && config().classifies_mean) {
+    std::vector<int32_t> offsets = {0};
+    for (const std::shared_ptr<Source>& source : sources)
+      offsets.push_back(static_cast<int32_t>(offsets.back() + rows_of(source)));
+    rows = static_cast<int64_t>(sources.size());
+    float* const means = arena_.take<float>(rows * width);
+    context_.operations->mean_rows(context_,
+                                   {workspace_.states + first * width, arena_.put(offsets), rows, width, means});
+    states = means;
+  }
+  float* const hidden = arena_.take<float>(rows * width);
+  context_.operations->linear(
+      context_, {states, rows, &weights_->head_dense.matrix, nullptr, true, nullptr, hidden, ValueType::F32});
+  context_.operations->layer_norm(context_, {hidden, rows, width, weights_->head_norm.gain_values(), nullptr,
+                                             static_cast<float>(config().layer_norm_epsilon), hidden, nullptr});
+  return hidden;
+}
+
 void Engine::answer_classes(const Sources& sources, int64_t first, int64_t rows) {
   const int64_t width = config().hidden;
-  const void* input = static_cast<const char*>(workspace_.normed) + first * width * bytes_of(context_.activations);
   const bool of_tokens = sources.front()->reading->kind == Reading::TokenClasses;
-  if (!of_tokens) {
-    // The dense layer's tanh on the host: a row for each text.
-    const LinearWeights& dense = weights_->classifier_dense;
-    float* const device_hidden = arena_.take<float>(rows * width);
-    context_.operations->linear(
-        context_, {input, rows, &dense.matrix, dense.bias_values(), false, nullptr, device_hidden, ValueType::F32});
-    std::vector<float> hidden = arena_.get(device_hidden, rows * width);
-    for (float& value : hidden) value = std::tanh(value);
-    if (context_.activations == ValueType::F32) {
-      input = arena_.put(hidden);
-    } else {
-      std::vector<uint16_t> narrow;
-      for (const float value : hidden) narrow.push_back(float_to_bf16(value));
-      input = arena_.put(narrow);
-    }
-  }
+  const void* input = static_cast<const char*>(workspace_.normed) + first * width * bytes_of(context_.activations);
+  if (config().is_modern_bert())
+    input = modern_bert_classifier_input(sources, first, rows);
+  else if (!of_tokens)
+    input = classifier_input(first, rows);
+  if (!of_tokens) rows = static_cast<int64_t>(sources.size());
   const LinearWeights& out = of_tokens ? weights_->token_classifier : weights_->classifier;
   const int64_t classes = out.matrix.outputs;
   float* const logits = arena_.take<float>(rows * classes);
   context_.operations->linear(context_,
                               {input, rows, &out.matrix, out.bias_values(), false, nullptr, logits, ValueType::F32});
-  hand_out(sources, arena_.get(logits, rows * classes), classes);
+  const std::vector<float> values = arena_.get(logits, rows * classes);
+  if (of_tokens) return hand_out(sources, values, classes);
+  for (int64_t i = 0; i < rows; i++)
+    sources[static_cast<size_t>(i)]->reading->values.assign(values.begin() + i * classes,
+                                                            values.begin() + (i + 1) * classes);
 }
 
 void Engine::answer_weighed(const Sources& sources, int64_t first, int64_t rows) {
@@ -206,8 +243,9 @@ void Engine::answer_weighed(const Sources& sources, int64_t first, int64_t rows)
 void Engine::answer_best(const Sources& sources, int64_t first, int64_t rows) {
   const char* const transformed = static_cast<const char*>(transform_states(first, rows));
   const int64_t row_bytes = config().hidden * bytes_of(context_.activations), vocabulary = head_.matrix().outputs;
-  const int32_t mask_row = head_.mask_row();
-  const int64_t answerable = mask_row - end_id - 1;
+  const HeadIds& head = head_.rows();
+  int64_t answerable = head.real;
+  for (const int32_t never : head.never) answerable -= never < head.real;
   std::vector<Reading*> readings;  // of each row
   std::vector<int64_t> offsets;    // where its answers begin
   for (const std::shared_ptr<Source>& source : sources) {
@@ -234,7 +272,7 @@ void Engine::answer_best(const Sources& sources, int64_t first, int64_t rows) {
       for (int64_t i = from; i < to; i++) {
         const auto row = static_cast<size_t>(begin + i);
         Reading& reading = *readings[row];
-        best_of(there + i * vocabulary, mask_row, reading.count, reading.ids.data() + offsets[row],
+        best_of(there + i * vocabulary, head, reading.count, reading.ids.data() + offsets[row],
                 reading.values.data() + offsets[row]);
       }
     });

@@ -14,8 +14,8 @@ bool all_numbers(const std::vector<float>& values) {
   return std::none_of(values.begin(), values.end(), [](float value) { return std::isnan(value); });
 }
 
-void append_positions(std::vector<int32_t>& positions, int64_t length) {
-  for (int64_t i = 0; i < length; i++) positions.push_back(static_cast<int32_t>(i) + first_position);
+void append_positions(std::vector<int32_t>& positions, int64_t length, int64_t first) {
+  for (int64_t i = 0; i < length; i++) positions.push_back(static_cast<int32_t>(first + i));
 }
 
 }  // namespace
@@ -29,7 +29,7 @@ void check_numbers(const std::vector<float>& values, const char* what) {
   if (!all_numbers(values)) throw not_numbers(what);
 }
 
-TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Use use, Sources sources)
+TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Use use, const ModelConfig& config, Sources sources)
     : targets_(std::move(targets)),
       sources_(std::move(sources)),
       arena_(arena),
@@ -47,7 +47,7 @@ TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Use use, Sources s
     tokens.insert(tokens.end(), target->tokens.begin(), target->tokens.end());
     scores.insert(scores.end(), target->scores.begin(), target->scores.end());
     maskable.insert(maskable.end(), target->maskable.begin(), target->maskable.end());
-    append_positions(positions, length);
+    append_positions(positions, length, first_position(config, source_length));
     rows_ += length;
     offsets_.push_back(static_cast<int32_t>(rows_));
     masked_offsets_.push_back(static_cast<int32_t>(masked.size()));
@@ -63,7 +63,7 @@ TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Use use, Sources s
     most_rows_ = room_for_length(most_rows_);
     const auto room = static_cast<size_t>(row_room_);
     tokens.resize(room);  // any real id
-    positions.resize(room, first_position);
+    positions.resize(room, static_cast<int32_t>(first_position(config, 0)));
     scores.resize(room);
     maskable.resize(room);
     sequences_.resize(static_cast<size_t>(target_room_), AttentionSequence{0, 0, 0, 0, nullptr, 0});
@@ -73,7 +73,7 @@ TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Use use, Sources s
     const int64_t length = source->length(), row = rows_ + source_rows_;
     sequences_.push_back({row, length, row, length, nullptr, 0});
     tokens.insert(tokens.end(), source->ids.begin(), source->ids.end());
-    append_positions(positions, length);
+    append_positions(positions, length, first_position(config, 0));
     source_rows_ += length;
     most_queries_ = std::max(most_queries_, length);
     most_keys_ = std::max(most_keys_, length);

@@ -24,7 +24,8 @@ class TargetBatch {
  public:
   // Recorded: with room around it (room.h), so that a recording of its iterations fits other batches; without sources.
   enum class Use { Once, Recorded };
-  TargetBatch(Targets targets, DeviceArena& arena, Use use, Sources sources = {});
+  // `config`: of the model, which says where positions begin.
+  TargetBatch(Targets targets, DeviceArena& arena, Use use, const ModelConfig& config, Sources sources = {});
 
   Use use() const { return use_; }
   int64_t rows() const { return rows_; }  // of the targets

@@ -1,29 +1,48 @@
 #include "engine/vocabulary_head.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace mask_predict {
+namespace {
+
+// "3 to 400", or of which vocabulary and without which.
+std::string answerable(const HeadIds& ids) {
+  if (ids.never[0] == begin_id && ids.never[1] == pad_id && ids.never[2] == end_id && ids.never[3] == ids.real - 1)
+    return std::to_string(unknown_id) + " to " + std::to_string(ids.real - 2);
+  std::string text = "0 to " + std::to_string(ids.real - 1) + " without";
+  for (const int32_t id : ids.never)
+    if (id < ids.real) text += " " + std::to_string(id);
+  return text;
+}
+
+}  // namespace
 
 VocabularyHead::VocabularyHead(const Weights& weights, const std::vector<int32_t>& allowed, const Context& context,
                                const std::shared_ptr<MemoryBudget>& budget)
-    : weights_(weights), mask_row_(static_cast<int32_t>(weights.config.mask_token_id)) {
+    : weights_(weights), head_rows_(weights.config.head_ids()) {
   if (allowed.empty()) return;
   if (!weights.config.head)
     throw Error(
         ErrorCode::InvalidArgument,
         "this model has no language-model head (tensors lm_head.*), so a vocabulary to answer from is of no use");
-  const int32_t mask = mask_row_;
-  std::vector<int32_t> ids = {-1, 0, 1, 2};
+  const HeadIds all_ids = head_rows_;
+  std::vector<int32_t> ids = {-1};
   for (const int32_t id : allowed) {
-    if (id < 3 || id >= mask)
+    if (id < 0 || id >= all_ids.real || has_never(all_ids, id, 1))
       throw Error(ErrorCode::InvalidArgument, "the vocabulary's allowed ids contain " + std::to_string(id) +
-                                                  "; ids that can be answered are 3 to " + std::to_string(mask - 1));
+                                                  "; ids that can be answered are " + answerable(all_ids));
     ids.push_back(id);
   }
-  ids.push_back(mask);
+  for (const int32_t id : all_ids.never)
+    if (id < all_ids.real) ids.push_back(id);
+  std::sort(ids.begin(), ids.end());
   const auto count = static_cast<int64_t>(ids.size()) - 1;
-  mask_row_ = static_cast<int32_t>(count) - 1;
-  rows_.assign(static_cast<size_t>(mask) + 1, -1);
+  head_rows_.real = static_cast<int32_t>(count);
+  for (int32_t& id : head_rows_.never)
+    id = static_cast<int32_t>(std::lower_bound(ids.begin() + 1, ids.end(), id) - ids.begin()) - 1;
+  rows_.assign(static_cast<size_t>(all_ids.real), -1);
   for (int64_t row = 0; row < count; row++)
     rows_[static_cast<size_t>(ids[static_cast<size_t>(row) + 1])] = static_cast<int32_t>(row);
 

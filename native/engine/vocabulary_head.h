@@ -1,6 +1,6 @@
 // The rows of the LM head a model answers from: all of them, or those of a subset of the ids in a smaller matrix of
-// its own. The subset keeps the head's structure (<s>, <pad> and </s> first, <mask> last), so that the operations
-// need not know: they answer with rows, which are ids of a full head and are looked up in a table for a subset.
+// its own. The subset has the special ids too, and its rows rise with the ids, so that the operations need not know: they
+// answer with rows, which are ids of a full head and are looked up in a table for a subset.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,15 @@ namespace mask_predict {
 
 class VocabularyHead {
  public:
-  // `allowed`: the ids that may be answered, rising, each 3 ... mask_token_id - 1; empty: all. Throws
+  // `allowed`: the ids that may be answered, rising, each a real one that is not special; empty: all. Throws
   // Error(InvalidArgument) for other ids, Error(OutOfMemory).
   VocabularyHead(const Weights& weights, const std::vector<int32_t>& allowed, const Context& context,
                  const std::shared_ptr<MemoryBudget>& budget);
 
   const PackedMatrix& matrix() const { return subset_ ? subset_ : weights_.decoder(); }
   const float* bias() const { return subset_ ? bias_.as<float>() : weights_.head_bias.as<float>(); }
-  int32_t mask_row() const { return mask_row_; }
+  // Which rows are real and which are never answered.
+  const HeadIds& rows() const { return head_rows_; }
 
   // The ids of `count` rows, both in the device's memory; row -1, where no logit is a number, stays -1.
   int32_t* ids_of(const Context& context, int32_t* rows, int64_t count, DeviceArena& arena) const;
@@ -30,7 +31,7 @@ class VocabularyHead {
 
  private:
   const Weights& weights_;
-  int32_t mask_row_;
+  HeadIds head_rows_;
   PackedMatrix subset_;
   Buffer bias_;                // float32, padded to a multiple of 16
   Buffer ids_;                 // int32 [1 + rows]: -1, then the id of each row

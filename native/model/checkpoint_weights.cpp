@@ -1,10 +1,12 @@
 // Weights from a checkpoint: every tensor's shape and type is checked against the config before it is read, and
 // its pages are given back once packed.
 #include <algorithm>
+#include <cstring>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "model/checkpoint.h"
+#include "model/config_reader.h"
 #include "model/saved_weights.h"
 #include "model/tensor_source.h"
 #include "model/tensor_table.h"
@@ -23,8 +25,13 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 class CheckpointSource : public TensorSource {
  public:
-  CheckpointSource(const Checkpoint& checkpoint, const Context& context, std::optional<WeightType> type)
-      : checkpoint_(checkpoint), context_(context), type_(type), saved_(is_saved(checkpoint)) {}
+  CheckpointSource(const Checkpoint& checkpoint, const Context& context, std::optional<WeightType> type,
+                   const ModelConfig& config)
+      : checkpoint_(checkpoint),
+        context_(context),
+        type_(type),
+        model_name_(config.is_modern_bert() ? "ModernBERT" : "XLM-RoBERTa or XLM-RoBERTa-XL"),
+        saved_(is_saved(checkpoint)) {}
 
   // Whether these are matrices that were packed before they were saved.
   bool saved() const { return saved_; }
@@ -60,7 +67,7 @@ class CheckpointSource : public TensorSource {
 
   // Rows of a classifier's last layer [classes, hidden], 0 if there is none.
   int64_t classes(const std::string& name, int64_t hidden) const {
-    const Tensor* tensor = checkpoint_.find(name + ".weight");
+    const Tensor* tensor = name.empty() ? nullptr : checkpoint_.find(name + ".weight");
     if (tensor == nullptr) return 0;
     if (tensor->shape.size() != 2 || tensor->shape[1] != hidden || tensor->shape[0] < 1 || tensor->shape[0] > (1 << 20))
       throw Error(ErrorCode::ModelFormat, "tensor \"" + tensor->name + "\" has shape " + shape_text(tensor->shape) +
@@ -78,18 +85,23 @@ class CheckpointSource : public TensorSource {
     return tensor->shape[0];
   }
 
-  void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const override {
-    const Tensor& tensor = find(name, {count, matrix.inputs});
+  void pack(const std::string& name, const StoredRows& taken, int64_t first, int64_t count,
+            PackedMatrix& matrix) const override {
+    const Tensor& tensor = find(name, {taken.all == 0 ? count : taken.all, matrix.inputs});
     // A part after the other, so that a large matrix is not in memory twice.
     const int64_t row_bytes = matrix.inputs * bytes_of(type_of(tensor));
     const int64_t part = std::max<int64_t>(1, part_bytes / (row_bytes * cpu::group_columns)) * cpu::group_columns;
     std::vector<uint8_t> room;
     for (int64_t row = 0; row < count; row += part) {
       const int64_t rows = std::min(part, count - row);
-      context_.operations->pack(context_, {rows_of(tensor, row, rows, room), type_of(tensor), nullptr, nullptr},
-                                first + row, rows, matrix);
-      checkpoint_.release(tensor, static_cast<uint64_t>(row * row_bytes), static_cast<uint64_t>(rows * row_bytes));
+      const uint8_t* const values = taken.gate ? gated_rows(tensor, row, rows, count, row_bytes, room)
+                                               : rows_of(tensor, taken.first + row, rows, room);
+      context_.operations->pack(context_, {values, type_of(tensor), nullptr, nullptr}, first + row, rows, matrix);
+      if (!taken.gate)
+        checkpoint_.release(tensor, static_cast<uint64_t>((taken.first + row) * row_bytes),
+                            static_cast<uint64_t>(rows * row_bytes));
     }
+    if (taken.gate) checkpoint_.release(tensor);
   }
 
   std::vector<float> read(const std::string& name, int64_t rows, int64_t columns) const override {
@@ -104,6 +116,17 @@ class CheckpointSource : public TensorSource {
   }
 
  private:
+  // Rows first ... first + rows - 1 in the order of a gated feed-forward of `outputs` rows, in `room`.
+  static const uint8_t* gated_rows(const Tensor& tensor, int64_t first, int64_t rows, int64_t outputs,
+                                   int64_t row_bytes, std::vector<uint8_t>& room) {
+    room.resize(static_cast<size_t>(rows * row_bytes));
+    std::vector<uint8_t> row_room;
+    for (int64_t i = 0; i < rows; i++)
+      std::memcpy(room.data() + i * row_bytes, rows_of(tensor, gated_row(first + i, outputs), 1, row_room),
+                  static_cast<size_t>(row_bytes));
+    return room.data();
+  }
+
   static bool is_saved(const Checkpoint& checkpoint) {
     const std::string* layout = checkpoint.metadata(saved_layout_key);
     if (layout != nullptr && *layout != saved_layout)
@@ -116,10 +139,9 @@ class CheckpointSource : public TensorSource {
   const Tensor& find(const std::string& name) const {
     const Tensor* tensor = checkpoint_.find(name);
     if (tensor == nullptr)
-      throw Error(ErrorCode::ModelFormat,
-                  checkpoint_.files().front() + ": there is no tensor \"" + name +
-                      "\", which a checkpoint of XLM-RoBERTa or XLM-RoBERTa-XL has; there are " +
-                      checkpoint_.describe());
+      throw Error(ErrorCode::ModelFormat, checkpoint_.files().front() + ": there is no tensor \"" + name +
+                                              "\", which a checkpoint of " + model_name_ + " has; there are " +
+                                              checkpoint_.describe());
     return *tensor;
   }
 
@@ -145,6 +167,7 @@ class CheckpointSource : public TensorSource {
   const Checkpoint& checkpoint_;
   const Context& context_;
   const std::optional<WeightType> type_;  // of every matrix; none: as stored
+  const std::string model_name_;          // for messages
   const bool saved_;
 };
 
@@ -153,11 +176,14 @@ class CheckpointSource : public TensorSource {
 std::shared_ptr<const Weights> load_weights(const std::string& directory, std::optional<WeightType> type,
                                             int64_t mask_token_id, const LoadContext& context) {
   ModelConfig config = read_config(directory);
+  if (config.mask_token_id < 0 && mask_token_id < 0 && config.is_modern_bert())
+    mask_token_id = mask_in_tokenizer(directory);
   if (config.mask_token_id < 0) {
     if (mask_token_id < 0)
-      throw Error(ErrorCode::ModelFormat, directory +
-                                              "/config.json has no mask_token_id; name it in the option "
-                                              "maskTokenId (the SentencePiece model's size + 1)");
+      throw Error(ErrorCode::ModelFormat,
+                  directory + "/config.json has no mask_token_id; name it in the option maskTokenId (" +
+                      (config.is_modern_bert() ? "that of [MASK] in tokenizer.json, which is not there either)"
+                                               : "the SentencePiece model's size + 1)"));
     if (mask_token_id < 4 || mask_token_id >= config.vocabulary)
       throw Error(ErrorCode::InvalidArgument, "maskTokenId is " + std::to_string(mask_token_id) +
                                                   ", but the model has ids 4 ... " +
@@ -170,12 +196,15 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, std::o
   }
 
   const Checkpoint checkpoint = Checkpoint::open(directory, context.files);
-  const CheckpointSource source(checkpoint, context.device, type);
-  const TensorNames& names = tensor_names();
+  const CheckpointSource source(checkpoint, context.device, type, config);
+  if (config.is_modern_bert() &&
+      (source.has("model.embeddings.tok_embeddings.weight") || source.has("model.final_norm.weight")))
+    config.tensor_prefix = "model.";
+  const TensorNames names = tensor_names(config);
   // Of a tied tensor's two names a file may have either.
   const bool decoder_alone = config.tie_word_embeddings && !source.has(names.words) && source.has(names.decoder);
   const std::string& words = decoder_alone ? names.decoder : names.words;
-  const std::string beyond = tensor_of_layer(config.layers);
+  const std::string beyond = tensor_of_layer(config, config.layers);
   if (source.has(beyond))
     throw Error(ErrorCode::ModelFormat, "config.json says num_hidden_layers: " + std::to_string(config.layers) +
                                             ", but there is a tensor \"" + beyond + "\"");

@@ -1,11 +1,14 @@
 #include "model/config.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
+#include <set>
 
 #include "base/error.h"
-#include "base/json.h"
 #include "base/mapped_file.h"
 #include "base/text.h"
+#include "model/config_reader.h"
 #include "model/tensor_table.h"
 
 namespace mask_predict {
@@ -23,89 +26,17 @@ constexpr KnownModel kKnownModels[] = {
     {"xlm-roberta-xl", NormPlacement::Pre, 1e-5},
 };
 
-// Sizes far above any real model: products of them still fit 64 bits.
-constexpr int64_t kMostLayers = 1000;
-constexpr int64_t kMostHeads = 1024;
-constexpr int64_t kLargestHidden = 65536;
-constexpr int64_t kLargestFeedForward = int64_t{1} << 20;
-constexpr int64_t kLargestVocabulary = int64_t{1} << 24;
-constexpr int64_t kMostPositions = int64_t{1} << 20;
-
 constexpr int64_t kSmallestVocabulary = 5;  // <s> <pad> </s> <unk> <mask>
 constexpr int64_t kFewestPositions = 5;     // <s>, one token and </s>, from position 2 on
-constexpr int64_t kFewestLengths = 4;       // class 3, one token between <s> and </s>, is the first in use
-
-class ConfigReader {
- public:
-  explicit ConfigReader(const std::string& path) : path_(path), root_(read_json_file(path)) {
-    if (root_.object() == nullptr)
-      throw Error(ErrorCode::ModelFormat, path + ": is " + root_.describe() + ", not an object");
-  }
-
-  // The field, or nullptr where it is missing or null.
-  const JsonValue* field(const char* name) const {
-    const JsonValue* value = root_.find(name);
-    return value == nullptr || value->is_null() ? nullptr : value;
-  }
-
-  [[noreturn]] void fail(const char* name, const std::string& allowed) const {
-    const JsonValue* value = root_.find(name);
-    throw Error(
-        ErrorCode::ModelFormat,
-        path_ + ": " + name + (value == nullptr ? " is missing" : " is " + value->describe()) + ", must be " + allowed);
-  }
-
-  int64_t size(const char* name, int64_t lowest, int64_t highest) const {
-    const JsonValue* value = field(name);
-    const int64_t* integer = value == nullptr ? nullptr : value->integer();
-    if (integer == nullptr || *integer < lowest || *integer > highest)
-      fail(name, "an integer from " + std::to_string(lowest) + " to " + std::to_string(highest));
-    return *integer;
-  }
-
-  int64_t optional_size(const char* name, int64_t otherwise, int64_t lowest, int64_t highest) const {
-    return field(name) == nullptr ? otherwise : size(name, lowest, highest);
-  }
-
-  bool optional_boolean(const char* name, bool otherwise) const {
-    const JsonValue* value = field(name);
-    if (value == nullptr) return otherwise;
-    if (value->boolean() == nullptr) fail(name, "true or false");
-    return *value->boolean();
-  }
-
-  double optional_epsilon(const char* name, double otherwise) const {
-    const JsonValue* value = field(name);
-    if (value == nullptr) return otherwise;
-    const double* epsilon = value->real();  // an integer cannot lie between
-    if (epsilon == nullptr || !(*epsilon > 0 && *epsilon <= 0.1)) fail(name, "a number above 0 and up to 0.1");
-    return *epsilon;
-  }
-
-  void require_if_present(const char* name, const char* expected) const {
-    const JsonValue* value = field(name);
-    if (value != nullptr && (value->string() == nullptr || *value->string() != expected)) fail(name, quote(expected));
-  }
-
-  void require_id_if_present(const char* name, int64_t expected) const {
-    const JsonValue* value = field(name);
-    if (value != nullptr && (value->integer() == nullptr || *value->integer() != expected))
-      fail(name, std::to_string(expected) + " as in every XLM-R vocabulary");
-  }
-
- private:
-  const std::string path_;
-  const JsonValue root_;
-};
 
 const KnownModel& read_model_type(const ConfigReader& reader) {
   std::string known;
   const JsonValue* type = reader.field("model_type");
   for (const KnownModel& model : kKnownModels) {
     if (type != nullptr && type->string() != nullptr && *type->string() == model.type) return model;
-    known += (known.empty() ? "" : " or ") + quote(model.type);
+    known += quote(model.type) + " or ";
   }
-  reader.fail("model_type", known);
+  reader.fail("model_type", known + quote(modern_bert_type));
 }
 
 }  // namespace
@@ -113,6 +44,7 @@ const KnownModel& read_model_type(const ConfigReader& reader) {
 ModelConfig read_config(const std::string& directory) {
   check_directory(directory);
   const ConfigReader reader((std::filesystem::path(directory) / "config.json").string());
+  if (is_modern_bert(reader)) return read_modern_bert(reader);
   const KnownModel& model = read_model_type(reader);
 
   reader.require_if_present("hidden_act", "gelu");
@@ -140,6 +72,17 @@ ModelConfig read_config(const std::string& directory) {
   config.layer_norm_epsilon = reader.optional_epsilon("layer_norm_eps", model.layer_norm_epsilon);
   config.tie_word_embeddings = reader.optional_boolean("tie_word_embeddings", true);
   return config;
+}
+
+HeadIds ModelConfig::head_ids() const {
+  if (!is_modern_bert()) return xlm_roberta_ids(static_cast<int32_t>(mask_token_id));
+  std::set<int32_t> never(special.others.begin(), special.others.end());
+  never.insert({special.begin, special.end, special.pad, static_cast<int32_t>(mask_token_id)});
+  HeadIds ids{};
+  ids.real = static_cast<int32_t>(vocabulary);
+  std::fill(std::begin(ids.never), std::end(ids.never), ids.real);
+  std::copy(never.begin(), never.end(), ids.never);
+  return ids;
 }
 
 int64_t ModelConfig::parameters() const {

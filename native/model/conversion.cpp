@@ -122,8 +122,8 @@ void keep_rows(Conversion& conversion, const std::vector<int32_t>& rows) {
       throw Error(ErrorCode::InvalidArgument, "the rows to keep must rise from 0 to " + std::to_string(vocabulary - 1) +
                                                   ", but number " + std::to_string(i) + " is " +
                                                   std::to_string(rows[i]));
-  for (const std::string& name :
-       {tensor_names().words, tensor_names().decoder, std::string("lm_head.bias"), std::string("lm_head.decoder.bias")})
+  for (const std::string& name : {xlm_roberta_names().words, xlm_roberta_names().decoder, std::string("lm_head.bias"),
+                                  std::string("lm_head.decoder.bias")})
     for (ConvertedTensor& tensor : conversion.tensors) {
       if (tensor.name != name) continue;
       if (tensor.shape.front() != vocabulary)
@@ -181,7 +181,7 @@ Conversion read_checkpoint(const std::string& path) {
     else
       conversion.tensors.push_back(whole(full_name(name), tensor));
   }
-  const TensorNames& names = tensor_names();
+  const TensorNames& names = xlm_roberta_names();
   const auto tie = [&](const std::string& kept, const std::string& other) {
     const auto is_other = [&](const ConvertedTensor& tensor) { return tensor.name == other; };
     const auto found = std::find_if(conversion.tensors.begin(), conversion.tensors.end(), is_other);

@@ -240,8 +240,8 @@ class FairseqReader {
 
   // A head that is the embeddings once more is not written twice.
   void settle_head() {
-    const ConvertedTensor *const words = conversion_.find(tensor_names().words), *const decoder = conversion_.find(
-                                                                                     tensor_names().decoder);
+    const ConvertedTensor *const words = conversion_.find(xlm_roberta_names().words), *const decoder = conversion_.find(
+                                                                                          xlm_roberta_names().decoder);
     if (words == nullptr || decoder == nullptr) return;
     conversion_.config.tie_word_embeddings = same_values(*words, *decoder);
     if (conversion_.config.tie_word_embeddings)
@@ -261,16 +261,16 @@ class FairseqReader {
 
   void settle_sizes() {
     ModelConfig& c = conversion_.config;
-    c.vocabulary = extent(tensor_names().words, 0);
-    c.hidden = extent(tensor_names().words, 1);
+    c.vocabulary = extent(xlm_roberta_names().words, 0);
+    c.hidden = extent(xlm_roberta_names().words, 1);
     c.max_positions = extent("roberta.embeddings.position_embeddings.weight", 0);
     c.feed_forward = extent("roberta.encoder.layer.0.intermediate.dense.weight", 0);
-    while (conversion_.find(tensor_of_layer(c.layers)) != nullptr) c.layers++;
-    if (const ConvertedTensor* const lengths = conversion_.find(tensor_names().lengths))
+    while (conversion_.find(tensor_of_layer(c, c.layers)) != nullptr) c.layers++;
+    if (const ConvertedTensor* const lengths = conversion_.find(xlm_roberta_names().lengths))
       c.lengths = lengths->shape.front();
     ConvertedTensor types;
     types.name = "roberta.embeddings.token_type_embeddings.weight";
-    types.type = conversion_.find(tensor_names().words)->type;
+    types.type = conversion_.find(xlm_roberta_names().words)->type;
     types.shape = {1, c.hidden};
     conversion_.tensors.push_back(std::move(types));
   }

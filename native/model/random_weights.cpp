@@ -29,7 +29,7 @@ class RandomSource : public TensorSource {
 
   bool has(const std::string& name) const override {
     return name != "roberta.embeddings.token_type_embeddings.weight" &&
-           (name != tensor_names().decoder || !config_.tie_word_embeddings);
+           (name != xlm_roberta_names().decoder || !config_.tie_word_embeddings);
   }
   bool same(const std::string&, const std::string&) const override { return false; }
   std::optional<PackedMatrix> packed(const std::string&, int64_t, int64_t,
@@ -39,7 +39,8 @@ class RandomSource : public TensorSource {
   WeightType stored_type(const std::string&) const override { return WeightType::F32; }
   WeightType type(const std::string&) const override { return type_; }
 
-  void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const override {
+  void pack(const std::string& name, const StoredRows&, int64_t first, int64_t count,
+            PackedMatrix& matrix) const override {
     const Values values{stream_of(name), matrix.inputs, range_of(matrix.inputs)};
     const auto value = [](const void* state, int64_t output, int64_t input) {
       const Values& v = *static_cast<const Values*>(state);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/tensor_table.h"
 #include "ops/weights/packed_matrix.h"
 
 namespace mask_predict {
@@ -25,8 +26,9 @@ class TensorSource {
   // A matrix that lies in memory packed already, counted in the budget, or nothing.
   virtual std::optional<PackedMatrix> packed(const std::string& name, int64_t outputs, int64_t inputs,
                                              std::shared_ptr<MemoryBudget> budget) const = 0;
-  // Packs tensor [count, matrix.inputs] as outputs first ... first + count - 1.
-  virtual void pack(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const = 0;
+  // Packs tensor [count, matrix.inputs], or what `rows` takes of a larger one, as outputs first ... first + count - 1.
+  virtual void pack(const std::string& name, const StoredRows& rows, int64_t first, int64_t count,
+                    PackedMatrix& matrix) const = 0;
   // A tensor of `rows` x `columns` (rows 0: a vector) as float32. Its shape is checked before memory is taken: sizes
   // in a config are whatever its author wrote.
   virtual std::vector<float> read(const std::string& name, int64_t rows, int64_t columns) const = 0;

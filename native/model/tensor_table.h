@@ -1,5 +1,5 @@
 // The table of a model's tensors: their names, their shapes and where in Weights each of them lies, written once
-// (xlm_roberta.cpp). Loading, saving, drawing and counting walk over it.
+// for each architecture (xlm_roberta.cpp, modern_bert.cpp). Loading, saving, drawing and counting walk over it.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,13 @@
 #include "model/weights.h"
 
 namespace mask_predict {
+
+// Rows of a tensor as a checkpoint has it that become the outputs of a matrix.
+struct StoredRows {
+  int64_t first = 0;
+  int64_t all = 0;    // rows of the tensor; 0: the outputs and no others
+  bool gate = false;  // in the order of a gated feed-forward (gated_row of linear.h)
+};
 
 struct TensorEntry {
   enum class Role {
@@ -32,6 +39,7 @@ struct TensorEntry {
   std::string another{};  // a tied tensor may be under this name instead; empty: none
   std::string added{};    // row 0 of this tensor [added_rows, inputs], where there is one, is added to every row
   int64_t added_rows = 0;
+  StoredRows rows{};  // which rows of the named tensor these are
 
   const std::string& name() const { return joined.empty() ? names.front() : joined; }
   bool is_vector() const { return inputs == 0; }
@@ -64,11 +72,24 @@ std::vector<TensorEntry> tensors_of(const ModelConfig& config);
 // Names that are looked for before the table is known.
 struct TensorNames {
   std::string words, decoder, lengths;
-  std::string classifier, token_classifier;  // without .weight and .bias
+  std::string classifier, token_classifier;  // without .weight and .bias; empty: there is none
   std::vector<std::string> head;             // a checkpoint without any of them has no head
 };
-const TensorNames& tensor_names();
+TensorNames tensor_names(const ModelConfig& config);
 // A tensor of a layer: whoever has it has the layer.
-std::string tensor_of_layer(int64_t index);
+std::string tensor_of_layer(const ModelConfig& config, int64_t index);
+
+// XLM-R's, for what there is of XLM-R alone.
+const TensorNames& xlm_roberta_names();
+
+// What the functions above are for one architecture.
+struct TensorTable {
+  void (*each)(const ModelConfig&, Weights&, const TensorVisitor<PackedMatrix, Buffer>&);
+  void (*each_constant)(const ModelConfig&, const Weights&, const TensorVisitor<const PackedMatrix, const Buffer>&);
+  void (*each_of_layer)(const ModelConfig&, int64_t index, LayerWeights&, const TensorVisitor<PackedMatrix, Buffer>&);
+  TensorNames (*names)(const ModelConfig&);
+  std::string (*of_layer)(const ModelConfig&, int64_t index);
+};
+extern const TensorTable xlm_roberta_table, modern_bert_table;
 
 }  // namespace mask_predict

@@ -24,6 +24,10 @@ WeightType type_for(const TensorEntry& entry, WeightType type, WeightType instea
   return entry.is_never_bytes() && bytes_of(type) == 1 ? instead_of_bytes : type;
 }
 
+uint64_t angle_bytes(const ModelConfig& config) {
+  return static_cast<uint64_t>(config.max_positions * config.head_size()) * sizeof(float);
+}
+
 }  // namespace
 
 uint64_t packed_bytes(const ModelConfig& config, WeightType type, const Context& device) {
@@ -37,7 +41,7 @@ uint64_t packed_bytes(const ModelConfig& config, WeightType type, const Context&
       bytes += padded(entry.values()) * static_cast<int64_t>(sizeof(float));
     }
   }
-  return static_cast<uint64_t>(bytes);
+  return static_cast<uint64_t>(bytes) + (config.is_modern_bert() ? 2 * angle_bytes(config) : 0);
 }
 
 WeightsBuilder::WeightsBuilder(const TensorSource& source, const LoadContext& context)
@@ -99,7 +103,7 @@ PackedMatrix WeightsBuilder::matrix(const TensorEntry& entry) {
   const int64_t part = entry.outputs / static_cast<int64_t>(names.size());
   for (size_t i = 0; i < names.size(); i++) {
     const int64_t begin = static_cast<int64_t>(i) * part;
-    source_.pack(names[i], begin, part, matrix);
+    source_.pack(names[i], entry.rows, begin, part, matrix);
     check_scales(names[i], begin, part, matrix);
   }
   if (has_plain_copy(entry.role, type, context_.device)) add_plain_copy(names.front(), matrix);
@@ -145,12 +149,23 @@ LayerWeights WeightsBuilder::layer(int64_t index, const ModelConfig& config) {
   return layer;
 }
 
+void WeightsBuilder::add_angles(Weights& weights) const {
+  const ModelConfig& c = weights.config;
+  const auto table = [&](double theta) {
+    Buffer angles = device_buffer(context_.device, angle_bytes(c), context_.budget, "the angles of positions");
+    fill_rotary_table(angles.as<float>(), c.max_positions, c.head_size(), theta);
+    return angles;
+  };
+  weights.global_angles = table(c.rotary.global_theta);
+  weights.local_angles = table(c.rotary.local_theta);
+}
+
 std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) {
   auto weights = std::make_shared<Weights>();
   weights->config = config;
   weights->budget = context_.budget;
   ModelConfig& c = weights->config;
-  const TensorNames& names = tensor_names();
+  const TensorNames names = tensor_names(c);
   if (c.head && !c.tie_word_embeddings) {
     if (!source_.has(names.decoder))
       throw Error(ErrorCode::ModelFormat,
@@ -163,6 +178,7 @@ std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) 
   each_tensor(c, *weights,
               {[&](const TensorEntry& entry, PackedMatrix& place) { place = matrix(entry); },
                [&](const TensorEntry& entry, Buffer& place) { place = values(entry); }});
+  if (c.is_modern_bert()) add_angles(*weights);
   if (context_.progress) context_.progress(1);
   return weights;
 }

@@ -17,14 +17,17 @@ namespace mask_predict {
 
 struct LinearWeights {
   PackedMatrix matrix;
-  Buffer bias;  // float32, padded with zeros to a multiple of 16
+  Buffer bias;  // float32, padded with zeros to a multiple of 16; empty: none
 
   const float* bias_values() const { return bias.as<float>(); }
 };
 
 struct NormWeights {
-  Buffer gain;  // float32
-  Buffer shift;
+  Buffer gain;   // float32
+  Buffer shift;  // empty: none
+
+  const float* gain_values() const { return gain.as<float>(); }
+  const float* shift_values() const { return shift.as<float>(); }
 };
 
 struct LayerWeights {
@@ -32,7 +35,7 @@ struct LayerWeights {
   LinearWeights key_value;         // [2D, D]: keys, then values
   LinearWeights attention_output;  // [D, D]
   NormWeights attention_norm;
-  LinearWeights feed_forward_in;   // [F, D]
+  LinearWeights feed_forward_in;   // [F, D]; with a gate [2F, D] in the order of gated_row (linear.h)
   LinearWeights feed_forward_out;  // [D, F]
   NormWeights feed_forward_norm;
 };
@@ -40,10 +43,13 @@ struct LayerWeights {
 struct Weights {       // in a device's memory
   ModelConfig config;  // settled: mask_token_id, tie_word_embeddings, and which heads there are
   std::shared_ptr<MemoryBudget> budget;
-  PackedMatrix words;      // [V, D]
-  Buffer positions;        // float32 [max_positions, D], token type row 0 added
-  NormWeights outer_norm;  // on the embeddings (post-LN) or after the last layer (pre-LN)
+  PackedMatrix words;          // [V, D]
+  Buffer positions;            // float32 [max_positions, D], token type row 0 added
+  NormWeights outer_norm;      // on the embeddings (post-LN) or after the last layer (pre-LN)
+  NormWeights embedding_norm;  // ModernBERT's on the embeddings, which has outer_norm too
   std::vector<LayerWeights> layers;
+  // ModernBERT's angles, float32 [max_positions, D / H] each, as rotate takes them.
+  Buffer global_angles, local_angles;
   LinearWeights head_dense;  // [D, D]; all of the head is empty without one
   NormWeights head_norm;
   PackedMatrix separate_decoder;   // [V, D], only where it is not the word embeddings
@@ -87,6 +93,7 @@ class WeightsBuilder {
   WeightType type_of(const TensorEntry& entry) const;
   void check_scales(const std::string& name, int64_t first, int64_t count, const PackedMatrix& matrix) const;
   void add_plain_copy(const std::string& name, PackedMatrix& matrix) const;
+  void add_angles(Weights& weights) const;
   void step();
 
   const TensorSource& source_;

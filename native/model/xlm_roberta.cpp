@@ -56,12 +56,12 @@ struct Walk {
     linear("lm_head.dense", d, d, w.head_dense);
     norm("lm_head.layer_norm", d, w.head_norm);
     vector("lm_head.bias", c.vocabulary, w.head_bias, "lm_head.decoder.bias");
-    if (!c.tie_word_embeddings) matrix(Role::Decoder, tensor_names().decoder, c.vocabulary, d, w.separate_decoder);
+    if (!c.tie_word_embeddings) matrix(Role::Decoder, xlm_roberta_names().decoder, c.vocabulary, d, w.separate_decoder);
   }
 
   template <class Model>
   void model(const ModelConfig& c, Model& w) const {
-    const TensorNames& names = tensor_names();
+    const TensorNames& names = xlm_roberta_names();
     const std::string embeddings = "roberta.embeddings.";
     const int64_t d = c.hidden;
     matrix(Role::Words, names.words, c.vocabulary, d, w.words, c.tie_word_embeddings ? names.decoder : "");
@@ -86,32 +86,31 @@ struct Walk {
   }
 };
 
-}  // namespace
-
-void each_tensor(const ModelConfig& config, Weights& weights, const TensorVisitor<PackedMatrix, Buffer>& visitor) {
+void each(const ModelConfig& config, Weights& weights, const TensorVisitor<PackedMatrix, Buffer>& visitor) {
   Walk<PackedMatrix, Buffer>{visitor}.model(config, weights);
 }
 
-void each_tensor(const ModelConfig& config, const Weights& weights,
-                 const TensorVisitor<const PackedMatrix, const Buffer>& visitor) {
+void each_constant(const ModelConfig& config, const Weights& weights,
+                   const TensorVisitor<const PackedMatrix, const Buffer>& visitor) {
   Walk<const PackedMatrix, const Buffer>{visitor}.model(config, weights);
 }
 
-void each_tensor_of_layer(const ModelConfig& config, int64_t index, LayerWeights& layer,
-                          const TensorVisitor<PackedMatrix, Buffer>& visitor) {
+void each_of_layer(const ModelConfig& config, int64_t index, LayerWeights& layer,
+                   const TensorVisitor<PackedMatrix, Buffer>& visitor) {
   Walk<PackedMatrix, Buffer>{visitor}.layer(config, index, layer);
 }
 
-std::vector<TensorEntry> tensors_of(const ModelConfig& config) {
-  std::vector<TensorEntry> entries;
-  const auto add = [&](const TensorEntry& entry, const auto&) { entries.push_back(entry); };
-  Weights places;
-  places.layers.resize(static_cast<size_t>(config.layers));
-  each_tensor(config, std::as_const(places), {add, add});
-  return entries;
+TensorNames names(const ModelConfig&) { return xlm_roberta_names(); }
+
+std::string of_layer(const ModelConfig&, int64_t index) {
+  return "roberta.encoder.layer." + std::to_string(index) + ".attention.self.query.weight";
 }
 
-const TensorNames& tensor_names() {
+}  // namespace
+
+const TensorTable xlm_roberta_table = {each, each_constant, each_of_layer, names, of_layer};
+
+const TensorNames& xlm_roberta_names() {
   static const TensorNames names{"roberta.embeddings.word_embeddings.weight",
                                  "lm_head.decoder.weight",
                                  "embed_length.weight",
@@ -120,10 +119,6 @@ const TensorNames& tensor_names() {
                                  {"lm_head.dense.weight", "lm_head.dense.bias", "lm_head.layer_norm.weight",
                                   "lm_head.layer_norm.bias", "lm_head.bias", "lm_head.decoder.bias"}};
   return names;
-}
-
-std::string tensor_of_layer(int64_t index) {
-  return "roberta.encoder.layer." + std::to_string(index) + ".attention.self.query.weight";
 }
 
 }  // namespace mask_predict

@@ -14,6 +14,7 @@
 #include "ops/lm_head/lm_head.h"
 #include "ops/mixed_attention/mixed_attention.h"
 #include "ops/remask/remask.h"
+#include "ops/rotate/rotate.h"
 #include "ops/rows/rows.h"
 #include "ops/sample/sample.h"
 #include "ops/weights/packed_matrix.h"
@@ -75,6 +76,9 @@ struct Operations {
   // Fills matrix.plain. Null on a device where nobody reads it.
   void (*copy_plainly)(const Context&, const PackedMatrix&);
 
+  // Null on a device that does not run models with rotary positions, windows and gates.
+  void (*rotate)(const Context&, const RotateArguments&);
+
 #define MASK_PREDICT_MEMBER(result, name, parameters) result(*name) parameters;
   MASK_PREDICT_OPERATIONS(MASK_PREDICT_MEMBER)
 #undef MASK_PREDICT_MEMBER
@@ -83,7 +87,8 @@ struct Operations {
 #define MASK_PREDICT_FUNCTION(result, name, parameters) result name parameters;
 namespace cpu {
 MASK_PREDICT_OPERATIONS(MASK_PREDICT_FUNCTION)
-}
+MASK_PREDICT_FUNCTION(void, rotate, (const Context&, const RotateArguments&))
+}  // namespace cpu
 namespace cuda {
 MASK_PREDICT_OPERATIONS(MASK_PREDICT_FUNCTION)
 }

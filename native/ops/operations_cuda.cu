@@ -99,6 +99,7 @@ const Operations cuda_operations = {&device_memory,
                                     discard,
                                     cuda::scales_of,
                                     cuda::copy_plainly,
+                                    nullptr,
                                     MASK_PREDICT_OPERATIONS(MASK_PREDICT_NAME)};
 #undef MASK_PREDICT_NAME
 

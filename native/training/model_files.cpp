@@ -53,7 +53,13 @@ const Tensor* find(const Checkpoint& checkpoint, const ParameterTensor& wanted) 
 }  // namespace
 
 ModelFiles open_model(const std::string& directory, int64_t mask_token_id) {
-  ModelFiles files{read_config(directory), false, Checkpoint::open(directory)};
+  ModelConfig config = read_config(directory);
+  if (config.is_modern_bert())
+    throw Error(ErrorCode::InvalidArgument,
+                directory +
+                    ": models of the architecture ModernBERT cannot be trained here; the trainer is for "
+                    "XLM-RoBERTa and XLM-RoBERTa-XL");
+  ModelFiles files{std::move(config), false, Checkpoint::open(directory)};
   if (files.checkpoint.metadata(saved_layout_key) != nullptr)
     throw Error(ErrorCode::InvalidArgument,
                 directory +
@@ -61,18 +67,18 @@ ModelFiles open_model(const std::string& directory, int64_t mask_token_id) {
                     "directory they were quantized from, and quantize the result");
   ModelConfig& c = files.config;
   settle_mask_token(c, directory, mask_token_id);
-  const std::string beyond = tensor_of_layer(c.layers), &lengths_name = tensor_names().lengths;
+  const std::string beyond = tensor_of_layer(c, c.layers), &lengths_name = xlm_roberta_names().lengths;
   if (files.checkpoint.find(beyond) != nullptr)
     throw Error(ErrorCode::ModelFormat, "config.json says num_hidden_layers: " + std::to_string(c.layers) +
                                             ", but there is a tensor \"" + beyond + "\"");
   files.token_types = files.checkpoint.find("roberta.embeddings.token_type_embeddings.weight") != nullptr;
   if (!c.tie_word_embeddings) {
-    const Tensor *decoder = files.checkpoint.find(tensor_names().decoder),
-                 *words = files.checkpoint.find(tensor_names().words);
+    const Tensor *decoder = files.checkpoint.find(xlm_roberta_names().decoder),
+                 *words = files.checkpoint.find(xlm_roberta_names().words);
     if (decoder == nullptr)
       throw Error(ErrorCode::ModelFormat, std::string("config.json says tie_word_embeddings: false, but there is no "
                                                       "tensor \"") +
-                                              tensor_names().decoder + "\"");
+                                              xlm_roberta_names().decoder + "\"");
     c.tie_word_embeddings = words != nullptr && decoder->data == words->data;
   }
   const Tensor* lengths = files.checkpoint.find(lengths_name);
@@ -96,7 +102,7 @@ void read_weights(const ModelFiles& files, const ParameterTable& table, float* w
     if (cancelled.load()) throw Cancelled();
     const Tensor* tensor = find(files.checkpoint, wanted);
     if (tensor == nullptr) {
-      if (wanted.name != tensor_names().lengths)
+      if (wanted.name != xlm_roberta_names().lengths)
         throw Error(ErrorCode::ModelFormat,
                     files.checkpoint.files().front() + ": there is no tensor \"" + wanted.name +
                         "\"; a masked-LM checkpoint (XLMRobertaForMaskedLM or XLMRobertaXLForMaskedLM) has it");

@@ -23,7 +23,7 @@ interface Shape {
   peak?: number;
 }
 
-type Complete = Required<MixedAttentionArguments> & { width: number };
+type Complete = Required<Omit<MixedAttentionArguments, 'window' | 'queryKeys'>> & { width: number };
 
 function fill(random: Random, shape: Shape): Complete {
   const width = shape.heads * shape.size;

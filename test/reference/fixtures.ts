@@ -41,7 +41,7 @@ export interface FillCase {
 
 const padding = 1;
 
-export function readFillCases(name: string, maskTokenId: number): FillCase[] {
+export function readFillCases(name: string, maskTokenId: number, pad = padding): FillCase[] {
   const file = Tensors.file(
     fileURLToPath(new URL(join('../fixtures', name, 'fill.safetensors'), import.meta.url)),
   );
@@ -53,7 +53,7 @@ export function readFillCases(name: string, maskTokenId: number): FillCase[] {
   let mask = 0;
   return Array.from({ length: count }, (_, i) => {
     const row = values.slice(i * longest, (i + 1) * longest);
-    const ids = row.slice(0, row.findLastIndex((id) => id !== padding) + 1);
+    const ids = row.slice(0, row.findLastIndex((id) => id !== pad) + 1);
     const masks = ids.filter((id) => id === maskTokenId).length;
     return {
       ids,

@@ -116,8 +116,9 @@ Answers run_head(const Model& model, const std::vector<float>& states, int rows)
   Context context;
   context.activations = model.type;
   context.stream = &stream;
-  cuda::lm_head_argmax(context, {device_states.data, rows, &model.packed, model.device_bias.data, model.mask_token_id,
-                                 partials.data, ids.data, log_probs.data, log_sums.data});
+  cuda::lm_head_argmax(
+      context, {device_states.data, rows, &model.packed, model.device_bias.data, xlm_roberta_ids(model.mask_token_id),
+                partials.data, ids.data, log_probs.data, log_sums.data});
   return {ids.get(), log_probs.results("log_probs"), log_sums.results("log_sums")};
 }
 

@@ -50,7 +50,7 @@ Answers sample_on_cpu(const Rows& rows, float temperature, float nucleus, uint64
   const size_t count = rows.sequences.size();
   Answers answers{std::vector<int32_t>(count), std::vector<float>(count)};
   cpu::sample(context,
-              {rows.logits.data(), rows.count(), vocabulary, mask_token_id, temperature, nucleus, seed,
+              {rows.logits.data(), rows.count(), vocabulary, xlm_roberta_ids(mask_token_id), temperature, nucleus, seed,
                rows.sequences.data(), rows.positions.data(), iteration, answers.ids.data(), answers.log_probs.data()});
   return answers;
 }
@@ -63,8 +63,8 @@ Answers sample_on_device(const Rows& rows, float temperature, float nucleus, uin
   cuda::Stream stream;
   Context context;
   context.stream = &stream;
-  cuda::sample(context, {logits.data, rows.count(), vocabulary, mask_token_id, temperature, nucleus, seed,
-                         sequences.data, positions.data, iteration, ids.data, log_probs.data});
+  cuda::sample(context, {logits.data, rows.count(), vocabulary, xlm_roberta_ids(mask_token_id), temperature, nucleus,
+                         seed, sequences.data, positions.data, iteration, ids.data, log_probs.data});
   cuda::check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
   return {ids.get(), log_probs.get()};
 }

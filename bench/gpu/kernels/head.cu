@@ -47,7 +47,7 @@ void run_model(const Bench& bench, const Model& model, WeightType type) {
     a.rows = rows;
     a.weight = &weight;
     a.bias = bias;
-    a.mask_token_id = model.mask_token_id;
+    a.head_ids = xlm_roberta_ids(model.mask_token_id);
     a.partials = partials;
     a.ids = ids;
     a.log_probs = log_probs;

@@ -12,7 +12,8 @@ void embed(const Context& context, const EmbedArguments& a) {
                                for (int64_t r = begin; r < end; r++) {
                                  float* row = a.output + r * width;
                                  unpack_row(*a.words, a.ids[r], row);
-                                 context.kernels->add(row, a.position_table + a.positions[r] * width, width);
+                                 if (a.position_table != nullptr)
+                                   context.kernels->add(row, a.position_table + a.positions[r] * width, width);
                                }
                              });
 }

@@ -12,7 +12,7 @@ struct LayerNormArguments {
   int64_t rows;
   int64_t width;
   const float* gain;   // [width]
-  const float* shift;  // [width]
+  const float* shift;  // [width], or nullptr on the CPU: none
   float epsilon;
   float* output;  // [rows, width], or nullptr; may be input
   void* normed;   // [rows, width], or nullptr: the same as activations; may be output where they are float32

@@ -39,12 +39,13 @@ void linear(const Context& context, const LinearArguments& a) {
       const int64_t group = item / chunks, row = item % chunks * row_chunk;
       const int64_t rows = std::min(row_chunk, a.rows - row);
       const bool last_chunk = row + rows == a.rows;
-      const int64_t column = group * group_columns, corner = row * w.outputs + column;
-      const int columns = static_cast<int>(std::min<int64_t>(group_columns, w.outputs - column));
-      const Epilogue epilogue{columns,   a.bias ? a.bias + column : nullptr,
-                              a.gelu,    a.residual ? a.residual + corner : nullptr,
-                              w.outputs, output + corner,
-                              w.outputs};
+      const int64_t halves = a.gate ? 2 : 1, width = w.outputs / halves;  // of the output
+      const int64_t column = group * group_columns / halves, corner = row * width + column;
+      const int columns = static_cast<int>(std::min<int64_t>(group_columns / halves, width - column));
+      const Epilogue epilogue{columns, a.bias ? a.bias + column : nullptr,
+                              a.gelu,  a.residual ? a.residual + corner : nullptr,
+                              width,   output + corner,
+                              width,   a.gate};
       for (int64_t k = 0; k < w.inputs; k += block) {
         const int64_t inner = std::min(block, w.inputs - k);
         MultiplyTask task = product_task(input, row, rows, w, group, k, inner, scratch);

@@ -1,11 +1,11 @@
 // The language-model head after its dense layer, GELU and LayerNorm: logits = states . weightᵀ + bias.
 //
 // lm_head_argmax never stores the logits: what it keeps of each row is the largest logit of all real ids, the sum
-// of exponentials relative to it, the best allowed id and its logit. Real ids are 0 ... mask_token_id; later rows
-// of the weight take no part. <s>, <pad>, </s> and <mask> are never the answer but stay in the sum. A tie goes to
-// the lower id.
+// of exponentials relative to it, the best allowed id and its logit. Rows of the weight behind the real ids take no
+// part. Special ids are never the answer but stay in the sum. A tie goes to the lower id.
 #pragma once
 
+#include "base/special_ids.h"
 #include "ops/context.h"
 #include "ops/weights/packed_matrix.h"
 
@@ -27,7 +27,7 @@ struct LmHeadArguments {
   int64_t rows;
   const PackedMatrix* weight;  // [vocabulary, width]
   const float* bias;           // [vocabulary rounded up to 16]
-  int32_t mask_token_id;
+  HeadIds head_ids;
   LmHeadPartial* partials;  // [lm_head_ranges * rows], working memory
   int32_t* ids;             // [rows]: the best allowed id, or -1 where no logit is a number
   float* log_probs;         // [rows]: its log-probability

@@ -24,7 +24,7 @@ int64_t group_count(int64_t vocabulary) { return (vocabulary + group_columns - 1
 void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
   const PackedMatrix& w = *a.weight;
   const ProductRows input = product_rows(context, static_cast<const float*>(a.states), a.rows, w);
-  const int64_t real_ids = a.mask_token_id + 1;
+  const int64_t real_ids = a.head_ids.real;
   const int64_t groups = group_count(real_ids), each = groups_per_range(w.groups());
   const int64_t ranges = (groups + each - 1) / each;
   const int64_t chunks = (a.rows + row_chunk - 1) / row_chunk, items = ranges * chunks;
@@ -48,9 +48,10 @@ void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
         }
         context.kernels->multiply(task);
         const int64_t first = group * group_columns;
-        context.kernels->head_update({logits, rows, static_cast<int32_t>(first),
-                                      static_cast<int>(std::min<int64_t>(group_columns, real_ids - first)),
-                                      a.bias + first, a.mask_token_id, states});
+        const int64_t columns = std::min<int64_t>(group_columns, real_ids - first);
+        context.kernels->head_update({logits, rows, static_cast<int32_t>(first), static_cast<int>(columns),
+                                      a.bias + first, has_never(a.head_ids, first, columns) ? &a.head_ids : nullptr,
+                                      states});
       }
       for (int64_t r = 0; r < rows; r++) {
         float sum = 0;

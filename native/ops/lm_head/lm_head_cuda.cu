@@ -163,11 +163,17 @@ void start_tensor_cores(const Head& head, int ranges, cudaStream_t stream) {
 void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
   const bool plain = is_plain(context, *a.weight);
   if (a.rows == 0) return;
-  const int real_ids = a.mask_token_id + 1;
+  const int real_ids = a.head_ids.real;
   const int strips = (real_ids + lm_head::strip_outputs - 1) / lm_head::strip_outputs, ranges = ranges_of(strips);
-  const Head head{a.states,  a.weight->data.as<void>(), scales_of(*a.weight),
-                  a.bias,    static_cast<int>(a.rows),  static_cast<int>(a.weight->inputs),
-                  real_ids,  a.mask_token_id,           strips,
+  const Head head{a.states,
+                  a.weight->data.as<void>(),
+                  scales_of(*a.weight),
+                  a.bias,
+                  static_cast<int>(a.rows),
+                  static_cast<int>(a.weight->inputs),
+                  real_ids,
+                  real_ids - 1,
+                  strips,
                   a.partials};
   const cudaStream_t stream = context.stream->handle;
   if (plain) {

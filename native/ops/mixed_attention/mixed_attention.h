@@ -3,6 +3,9 @@
 //
 // There is no mask: a source attends to itself only (no source rows, its own as own rows), a target to its cached
 // source and itself. Query rows may be fewer than own rows (the last layer needs only the masked positions).
+//
+// With a window, which the CPU alone has, a query attends only to the keys at most that far from it. The keys of a
+// sequence, its source's and then its own, are counted from 0; `query_keys` says at which of them a query stands.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +30,10 @@ struct MixedAttentionArguments {
   int64_t most_queries;  // of any sequence, or more
   int64_t most_keys;     // source_rows + own_rows of any sequence, or more
   int64_t heads;
-  int64_t head_size;  // width = heads * head_size
-  void* output;       // [query rows, width]
+  int64_t head_size;                    // width = heads * head_size
+  void* output;                         // [query rows, width]
+  int64_t window = -1;                  // keys on either side, 0 or more; -1: all
+  const int32_t* query_keys = nullptr;  // [query rows], rising in each sequence; with a window
 };
 
 }  // namespace mask_predict

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "base/special_ids.h"
 #include "ops/context.h"
 
 namespace mask_predict {
@@ -14,10 +15,10 @@ namespace mask_predict {
 struct SampleArguments {
   const float* logits;  // [rows, vocabulary]
   int64_t rows;
-  int64_t vocabulary;     // row stride
-  int32_t mask_token_id;  // real ids are 0 ... mask_token_id
-  float temperature;      // > 0
-  float nucleus;          // 0 < nucleus <= 1
+  int64_t vocabulary;  // row stride
+  HeadIds head_ids;
+  float temperature;  // > 0
+  float nucleus;      // 0 < nucleus <= 1
   uint64_t seed;
   const int32_t* sequences;  // [rows]
   const int32_t* positions;  // [rows]

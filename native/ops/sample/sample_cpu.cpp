@@ -39,26 +39,27 @@ struct Scratch {
 };
 
 // Of scratch.weights.
-Cut nucleus_cut(const Scratch& scratch, int64_t real_ids, int32_t mask_token_id, double nucleus) {
+Cut nucleus_cut(const Scratch& scratch, const HeadIds& ids, double nucleus) {
   const float* weights = scratch.weights;
   double* shares = scratch.shares;
   std::fill_n(shares, buckets, 0.0);
   double total = 0;
-  for (int64_t i = 0; i < real_ids; i++) {
-    if (!may_be_answered(i, mask_token_id)) continue;
+  each_answerable(ids, [&](int64_t i) {
     shares[bits_of(weights[i]) >> 18] += static_cast<double>(weights[i]);
     total += static_cast<double>(weights[i]);
-  }
+    return false;
+  });
   const double wanted = nucleus * total;
   double kept = 0;
   int bucket = buckets - 1;
   while (bucket > 0 && kept + shares[bucket] < wanted) kept += shares[bucket--];
   std::pair<float, int64_t>* border_end = scratch.border;
-  for (int64_t i = 0; i < real_ids; i++)
-    if (may_be_answered(i, mask_token_id) && static_cast<int>(bits_of(weights[i]) >> 18) == bucket)
-      *border_end++ = {-weights[i], i};
+  each_answerable(ids, [&](int64_t i) {
+    if (static_cast<int>(bits_of(weights[i]) >> 18) == bucket) *border_end++ = {-weights[i], i};
+    return false;
+  });
   std::sort(scratch.border, border_end);
-  Cut cut{0, real_ids};
+  Cut cut{0, ids.real};
   for (const auto* entry = scratch.border; entry != border_end; entry++) {
     cut = {-entry->first, entry->second};
     kept += static_cast<double>(-entry->first);
@@ -78,7 +79,7 @@ double uniform_draw(uint64_t seed, uint32_t sequence, uint32_t position, uint32_
 }  // namespace
 
 void sample(const Context& context, const SampleArguments& a) {
-  const int64_t real_ids = a.mask_token_id + 1;
+  const int64_t real_ids = a.head_ids.real;
   context.pool->reserve_scratch(Scratch::bytes(real_ids));
   const auto body = [&](int64_t begin, int64_t end, int thread) {
     const Scratch scratch(context.pool->scratch<char>(thread), real_ids);
@@ -86,10 +87,11 @@ void sample(const Context& context, const SampleArguments& a) {
     for (int64_t r = begin; r < end && !context.is_cancelled(); r++) {
       const float* row = a.logits + r * a.vocabulary;
       float largest = row[0], most = -INFINITY;  // of all real ids, of the allowed ones
-      for (int64_t i = 0; i < real_ids; i++) {
-        largest = row[i] > largest ? row[i] : largest;
-        if (may_be_answered(i, a.mask_token_id) && row[i] > most) most = row[i];
-      }
+      for (int64_t i = 0; i < real_ids; i++) largest = row[i] > largest ? row[i] : largest;
+      each_answerable(a.head_ids, [&](int64_t i) {
+        if (row[i] > most) most = row[i];
+        return false;
+      });
       double sum = 0;
       bool numbers = true;
       for (int64_t i = 0; i < real_ids; i++) {
@@ -103,20 +105,22 @@ void sample(const Context& context, const SampleArguments& a) {
 
       std::memcpy(weights, row, static_cast<size_t>(real_ids) * sizeof(float));
       context.kernels->exponentials(weights, real_ids, most, 1.0f / a.temperature);
-      const Cut cut = nucleus_cut(scratch, real_ids, a.mask_token_id, static_cast<double>(a.nucleus));
+      const Cut cut = nucleus_cut(scratch, a.head_ids, static_cast<double>(a.nucleus));
       double kept = 0;
-      for (int64_t i = 0; i < real_ids; i++)
-        if (may_be_answered(i, a.mask_token_id) && cut.keeps(weights[i], i)) kept += static_cast<double>(weights[i]);
+      each_answerable(a.head_ids, [&](int64_t i) {
+        if (cut.keeps(weights[i], i)) kept += static_cast<double>(weights[i]);
+        return false;
+      });
       const double draw =
           kept * uniform_draw(a.seed, static_cast<uint32_t>(a.sequences[r]), static_cast<uint32_t>(a.positions[r]),
                               static_cast<uint32_t>(a.iteration));
       double passed = 0;
-      for (int64_t i = 0; i < real_ids; i++) {
-        if (!may_be_answered(i, a.mask_token_id) || !cut.keeps(weights[i], i)) continue;
+      each_answerable(a.head_ids, [&](int64_t i) {
+        if (!cut.keeps(weights[i], i)) return false;
         passed += static_cast<double>(weights[i]);
         a.ids[r] = static_cast<int32_t>(i);
-        if (passed > draw) break;
-      }
+        return passed > draw;
+      });
       a.log_probs[r] = static_cast<float>(static_cast<double>(row[a.ids[r]]) - log_sum);
     }
   };

@@ -210,8 +210,8 @@ __global__ void __launch_bounds__(threads) sample_kernel(SampleArguments a) {
   wait_for_earlier_kernels();
   allow_next_kernel();
   Shared* const shared = shared_memory<Shared>();
-  const int number = static_cast<int>(blockIdx.x), real_ids = a.mask_token_id + 1;
-  Row row{a.logits + number * a.vocabulary, real_ids, a.mask_token_id, lowest, 1.0f / a.temperature};
+  const int number = static_cast<int>(blockIdx.x), real_ids = a.head_ids.real;
+  Row row{a.logits + number * a.vocabulary, real_ids, real_ids - 1, lowest, 1.0f / a.temperature};
 
   float largest = lowest;
   Amount not_numbers = 0;

@@ -55,7 +55,7 @@ void use(Engine& engine) {
   const Targets targets = {masked_target(engine, sources[0], 3)};
   engine.decode(targets, 2, std::nullopt, {}, cancelled);
   const int32_t id = targets[0]->tokens[1];
-  fuzz::require(id >= 0 && id < engine.mask_token_id());
+  fuzz::require(id >= 0 && id < engine.config().real_ids() && id != engine.mask_token_id());
 }
 
 }  // namespace

@@ -1,0 +1,115 @@
+// What the layers of every architecture are made of; their order is in xlm_roberta_layers.cpp and modern_bert_layers.cpp.
+#pragma once
+
+#include <utility>
+
+#include "base/error.h"
+#include "engine/layer_stack.h"
+
+namespace mask_predict {
+
+// What is particular to a layer's attention.
+struct AttentionKind {
+  const float* angles = nullptr;  // of rotary positions, by which queries and keys are turned; nullptr: they are not
+  int64_t window = -1;            // as mixed_attention takes it
+};
+
+// The operations of a layer on the rows of one pass.
+struct LayerOperations {
+  const Context& context;
+  const Weights& weights;
+  const StackPass& pass;
+  StackWorkspace& workspace;
+  int64_t rows;
+  const int32_t* positions;  // [rows]
+
+  const ModelConfig& config() const { return weights.config; }
+  // Without a head nothing comes after the last layer.
+  static const PackedMatrix* matrix_of(const LinearWeights& next) { return next.matrix ? &next.matrix : nullptr; }
+  float epsilon() const { return static_cast<float>(config().layer_norm_epsilon); }
+  int64_t activation_bytes() const { return bytes_of(context.activations); }
+
+  void throw_if_cancelled() const {
+    if (context.is_cancelled()) throw Cancelled();
+  }
+
+  void embed(const float* position_table) const {
+    context.operations->embed(context,
+                              {pass.ids, pass.positions, pass.rows, &weights.words, position_table, workspace.states});
+  }
+  // `next` is what multiplies after `w`.
+  void linear(const LinearWeights& w, const void* input, void* output, const LinearWeights& next, bool gelu = false,
+              bool gate = false) const {
+    context.operations->linear(context, {input, rows, &w.matrix, w.bias_values(), gelu, nullptr, output,
+                                         context.activations, matrix_of(next), gate});
+  }
+  // Adds the product to the residual stream and takes the norm that follows.
+  void end_block(const LinearWeights& w, const NormWeights& norm, const void* input, const LinearWeights& next) const {
+    context.operations->linear_norm(
+        context, {input, rows, &w.matrix, w.bias_values(), config().norm, norm.gain_values(), norm.shift_values(),
+                  epsilon(), workspace.states, workspace.normed, matrix_of(next)});
+  }
+  void norm_states(const NormWeights& w, float* output, void* normed) const {
+    context.operations->layer_norm(context, {workspace.states, rows, config().hidden, w.gain_values(), w.shift_values(),
+                                             epsilon(), output, normed});
+  }
+
+  void rotate(void* values, int64_t stride, const AttentionKind& kind) const {
+    if (kind.angles != nullptr)
+      context.operations->rotate(context,
+                                 {values, rows, stride, config().heads, config().head_size(), positions, kind.angles});
+  }
+
+  // The keys and values of this layer's rows. Those of sources are kept for the targets that will attend to them; a
+  // source that is alone in its pass writes them where they stay.
+  void* project_keys_values(const LayerWeights& weights, int64_t layer, const AttentionKind& kind) const {
+    const int64_t row_bytes = 2 * config().hidden * activation_bytes();
+    const auto kept = [&](const StackPass::Keep& keep) { return keep.keys_values + layer * keep.rows * row_bytes; };
+    const bool alone = pass.keep.size() == 1 && pass.keep.front().rows == rows;
+    void* const keys_values = alone ? kept(pass.keep.front()) : workspace.keys_values;
+    linear(weights.key_value, workspace.normed, keys_values, weights.query);
+    rotate(keys_values, 2 * config().hidden, kind);
+    for (const StackPass::Keep& keep : pass.keep)
+      if (!alone)
+        context.operations->copy(context, kept(keep), static_cast<char*>(keys_values) + keep.first_row * row_bytes,
+                                 static_cast<uint64_t>(keep.rows * row_bytes));
+    return keys_values;
+  }
+
+  // From here on only the wanted rows are computed; the others live on as keys and values.
+  void keep_wanted_rows() {
+    const int64_t width = config().hidden;
+    context.operations->gather_rows(
+        context, {workspace.states, ValueType::F32, pass.wanted, pass.wanted_rows, width, workspace.other_states});
+    context.operations->gather_rows(
+        context, {workspace.normed, context.activations, pass.wanted, pass.wanted_rows, width, workspace.attention});
+    std::swap(workspace.states, workspace.other_states);
+    std::swap(workspace.normed, workspace.attention);
+    if (workspace.positions != nullptr) {
+      // A gather of four-byte rows, whatever they stand for.
+      context.operations->gather_rows(
+          context, {positions, ValueType::F32, pass.wanted, pass.wanted_rows, 1, workspace.positions});
+      positions = workspace.positions;
+    }
+    rows = pass.wanted_rows;
+  }
+
+  // Eq. (7): this layer's rows attend to what they themselves and their source were on entering the layer.
+  void attend(const LayerWeights& layer, int64_t index, const AttentionKind& kind = {}) {
+    void* const keys_values = project_keys_values(layer, index, kind);
+    const bool last = pass.wanted != nullptr && index + 1 == config().layers;
+    if (last) keep_wanted_rows();
+    linear(layer.query, workspace.normed, workspace.query, layer.attention_output);
+    rotate(workspace.query, config().hidden, kind);
+    context.operations->mixed_attention(
+        context, {workspace.query, keys_values, last ? pass.last_sequences : pass.sequences, pass.sequence_count, index,
+                  last ? pass.last_most_queries : pass.most_queries, pass.most_keys, config().heads,
+                  config().head_size(), workspace.attention, kind.window, positions});
+  }
+};
+
+// Embeddings and all layers, as run_stack says.
+void run_xlm_roberta(LayerOperations& layers, bool float_states);
+void run_modern_bert(LayerOperations& layers, bool float_states);
+
+}  // namespace mask_predict
