@@ -1,10 +1,10 @@
 #include "model/config.h"
 
-#include <filesystem>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
+#include "base/paths.h"
 #include "base/text.h"
 #include "model/tensor_table.h"
 
@@ -112,7 +112,7 @@ const KnownModel& read_model_type(const ConfigReader& reader) {
 
 ModelConfig read_config(const std::string& directory) {
   check_directory(directory);
-  const ConfigReader reader((std::filesystem::path(directory) / "config.json").string());
+  const ConfigReader reader(text_of(path_of(directory) / "config.json"));
   const KnownModel& model = read_model_type(reader);
 
   reader.require_if_present("hidden_act", "gelu");
