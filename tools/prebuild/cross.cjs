@@ -61,11 +61,19 @@ function crossBuild(target) {
     CMAKE_CXX_COMPILER: script(path.join(folder, 'clang++'), `${zig} c++ -target ${target.zig}`),
     CMAKE_AR: script(path.join(folder, 'ar'), `${zig} ar`),
     CMAKE_RANLIB: script(path.join(folder, 'ranlib'), `${zig} ranlib`),
-    // Trying to link would compile the C++ library once more, without optimization.
+    // CMake would find this out by linking programs, for which Zig compiles its C and C++ libraries once more.
+    CMAKE_CXX_COMPILER_FORCED: 'ON',
+    CMAKE_CXX_COMPILER_ID_RUN: 'ON',
+    CMAKE_CXX_COMPILER_ID: 'Clang',
+    CMAKE_CXX_COMPILER_VERSION: '16.0.6',
+    CMAKE_CXX_COMPILER_FRONTEND_VARIANT: 'GNU',
+    CMAKE_CXX_STANDARD_COMPUTED_DEFAULT: '17',
+    CMAKE_CXX_COMPILE_FEATURES: 'cxx_std_20',
     CMAKE_TRY_COMPILE_TARGET_TYPE: 'STATIC_LIBRARY',
     CMAKE_OSX_SYSROOT: '',
     CMAKE_OSX_DEPLOYMENT_TARGET: '',
     CMAKE_JS_INC: includes.join(';'),
+    CMAKE_JS_SRC: /-gnu\.2/.test(target.zig) ? path.join(__dirname, 'old_glibc_stat.cpp') : '',
     CMAKE_JS_LIB: target.system === 'Windows' ? importLibrary(zig, folder, target) : '',
     MASK_PREDICT_OUTPUT: output,
   };

@@ -14,7 +14,12 @@ function sourcesDigest() {
     .map((name) => `native/${name}`)
     .sort();
   const hash = createHash('sha256');
-  for (const name of ['CMakeLists.txt', 'tools/prebuild/packages.json', ...native])
+  for (const name of [
+    'CMakeLists.txt',
+    'tools/prebuild/packages.json',
+    'tools/prebuild/old_glibc_stat.cpp',
+    ...native,
+  ])
     hash
       .update(`${name}\0`)
       .update(fs.readFileSync(path.join(root, name)))
