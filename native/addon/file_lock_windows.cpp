@@ -10,8 +10,8 @@ namespace {
 // The numbers of Node.js's files are of its own C library, not of the one that this file is linked with.
 HANDLE handle_of(int descriptor) {
   using GetHandle = HANDLE (*)(int);
-  static const auto get =
-      reinterpret_cast<GetHandle>(reinterpret_cast<void*>(::GetProcAddress(::GetModuleHandleW(nullptr), "uv_get_osfhandle")));
+  static const auto get = reinterpret_cast<GetHandle>(
+      reinterpret_cast<void*>(::GetProcAddress(::GetModuleHandleW(nullptr), "uv_get_osfhandle")));
   return get == nullptr ? nullptr : get(descriptor);
 }
 

@@ -9,9 +9,7 @@ std::FILE* open_to_write(const std::string& path) { return std::fopen(path.c_str
 
 bool flush_to_disk(std::FILE* file) { return std::fflush(file) == 0 && ::fsync(::fileno(file)) == 0; }
 
-bool rename_over(const std::string& from, const std::string& to) {
-  return std::rename(from.c_str(), to.c_str()) == 0;
-}
+bool rename_over(const std::string& from, const std::string& to) { return std::rename(from.c_str(), to.c_str()) == 0; }
 
 void remove_file(const std::string& path) { std::remove(path.c_str()); }
 

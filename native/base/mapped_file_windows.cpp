@@ -127,10 +127,10 @@ std::string stamp_of(const std::string& path) {
       !::GetFileInformationByHandleEx(file.value, FileBasicInfo, &times, sizeof times))
     return "none";
   std::string stamp;
-  for (const auto part : {uint64_t{status.nFileSizeHigh} << 32 | status.nFileSizeLow,
-                          static_cast<uint64_t>(times.LastWriteTime.QuadPart),
-                          static_cast<uint64_t>(times.ChangeTime.QuadPart), uint64_t{status.dwVolumeSerialNumber},
-                          uint64_t{status.nFileIndexHigh} << 32 | status.nFileIndexLow})
+  for (const auto part :
+       {uint64_t{status.nFileSizeHigh} << 32 | status.nFileSizeLow, static_cast<uint64_t>(times.LastWriteTime.QuadPart),
+        static_cast<uint64_t>(times.ChangeTime.QuadPart), uint64_t{status.dwVolumeSerialNumber},
+        uint64_t{status.nFileIndexHigh} << 32 | status.nFileIndexLow})
     stamp += std::to_string(part) + " ";
   return stamp;
 }

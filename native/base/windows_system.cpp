@@ -48,7 +48,8 @@ std::string describe(DWORD reason) {
   if (const int number = errno_of(reason); number != 0) return std::generic_category().message(number);
   wchar_t text[512];
   const DWORD flags = FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS;
-  DWORD length = FormatMessageW(flags, nullptr, reason, MAKELANGID(LANG_ENGLISH, SUBLANG_ENGLISH_US), text, 512, nullptr);
+  DWORD length =
+      FormatMessageW(flags, nullptr, reason, MAKELANGID(LANG_ENGLISH, SUBLANG_ENGLISH_US), text, 512, nullptr);
   if (length == 0) length = FormatMessageW(flags, nullptr, reason, 0, text, 512, nullptr);
   while (length > 0 && (text[length - 1] <= L' ' || text[length - 1] == L'.')) length--;
   return length > 0 ? narrow(std::wstring(text, length)) : "error " + std::to_string(reason) + " of Windows";

@@ -67,7 +67,7 @@ const systems = {
       [
         'this machine',
         here,
-        ['fixtures', ...operations.map((name) => `ops/${name}`), 'generate', 'int8'],
+        ['fixtures', ...operations.map((name) => `ops/${name}`), 'platforms/answers', 'int8'],
       ],
     ],
   },
@@ -77,9 +77,13 @@ const systems = {
       [
         'a new processor',
         () => qemu('max'),
-        ['fixtures', ...operations.map((name) => `ops/${name}`), 'generate', 'int8'],
+        ['fixtures', ...operations.map((name) => `ops/${name}`), 'platforms/answers', 'int8'],
       ],
-      ['a processor of 2012', () => qemu('cortex-a53'), ['fixtures', 'ops/linear', 'generate']],
+      [
+        'a processor of 2012',
+        () => qemu('cortex-a53'),
+        ['fixtures', 'ops/linear', 'platforms/answers'],
+      ],
     ],
   },
   windows: {
@@ -91,7 +95,7 @@ const systems = {
         [
           'platforms/windows',
           'fixtures',
-          'generate',
+          'platforms/answers',
           'int8',
           'workers',
           'config',

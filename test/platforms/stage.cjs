@@ -36,8 +36,10 @@ function stage(folder, { file }) {
   fs.cpSync(path.join(folder, 'lib'), path.join(folder, 'dist'), { recursive: true });
   transpile(path.join(root, 'test'), path.join(folder, 'test'));
   for (const name of ['package.json', 'models', 'test/fixtures', 'native/binding.cjs']) copy(name);
-  copy('test/platforms/windows.test.mjs', 'test/platforms/windows.test.mjs');
-  for (const name of ['node-gyp-build', 'sentencepiece-js', 'app-root-path']) copy(`node_modules/${name}`);
+  for (const name of fs.readdirSync(__dirname).filter((file) => file.endsWith('.test.mjs')))
+    copy(`test/platforms/${name}`);
+  for (const name of ['node-gyp-build', 'sentencepiece-js', 'app-root-path'])
+    copy(`node_modules/${name}`);
   const tap = path.join(folder, 'node_modules/tap');
   fs.mkdirSync(tap, { recursive: true });
   fs.copyFileSync(path.join(__dirname, 'tap.mjs'), path.join(tap, 'tap.mjs'));
