@@ -20,6 +20,12 @@
       "conditions": [["target_arch=='x64'", {"cflags_cc": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mf16c", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]}]] },
     { "target_name": "mask_predict", "type": "loadable_module",
       "dependencies": ["kernels_avx2", "kernels_avx512"],
-      "sources": ["<!@(node -p \"<(src).cpu.join('\\n')\")"] }
+      "sources": ["<!@(node -p \"<(src).cpu.join('\\n')\")"],
+      "conditions": [
+        ["OS!='win'", {"sources": ["<!@(node -p \"<(src).posix.join('\\n')\")"]}],
+        ["OS=='mac'", {"sources": ["<!@(node -p \"<(src).macos.join('\\n')\")"]}],
+        ["OS=='linux'", {"sources": ["<!@(node -p \"<(src).linux.join('\\n')\")"]}],
+        ["OS=='win'", {"sources": ["<!@(node -p \"<(src).windows.join('\\n')\")"]}]
+      ] }
   ]
 }

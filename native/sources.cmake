@@ -1,12 +1,12 @@
 # The files and flags of everything that is built from native/: the addon, the test programs and the benchmarks include
 # this. The list of files is sources.json, which binding.gyp reads too.
 #
-# MASK_PREDICT_cpu, _avx2, _avx512 and _cuda are the files, with their flags set for the including folder;
+# MASK_PREDICT_cpu (with the system's own), _avx2, _avx512 and _cuda are the files, with their flags set for the including folder;
 # mask_predict_emulate(FILE...) makes CUDA files plain C++ and MASK_PREDICT_simt the emulated device's own files.
 cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH MASK_PREDICT_ROOT)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/sources.json)
 file(READ ${CMAKE_CURRENT_LIST_DIR}/sources.json sources)
-foreach(group cpu avx2 avx512 cuda)
+foreach(group cpu posix linux macos windows avx2 avx512 cuda)
   set(MASK_PREDICT_${group})
   string(JSON count LENGTH ${sources} ${group})
   math(EXPR last "${count}-1")
@@ -15,6 +15,14 @@ foreach(group cpu avx2 avx512 cuda)
     list(APPEND MASK_PREDICT_${group} ${MASK_PREDICT_ROOT}/${file})
   endforeach()
 endforeach()
+# Each system has files of its own for the same functions.
+if(WIN32)
+  list(APPEND MASK_PREDICT_cpu ${MASK_PREDICT_windows})
+elseif(APPLE)
+  list(APPEND MASK_PREDICT_cpu ${MASK_PREDICT_posix} ${MASK_PREDICT_macos})
+else()
+  list(APPEND MASK_PREDICT_cpu ${MASK_PREDICT_posix} ${MASK_PREDICT_linux})
+endif()
 # Without the addon, for programs that need no Node.
 set(MASK_PREDICT_engine ${MASK_PREDICT_cpu})
 list(FILTER MASK_PREDICT_engine EXCLUDE REGEX "/native/addon/")

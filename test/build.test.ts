@@ -12,15 +12,21 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const missing = spawnSync('cmake', ['--version']).status !== 0;
 const skip = missing && 'CMake is not here';
 const project = t.testdir({ native: {} });
-const all = ['avx2', 'avx512', 'cpu', 'other'];
+const all = ['avx2', 'avx512', 'cpu', 'other', 'posix', 'system'];
 const binary = join(project, 'build/Release/mask_predict.node');
 
-for (const file of ['CMakeLists.txt', 'package.json', 'native/build.cjs', 'native/sources.cmake']) {
+for (const file of [
+  'CMakeLists.txt',
+  'package.json',
+  'native/build.cjs',
+  'native/exports.map',
+  'native/sources.cmake',
+]) {
   copyFileSync(join(root, file), join(project, file));
 }
 write('sources.json', JSON.stringify(sources()));
 write('shared.h', 'int answer();\n');
-for (const name of ['cpu', 'other', 'avx2', 'avx512']) {
+for (const name of all) {
   write(`${name}.cpp`, name === 'cpu' ? '#include "shared.h"\nint answer() { return 1; }\n' : '\n');
 }
 
@@ -28,6 +34,10 @@ function sources() {
   const file = (name: string) => `native/${name}.cpp`;
   return {
     cpu: [file('cpu'), file('other')],
+    posix: [file('posix')],
+    linux: [file('system')],
+    macos: [file('system')],
+    windows: [file('system')],
     avx2: [file('avx2')],
     avx512: [file('avx512')],
     cuda: ['native/none.cu'],
@@ -76,7 +86,7 @@ t.test('the compiler commands are written', { skip }, async (t) => {
   const files = (JSON.parse(text) as { file: string }[]).map(({ file }) => file);
   t.same(
     files.sort(),
-    [...['avx2', 'avx512', 'cpu', 'other']].map((name) => join(project, `native/${name}.cpp`)),
+    all.map((name) => join(project, `native/${name}.cpp`)),
   );
 });
 

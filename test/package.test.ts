@@ -95,7 +95,7 @@ t.test('what is in the tarball', async (t) => {
   );
   t.same(strangers, [], 'no tests, no build output, nothing hidden');
   const forTests = paths.filter((path) =>
-    /^native\/(?!(base|cpu|cuda|ops|model|engine|training|addon)\/|(binding|build)\.cjs$|binding\.d\.cts$|sources\.)/.test(
+    /^native\/(?!(base|cpu|cuda|ops|model|engine|training|addon)\/|(binding|build)\.cjs$|binding\.d\.cts$|sources\.|exports\.map$)/.test(
       path,
     ),
   );

@@ -42,7 +42,7 @@ Executor::Executor(Napi::Env env, const char* owner, std::function<void(bool)> i
   channel_ = Channel::New(env, "mask-predict", 0, 1, this);
   channel_.Unref(env);
   try {
-    thread_ = std::thread([this] { run(); });
+    thread_ = Thread([this] { run(); });
   } catch (const std::system_error& error) {
     channel_.Release();
     throw Error(ErrorCode::Device, std::string("the system refused a thread: ") + error.what());

@@ -14,7 +14,8 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
+
+#include "base/thread.h"
 
 namespace mask_predict {
 
@@ -63,7 +64,7 @@ class Executor {
   const std::string closed_;  // why calls end that were not done
   const std::function<void(bool)> idle_;
   Channel channel_;
-  std::thread thread_;
+  Thread thread_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Job>> queue_;

@@ -34,9 +34,6 @@ class MemoryBudget {
   std::atomic<uint64_t> used_{0};
 };
 
-// Bytes this process may still take: the machine's available memory or what its control group leaves.
-uint64_t available_memory();
-
 // Where a device's memory comes from.
 struct Memory {
   // Aligned to 64 bytes, zeroed; nullptr if there is none. `stream` is the device's own: what is put into it from now

@@ -3,34 +3,18 @@
 #include <cstdlib>
 
 #include "base/error.h"
-
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
+#include "cpu/x86_features.h"
 
 namespace mask_predict::cpu {
 namespace {
 
-#if defined(__x86_64__)
-// Conversion between float16 and float32. Asked of the processor itself: Clang's builtin knew no such name for long.
-bool has_f16c() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
-}
-#endif
-
 std::vector<const Kernels*> supported() {
   std::vector<const Kernels*> sets;
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c()) {
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq")) {
-      if (__builtin_cpu_supports("avx512vnni")) sets.push_back(&kernels_avx512vnni);
-      sets.push_back(&kernels_avx512);
-    }
-    sets.push_back(&kernels_avx2);
-  }
+  const X86Features features = x86_features();
+  if (features.avx512vnni) sets.push_back(&kernels_avx512vnni);
+  if (features.avx512) sets.push_back(&kernels_avx512);
+  if (features.avx2) sets.push_back(&kernels_avx2);
 #endif
   sets.push_back(&kernels_portable);
   return sets;

@@ -1,14 +1,9 @@
 #include "cpu/thread_pool.h"
 
-#include <fstream>
 #include <string>
 #include <system_error>
 
 #include "base/error.h"
-
-#if defined(__linux__)
-#include <sched.h>
-#endif
 
 namespace mask_predict::cpu {
 namespace {
@@ -38,23 +33,6 @@ void wait_while_equal(const std::atomic<T>& value, T old) {
 
 }  // namespace
 
-int available_processors() {
-  int count = static_cast<int>(std::thread::hardware_concurrency());
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
-  // "max 100000" or "150000 100000": microseconds of processor time per period.
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (file >> quota >> period && quota != "max" && period > 0) {
-    const int limit = static_cast<int>(std::stod(quota) / period + 0.5);
-    if (limit < count) count = limit;
-  }
-#endif
-  return count < 1 ? 1 : count;
-}
-
 ThreadPool::ThreadPool(int threads) {
   scratch_.resize(static_cast<size_t>(threads));
   shares_ = std::make_unique<Share[]>(static_cast<size_t>(threads));
@@ -78,7 +56,7 @@ void ThreadPool::stop() {
   stop_.store(true);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
-  for (std::thread& worker : workers_) worker.join();
+  for (Thread& worker : workers_) worker.join();
 }
 
 void ThreadPool::reserve_scratch(uint64_t bytes) {

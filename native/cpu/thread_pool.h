@@ -5,16 +5,13 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <thread>
 #include <type_traits>
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/thread.h"
 
 namespace mask_predict::cpu {
-
-// Processors this process may use: its affinity mask and its control group's quota, at least 1.
-int available_processors();
 
 class ThreadPool {
  public:
@@ -74,7 +71,7 @@ class ThreadPool {
   void work(int thread);
   void stop();
 
-  std::vector<std::thread> workers_;
+  std::vector<Thread> workers_;
   std::vector<Buffer> scratch_;
   Buffer shared_scratch_;
   std::unique_ptr<Share[]> shares_;

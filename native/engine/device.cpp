@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/host_memory.h"
 #include "cpu/instruction_set.h"
+#include "cpu/processors.h"
 #include "cpu/thread_pool.h"
 
 #if MASK_PREDICT_CUDA

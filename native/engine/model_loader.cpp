@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/paths.h"
 
 namespace mask_predict {
 namespace {
@@ -38,15 +39,15 @@ std::shared_ptr<SharedWeights> shared_entry(const std::string& key) {
 std::string identity_of(const std::string& directory) {
   namespace fs = std::filesystem;
   std::error_code error;
-  const fs::path path = fs::canonical(directory, error);
+  const fs::path path = fs::canonical(path_of(directory), error);
   if (error) return directory;
   std::map<std::string, std::string> files;
-  for (const std::string& name : entries_of(path.string())) {
-    const fs::path file = path / name;
+  for (const std::string& name : entries_of(text_of(path))) {
+    const fs::path file = path / path_of(name);
     if (file.extension() != ".safetensors" && file.extension() != ".bin" && file.extension() != ".json") continue;
-    files[name] = stamp_of(file.string());
+    files[name] = stamp_of(text_of(file));
   }
-  std::string identity = path.string();
+  std::string identity = text_of(path);
   for (const auto& [name, stamp] : files) identity += "\n" + name + " " + stamp;
   return identity;
 }

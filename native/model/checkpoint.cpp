@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -10,6 +9,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
+#include "base/paths.h"
 #include "base/text.h"
 #include "model/safetensors.h"
 #include "model/torch_file.h"
@@ -28,7 +28,7 @@ constexpr const char* kTorchIndexFile = "pytorch_model.bin.index.json";
 }
 
 std::string path_in(const std::string& directory, const std::string& name) {
-  return (std::filesystem::path(directory) / name).string();
+  return text_of(path_of(directory) / path_of(name));
 }
 
 bool begins_with(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
@@ -72,7 +72,7 @@ std::map<std::string, std::set<std::string>> read_index(const std::string& path)
   std::string message =
       std::string("has none of ") + kSingleFile + ", " + kIndexFile + ", " + kTorchFile + " and " + kTorchIndexFile;
   for (const std::string& name : entries_of(directory))
-    if (std::filesystem::path(name).extension() == ".pt")
+    if (path_of(name).extension() == ".pt")
       message = "its weights are in " + name + ", as fairseq writes them; run `mask-predict convert " + directory +
                 " OUT` and load OUT";
   fail(directory, message);
@@ -117,7 +117,7 @@ Checkpoint Checkpoint::open(const std::string& directory, FileUse use) {
 
 Checkpoint Checkpoint::open_file(const std::string& path) {
   Checkpoint checkpoint;
-  const bool safe = std::filesystem::path(path).extension() == ".safetensors";
+  const bool safe = path_of(path).extension() == ".safetensors";
   checkpoint.add_file(path, safe ? Format::Safetensors : Format::Torch);
   checkpoint.settle_names();
   return checkpoint;

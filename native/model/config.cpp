@@ -1,12 +1,12 @@
 #include "model/config.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <iterator>
 #include <set>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/paths.h"
 #include "base/text.h"
 #include "model/config_reader.h"
 #include "model/tensor_table.h"
@@ -43,7 +43,7 @@ const KnownModel& read_model_type(const ConfigReader& reader) {
 
 ModelConfig read_config(const std::string& directory) {
   check_directory(directory);
-  const ConfigReader reader((std::filesystem::path(directory) / "config.json").string());
+  const ConfigReader reader(text_of(path_of(directory) / "config.json"));
   if (is_modern_bert(reader)) return read_modern_bert(reader);
   const KnownModel& model = read_model_type(reader);
 

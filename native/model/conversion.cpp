@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "base/numbers.h"
+#include "base/paths.h"
 #include "base/text.h"
 #include "model/safetensors_output.h"
 #include "model/saved_weights.h"
@@ -165,7 +166,7 @@ bool same_values(const ConvertedTensor& a, const ConvertedTensor& b) {
 
 Conversion read_checkpoint(const std::string& path) {
   std::error_code ignored;
-  const bool directory = std::filesystem::is_directory(path, ignored);
+  const bool directory = std::filesystem::is_directory(path_of(path), ignored);
   Conversion conversion;
   conversion.checkpoint =
       std::make_shared<const Checkpoint>(directory ? Checkpoint::open(path) : Checkpoint::open_file(path));

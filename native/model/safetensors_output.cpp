@@ -5,12 +5,9 @@
 #include <filesystem>
 #include <system_error>
 
+#include "base/durable_files.h"
 #include "base/error.h"
-
-#if !defined(_WIN32)
-#include <fcntl.h>
-#include <unistd.h>
-#endif
+#include "base/paths.h"
 
 namespace mask_predict {
 namespace {
@@ -81,21 +78,11 @@ std::string header_of(const std::vector<TensorOutline>& tensors, const std::map<
   return length + json;
 }
 
-// A rename lasts when the directory is on the disk; a system that cannot do that for a directory is left alone.
-void flush_directory(const std::filesystem::path& directory) {
-#if !defined(_WIN32)
-  const int descriptor = ::open(directory.empty() ? "." : directory.c_str(), O_RDONLY);
-  if (descriptor < 0) return;
-  ::fsync(descriptor);
-  ::close(descriptor);
-#endif
-}
-
 void make_directories(const std::filesystem::path& directory) {
   if (directory.empty()) return;
   std::error_code reason;
   std::filesystem::create_directories(directory, reason);
-  if (reason) throw Error(ErrorCode::InvalidArgument, directory.string() + " cannot be made: " + reason.message());
+  if (reason) throw Error(ErrorCode::InvalidArgument, text_of(directory) + " cannot be made: " + reason.message());
 }
 
 }  // namespace
@@ -104,21 +91,21 @@ SafetensorsOutput::SafetensorsOutput(const std::string& path, const std::vector<
                                      const std::map<std::string, std::string>& metadata,
                                      const std::atomic<bool>& cancelled)
     : path_(path), partial_(path + ".partial"), cancelled_(cancelled) {
-  make_directories(std::filesystem::path(path).parent_path());
-  file_.reset(std::fopen(partial_.c_str(), "wb"));
+  make_directories(path_of(path).parent_path());
+  file_.reset(open_to_write(partial_));
   if (!file_) fail(partial_);
   try {
     const std::string header = header_of(tensors, metadata);
     put(header.data(), header.size());
   } catch (...) {
-    std::remove(partial_.c_str());
+    remove_file(partial_);
     throw;
   }
 }
 
 SafetensorsOutput::~SafetensorsOutput() {
   file_ = nullptr;
-  std::remove(partial_.c_str());
+  remove_file(partial_);
 }
 
 void SafetensorsOutput::put(const void* bytes, uint64_t count) {
@@ -131,13 +118,10 @@ void SafetensorsOutput::put(const void* bytes, uint64_t count) {
 }
 
 void SafetensorsOutput::finish() {
-  if (std::fflush(file_.get()) != 0) fail(partial_);
-#if !defined(_WIN32)
-  if (::fsync(::fileno(file_.get())) != 0) fail(partial_);
-#endif
+  if (!flush_to_disk(file_.get())) fail(partial_);
   if (std::fclose(file_.release()) != 0) fail(partial_);
-  if (std::rename(partial_.c_str(), path_.c_str()) != 0) fail(path_);
-  flush_directory(std::filesystem::path(path_).parent_path());
+  if (!rename_over(partial_, path_)) fail(path_);
+  flush_directory(text_of(path_of(path_).parent_path()));
 }
 
 }  // namespace mask_predict

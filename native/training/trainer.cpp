@@ -7,11 +7,13 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/host_memory.h"
 #include "base/mapped_file.h"
 #include "base/philox.h"
 #include "base/special_ids.h"
 #include "cpu/grain.h"
 #include "cpu/instruction_set.h"
+#include "cpu/processors.h"
 #include "model/safetensors.h"
 #include "training/model_files.h"
 
