@@ -93,25 +93,25 @@ const NamedCall calls[] = {
      [](Engine& engine, const auto& source) {
        const Targets targets = targets_over(engine, source);
        engine.predict(targets, std::nullopt, never);
-       engine.remask(targets, {1, 4});
+       engine.remask(targets, {1, 4}, 0);
        return state_of(targets);
      }},
     {"decode",
      [](Engine& engine, const auto& source) {
        const Targets targets = targets_over(engine, source);
-       engine.decode(targets, 3, std::nullopt, {}, never);
+       engine.decode(targets, 3, std::nullopt, {}, 0, never);
        return state_of(targets);
      }},
     {"decode with sampling",
      [](Engine& engine, const auto& source) {
        const Targets targets = targets_over(engine, source);
-       engine.decode(targets, 3, Sampling{7, 3, 1}, {}, never);
+       engine.decode(targets, 3, Sampling{7, 3, 1}, {}, 0, never);
        return state_of(targets);
      }},
     {"decode until nothing changes",
      [](Engine& engine, const auto& source) {
        const Targets targets = targets_over(engine, source);
-       engine.decode(targets, 3, std::nullopt, {StopRule::Unchanged}, never);
+       engine.decode(targets, 3, std::nullopt, {StopRule::Unchanged}, -1, never);
        return state_of(targets);
      }},
     {"advance with a new source",

@@ -75,7 +75,7 @@ void try_engine(const std::string& directory, unsigned seed, int rounds) {
       });
       bool finished = true;
       try {
-        engine.decode({target}, 4, std::nullopt, {}, cancelled);
+        engine.decode({target}, 4, std::nullopt, {}, 0, cancelled);
       } catch (const Cancelled&) {
         finished = false;
       }

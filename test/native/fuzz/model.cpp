@@ -53,7 +53,7 @@ void use(Engine& engine) {
   const std::atomic<bool> cancelled{false};
   const auto sources = engine.encode({{0, 3, 2}}, true, cancelled);
   const Targets targets = {masked_target(engine, sources[0], 3)};
-  engine.decode(targets, 2, std::nullopt, {}, cancelled);
+  engine.decode(targets, 2, std::nullopt, {}, 0, cancelled);
   const int32_t id = targets[0]->tokens[1];
   fuzz::require(id >= 0 && id < engine.config().real_ids() && id != engine.mask_token_id());
 }
