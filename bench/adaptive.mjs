@@ -83,7 +83,7 @@ for (const fixture of ['tiny-base', 'tiny-xl', 'tiny-xxl', 'tiny-odd']) {
   await engine.close();
 }
 {
-  const shape = { layers: 6, hidden: 256, heads: 4, ffn: 1024, vocab: 8000 };
+  const shape = { layers: 6, hidden: 256, heads: 4, feedForward: 1024, vocabulary: 8000 };
   const engine = await Engine.random(shape, device);
   const problems = Array.from({ length: Number(options.random) }, (_, s) => ({
     ids: Int32Array.from({ length: 8 + (s % 40) }, (_, p) =>

@@ -145,8 +145,8 @@ interface RandomArchitecture {
   layers: number;
   hidden: number;
   heads: number;
-  ffn: number;
-  vocab: number;
+  feedForward: number;
+  vocabulary: number;
   maxPositions: number;
   lengths: number;
   maskTokenId: number;

@@ -67,7 +67,7 @@ async function check(t: Test, engine: Engine, sources: Int32Array[], lengths: nu
 
 t.test('a model that is unsure', async (t) => {
   const engine = await Engine.random(
-    { layers: 2, hidden: 64, heads: 4, ffn: 128, vocab: 300 },
+    { layers: 2, hidden: 64, heads: 4, feedForward: 128, vocabulary: 300 },
     { seed: 5 },
   );
   t.teardown(() => engine.close());

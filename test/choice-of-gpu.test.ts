@@ -7,7 +7,7 @@ import t from 'tap';
 import { runScript } from './built-package.js';
 
 const onSimt = process.env.MASK_PREDICT_DEVICE === 'simt';
-const shape = { layers: 1, hidden: 64, heads: 1, ffn: 64, vocab: 300 };
+const shape = { layers: 1, hidden: 64, heads: 1, feedForward: 64, vocabulary: 300 };
 
 /** The device an engine has, or the message of the error; and what was written to the standard error. */
 async function opened(devices: string, asked: string): Promise<{ device: string; stderr: string }> {

@@ -7,7 +7,14 @@ import t from 'tap';
 import { Engine, type EngineRandomOptions } from '../lib/index.js';
 
 const device = process.env.MASK_PREDICT_DEVICE as 'cuda' | undefined;
-const shape = { layers: 2, hidden: 64, heads: 2, ffn: 128, vocab: 300, norm: 'pre' } as const;
+const shape = {
+  layers: 2,
+  hidden: 64,
+  heads: 2,
+  feedForward: 128,
+  vocabulary: 300,
+  norm: 'pre',
+} as const;
 const sourceIds = Int32Array.of(0, 17, 230, 99, 5, 2);
 
 /** States of `count` targets of 30 rows, and what was logged. */
@@ -63,8 +70,8 @@ t.test('on a GPU', { skip: !device && 'no device is named' }, async (t) => {
     t.comment(loose.lines); // a machine that has none
     return;
   }
-  const { hidden, ffn, layers } = shape;
-  const matrices = layers * (4 * hidden * hidden + 2 * hidden * ffn) + hidden * hidden;
+  const { hidden, feedForward, layers } = shape;
+  const matrices = layers * (4 * hidden * hidden + 2 * hidden * feedForward) + hidden * hidden;
   t.equal(loose.weights - strict.weights, 2 * matrices, 'the linear matrices once more');
   t.notSame(loose.states, strict.states, '150 rows: sums in another order');
   // bfloat16 has 8 bits, and 2 layers pass on a few times their rounding; states are about 1.

@@ -8,7 +8,7 @@ import { embeddedModel, Engine, MaskPredict, type Source } from '../lib/index.js
 import { refused, wrong } from './refusals-of-calls.js';
 import { encoded } from './token-level.js';
 
-const small = { layers: 1, hidden: 64, heads: 1, ffn: 64, vocab: 300 } as const;
+const small = { layers: 1, hidden: 64, heads: 1, feedForward: 64, vocabulary: 300 } as const;
 
 t.test('options of loading', async (t) => {
   const load = (options: unknown) => () => Engine.load(embeddedModel, wrong(options));
@@ -111,9 +111,9 @@ t.test('architectures of Engine.random()', async (t) => {
     'no layers': [random({ ...small, layers: 0 }), /layers.*not 0/],
     'a width heads do not divide': [random({ ...small, heads: 7 }), /hidden.*64.*heads.*7/],
     'half a width': [random({ ...small, hidden: 64.5 }), /hidden.*64\.5/],
-    'no feed-forward size': [random({ ...small, ffn: undefined }), /ffn/],
-    'no vocabulary': [random({ ...small, vocab: undefined }), /vocab must/],
-    'a vocabulary of special tokens': [random({ ...small, vocab: 5 }), /vocab must/],
+    'no feed-forward size': [random({ ...small, feedForward: undefined }), /feedForward/],
+    'no vocabulary': [random({ ...small, vocabulary: undefined }), /vocabulary must/],
+    'a vocabulary of special tokens': [random({ ...small, vocabulary: 5 }), /vocabulary must/],
     'too few length classes': [random({ ...small, lengths: 2 }), /lengths/],
     'too few positions': [random({ ...small, maxPositions: 3 }), /maxPositions/],
     'a norm elsewhere': [random({ ...small, norm: 'middle' }), /norm.*'middle'/],

@@ -107,8 +107,8 @@ t.test('random weights', { skip: onDevice }, async (t) => {
     layers: 2,
     hidden: 96,
     heads: 4,
-    ffn: 200,
-    vocab: 300,
+    feedForward: 200,
+    vocabulary: 300,
     maxPositions: 20,
     lengths: 0,
   };

@@ -10,7 +10,7 @@ import { sameBits } from './reference/closeness.js';
 import { encoded } from './token-level.js';
 
 /** 100 million parameters: one pass over 8 targets of 128 ids takes about a second on two cores. */
-const shape = { layers: 24, hidden: 512, heads: 8, ffn: 2048, vocab: 50000 } as const;
+const shape = { layers: 24, hidden: 512, heads: 8, feedForward: 2048, vocabulary: 50000 } as const;
 const ids = Int32Array.from({ length: 50 }, (_, i) => (i === 0 ? 0 : i === 49 ? 2 : 10 + i));
 
 /**
@@ -129,7 +129,13 @@ t.test('aborted while it runs', async (t) => {
 
 t.test('aborted while the head runs', async (t) => {
   // A vocabulary as large as XLM-R's over a small stack: nearly all of half a second is the head's.
-  const headed = { layers: 1, hidden: 256, heads: 4, ffn: 256, vocab: 250002 } as const;
+  const headed = {
+    layers: 1,
+    hidden: 256,
+    heads: 4,
+    feedForward: 256,
+    vocabulary: 250002,
+  } as const;
   const other = await Engine.random(headed);
   const own = await encoded(other, ids);
   const sampling = { seed: 1 };
@@ -204,7 +210,13 @@ t.test('close() with calls in flight', async (t) => {
 });
 
 t.test('loading', async (t) => {
-  const random = { layers: 8, hidden: 512, heads: 8, ffn: 2048, vocab: 20000 } as const;
+  const random = {
+    layers: 8,
+    hidden: 512,
+    heads: 8,
+    feedForward: 2048,
+    vocabulary: 20000,
+  } as const;
   const loads: Record<string, (options: object) => Promise<{ close(): Promise<void> }>> = {
     'Engine.load()': (options) => Engine.load(embeddedModel, options),
     'MaskPredict.load()': (options) => MaskPredict.load(embeddedModel, options),

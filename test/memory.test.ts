@@ -342,7 +342,7 @@ t.test('close() ends the threads', { skip: process.platform !== 'linux' }, async
 });
 
 t.test('loading and closing again and again', async (t) => {
-  const shape = { layers: 2, hidden: 512, heads: 8, ffn: 2048, vocab: 20000 } as const;
+  const shape = { layers: 2, hidden: 512, heads: 8, feedForward: 2048, vocabulary: 20000 } as const;
   const round = async () => {
     const engine = await Engine.random(shape);
     const source = await encoded(engine, idsOf(128));

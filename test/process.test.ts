@@ -146,7 +146,7 @@ t.test('the end of the process in the middle of a call', async (t) => {
 t.test('the end of the process in the middle of loading', async (t) => {
   // About a second of drawing weights.
   const load = `
-    const shape = { layers: 24, hidden: 512, heads: 8, ffn: 2048, vocab: 50000 };
+    const shape = { layers: 24, hidden: 512, heads: 8, feedForward: 2048, vocabulary: 50000 };
     const loading = maskPredict.Engine.random(shape);`;
   for (const delay of [0, 10, 100]) {
     const ended = await runScript(`${load} setTimeout(() => process.exit(6), ${delay});`);

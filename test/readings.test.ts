@@ -338,7 +338,14 @@ t.test('weights that are not numbers', async (t) => {
 });
 
 t.test('long sequences', async (t) => {
-  const architecture = { layers: 2, hidden: 64, heads: 2, ffn: 64, vocab: 300, norm: 'post' };
+  const architecture = {
+    layers: 2,
+    hidden: 64,
+    heads: 2,
+    feedForward: 64,
+    vocabulary: 300,
+    norm: 'post',
+  };
   await using engine = await Engine.random(
     { ...architecture, maxPositions: 8194, lengths: 0 } as never,
     { ...options, seed: 3 },

@@ -8,7 +8,14 @@ import { Engine, type Target } from '../lib/index.js';
 import { runScript } from './built-package.js';
 
 const device = process.env.MASK_PREDICT_DEVICE as 'cuda' | undefined;
-const shape = { layers: 1, hidden: 64, heads: 1, ffn: 80, vocab: 200, norm: 'post' } as const;
+const shape = {
+  layers: 1,
+  hidden: 64,
+  heads: 1,
+  feedForward: 80,
+  vocabulary: 200,
+  norm: 'post',
+} as const;
 const sources = [Int32Array.of(0, 17, 130, 99, 5, 2), Int32Array.of(0, 44, 8, 2)];
 
 for (const [precision, iterations] of [

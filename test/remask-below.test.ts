@@ -68,7 +68,7 @@ async function check(t: Test, engine: Engine, sources: Source[], lengths: number
   }
 }
 
-const shape = { layers: 2, hidden: 64, heads: 4, ffn: 128, vocab: 300 };
+const shape = { layers: 2, hidden: 64, heads: 4, feedForward: 128, vocabulary: 300 };
 
 t.test('a model that is unsure', async (t) => {
   const device = (process.env.MASK_PREDICT_DEVICE ?? 'cpu') as 'cpu';

@@ -108,7 +108,14 @@ t.test('what needs states is refused', async (t) => {
     message: /states must be true or false, not "no"/,
   });
 
-  const shape = { layers: 1, hidden: 64, heads: 1, ffn: 64, vocab: 100, norm: 'pre' } as const;
+  const shape = {
+    layers: 1,
+    hidden: 64,
+    heads: 1,
+    feedForward: 64,
+    vocabulary: 100,
+    norm: 'pre',
+  } as const;
   await using lengthless = await Engine.random({ ...shape, lengths: 0 });
   const [other] = await lengthless.encode([ids], { states: false });
   t.equal(other!.lengthLogits, null, 'of a model without lengths they are null all the same');

@@ -7,7 +7,14 @@ import t from 'tap';
 import { Engine } from '../lib/index.js';
 
 const device = process.env.MASK_PREDICT_DEVICE as 'cuda' | undefined;
-const shape = { layers: 8, hidden: 64, heads: 1, ffn: 64, vocab: 100, norm: 'post' } as const;
+const shape = {
+  layers: 8,
+  hidden: 64,
+  heads: 1,
+  feedForward: 64,
+  vocabulary: 100,
+  norm: 'post',
+} as const;
 const ids = (length: number) =>
   Int32Array.from({ length }, (_, i) => (i === 0 ? 0 : i === length - 1 ? 2 : 4 + (i % 90)));
 /** Of a source: keys and values of every layer in bfloat16, on the device. */

@@ -12,8 +12,8 @@ const architecture = {
   layers: 2,
   hidden: 48,
   heads: 3,
-  ffn: 80,
-  vocab: 211,
+  feedForward: 80,
+  vocabulary: 211,
   norm: 'post',
 } as const;
 const source = Int32Array.of(0, 9, 57, 120, 33, 2);

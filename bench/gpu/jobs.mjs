@@ -16,8 +16,15 @@ const { Engine } = await import(pathToFileURL(join(program, 'dist/index.js')).hr
 
 // peers/weights.py has the same
 const tinyShapes = {
-  'tiny-pre': { layers: 2, hidden: 160, heads: 2, ffn: 320, vocab: 1000, norm: 'pre' },
-  'tiny-post': { layers: 2, hidden: 128, heads: 2, ffn: 256, vocab: 1000, norm: 'post' },
+  'tiny-pre': { layers: 2, hidden: 160, heads: 2, feedForward: 320, vocabulary: 1000, norm: 'pre' },
+  'tiny-post': {
+    layers: 2,
+    hidden: 128,
+    heads: 2,
+    feedForward: 256,
+    vocabulary: 1000,
+    norm: 'post',
+  },
 };
 const withVariants = process.argv.includes('--variants');
 const all = tiny ? Object.keys(tinyShapes) : ['xlm-r-xl', 'xlm-r-base', 'xlm-r-large'];

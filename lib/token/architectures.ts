@@ -10,9 +10,9 @@ export interface Architecture {
   hidden: number;
   /** Divides `hidden`. */
   heads: number;
-  ffn: number;
+  feedForward: number;
   /** Rows of the embedding; the last one is `<mask>`. */
-  vocab: number;
+  vocabulary: number;
   /** LayerNorm before or after each block. Default `'post'`. */
   norm?: 'pre' | 'post';
   /** Rows of the position table; 2 more than ids per sequence. Default 514. */
@@ -21,20 +21,20 @@ export interface Architecture {
   lengths?: number;
 }
 
-const large = { vocab: 250002, norm: 'post', maxPositions: 514, lengths: 512 } as const;
-const extraLarge = { vocab: 250880, norm: 'pre', maxPositions: 514, lengths: 512 } as const;
+const large = { vocabulary: 250002, norm: 'post', maxPositions: 514, lengths: 512 } as const;
+const extraLarge = { vocabulary: 250880, norm: 'pre', maxPositions: 514, lengths: 512 } as const;
 const architectures: Record<ArchitectureName, Required<Architecture>> = {
-  'xlm-r-base': { layers: 12, hidden: 768, heads: 12, ffn: 3072, ...large },
-  'xlm-r-large': { layers: 24, hidden: 1024, heads: 16, ffn: 4096, ...large },
-  'xlm-r-xl': { layers: 36, hidden: 2560, heads: 32, ffn: 10240, ...extraLarge },
-  'xlm-r-xxl': { layers: 48, hidden: 4096, heads: 32, ffn: 16384, ...extraLarge },
+  'xlm-r-base': { layers: 12, hidden: 768, heads: 12, feedForward: 3072, ...large },
+  'xlm-r-large': { layers: 24, hidden: 1024, heads: 16, feedForward: 4096, ...large },
+  'xlm-r-xl': { layers: 36, hidden: 2560, heads: 32, feedForward: 10240, ...extraLarge },
+  'xlm-r-xxl': { layers: 48, hidden: 4096, heads: 32, feedForward: 16384, ...extraLarge },
 };
 const architectureKeys = [
   'layers',
   'hidden',
   'heads',
-  'ffn',
-  'vocab',
+  'feedForward',
+  'vocabulary',
   'norm',
   'maxPositions',
   'lengths',
@@ -60,13 +60,14 @@ export function randomArchitecture(
     layers: shape.layers,
     hidden: shape.hidden,
     heads: shape.heads,
-    ffn: shape.ffn,
-    vocab: shape.vocab,
+    feedForward: shape.feedForward,
+    vocabulary: shape.vocabulary,
     norm: shape.norm ?? 'post',
     maxPositions: shape.maxPositions ?? 514,
     lengths: shape.lengths ?? 512,
     // The padded vocabulary of XL and XXL has rows that stand for no piece.
-    maskTokenId: shape.vocab === extraLarge.vocab ? large.vocab - 1 : shape.vocab - 1,
+    maskTokenId:
+      shape.vocabulary === extraLarge.vocabulary ? large.vocabulary - 1 : shape.vocabulary - 1,
     seed,
   };
 }

@@ -66,7 +66,7 @@ export interface TrainerMemory {
 
 /** What is kept of a training beside its tensors. */
 interface Note {
-  format: 1;
+  format: 2;
   architecture: Omit<TrainingArchitecture, 'seed' | 'draw'>;
   settings: Omit<Settings, 'seed' | 'average'> & { seed: string; average?: number };
   state: unknown;
@@ -322,7 +322,7 @@ export class Trainer implements StepRunner {
   async checkpoint(directory: string, state: unknown = this.state): Promise<void> {
     const { seed, ...settings } = this.#settings;
     const note: Note = {
-      format: 1,
+      format: 2,
       architecture: architectureOf(this.config, this.#native.facts.tokenTypes),
       settings: { ...settings, seed: String(seed) },
       state,
@@ -408,8 +408,8 @@ function architectureOf(c: EngineConfig, tokenTypes: number): Note['architecture
     layers: c.layers,
     hidden: c.hidden,
     heads: c.heads,
-    ffn: c.feedForward,
-    vocab: c.vocabulary,
+    feedForward: c.feedForward,
+    vocabulary: c.vocabulary,
     maxPositions: c.maxPositions,
     lengths: c.lengths,
     maskTokenId: c.maskTokenId,
@@ -461,7 +461,7 @@ async function readNote(path: string): Promise<{ note: Note; updates: number }> 
     await file.read(text, 0, length, 8);
     const header = JSON.parse(text.toString()) as { __metadata__?: Record<string, string> };
     const note = JSON.parse(header.__metadata__?.[noteKey] ?? 'null') as Note | null;
-    if (note === null || note.format !== 1)
+    if (note === null || note.format !== 2)
       fail(note ? `is of the unknown format ${String(note.format)}` : 'is no training');
     return { note: note!, updates: Number(header.__metadata__!.mask_predict_updates) };
   } catch (cause) {

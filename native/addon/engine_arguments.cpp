@@ -23,8 +23,8 @@ ModelConfig read_architecture(const Napi::Object& object, uint64_t& seed) {
   c.heads = size("heads", 1, 1024);
   if (c.hidden % c.heads != 0)
     invalid("hidden (" + std::to_string(c.hidden) + ") must be a multiple of heads (" + std::to_string(c.heads) + ")");
-  c.feed_forward = size("ffn", 1, 1 << 20);
-  c.vocabulary = size("vocab", 6, 1 << 24);
+  c.feed_forward = size("feedForward", 1, 1 << 20);
+  c.vocabulary = size("vocabulary", 6, 1 << 24);
   c.max_positions = size("maxPositions", 5, 1 << 20);
   c.lengths = size("lengths", 0, 1 << 20);
   if (c.lengths > 0 && c.lengths < 4) invalid("lengths must be 0 or at least 4");

@@ -27,7 +27,7 @@ function checkChance(t: { ok(value: boolean, message: string): void }, { cells }
 
 t.test('random weights', { skip }, async (t) => {
   const directory = t.testdir();
-  const shape = { layers: 1, hidden: 32, heads: 1, ffn: 64, vocab: 250_002 };
+  const shape = { layers: 1, hidden: 32, heads: 1, feedForward: 64, vocabulary: 250_002 };
   const engine = await Engine.random(shape, { seed: 5, precision: 'int8', device: 'cpu' });
   await engine.save(directory, { overwrite: true });
   await engine.close();
