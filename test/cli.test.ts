@@ -261,10 +261,7 @@ t.test('help and version', async (t) => {
 t.test('wrong usage exits with 2 and points to the help', async (t) => {
   const wrong: [string[], RegExp][] = [
     [[], /a command is missing/],
-    [
-      ['frobnicate'],
-      /no command 'frobnicate'.*generate, choose, ask, .*train, tokens, eval/,
-    ],
+    [['frobnicate'], /no command 'frobnicate'.*generate, choose, ask, .*train, tokens, eval/],
     [['--frobnicate'], /no option '--frobnicate'/],
     [['help', 'toString'], /no command 'toString'/],
     [['generate', '--frobnicate', 'a'], /--frobnicate/],
