@@ -105,7 +105,7 @@ t.test('options do what they say, on the model', async (t) => {
     freeze: 'embeddings',
     seed: '1',
     rows: '128',
-    'max-source': '23',
+    'max-source': '11',
     'max-target': '5',
   };
   for (const [name, value] of Object.entries(changes)) {

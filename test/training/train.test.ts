@@ -163,7 +163,7 @@ t.test('options are checked before any work', async (t) => {
     [{ steps: 5, cache: '' }, /cache must be/],
     [{ steps: 5, signal: 5 }, /signal must be/],
     [{ steps: 5, step: 5 }, /train\(\) has no option 'step'/],
-    [{ steps: 5, rows: 24 }, /an example has \d+ ids, a step at most 24/],
+    [{ steps: 5, rows: 16 }, /an example has \d+ ids, a step at most 16/],
   ];
   for (const [options, message] of cases) {
     const runner = new ImitatedRunner();
