@@ -51,7 +51,7 @@ void Decoder::run_layers(const std::vector<NewIds>& inputs) {
     const auto first = static_cast<int64_t>(ids.size()), count = static_cast<int64_t>(input.ids.size());
     const auto index = static_cast<int64_t>(last_rows.size());
     for (int64_t i = 0; i < count; i++)
-      positions.push_back(static_cast<int32_t>(s.length + i) + mask_predict::first_position);
+      positions.push_back(static_cast<int32_t>(s.length + i) + mask_predict::pad_id + 1);
     ids.insert(ids.end(), input.ids.begin(), input.ids.end());
     appended.push_back({&s.own, first, count, s.length});
     own.push_back({&s.own, first, count, s.length + 1, true});
@@ -118,9 +118,8 @@ Predictions Decoder::predict(int64_t rows, bool with_logits) {
   std::vector<float> log_sums(count);
   Predictions predictions{std::vector<int32_t>(count), std::vector<float>(count), {}};
   context_.operations->lm_head_argmax(
-      context_, {workspace_.normed, rows, &weights.decoder(), weights.head_bias.as<float>(),
-                 static_cast<int32_t>(weights.config.mask_token_id), partials.data(), predictions.ids.data(),
-                 predictions.log_probs.data(), log_sums.data()});
+      context_, {workspace_.normed, rows, &weights.decoder(), weights.head_bias.as<float>(), weights.config.head_ids(),
+                 partials.data(), predictions.ids.data(), predictions.log_probs.data(), log_sums.data()});
   if (with_logits) {
     std::vector<float> logits(static_cast<size_t>(rows * vocabulary));
     context_.operations->linear(context_, {workspace_.normed, rows, &weights.decoder(), weights.head_bias.as<float>(),

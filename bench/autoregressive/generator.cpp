@@ -98,7 +98,7 @@ void Generator::encode(const std::vector<std::vector<int32_t>>& prompts) {
     for (size_t i = begin; i < end; i++) {
       const auto length = static_cast<int64_t>(prompts[i].size()), row = static_cast<int64_t>(ids.size());
       ids.insert(ids.end(), prompts[i].begin(), prompts[i].end());
-      for (int64_t p = 0; p < length; p++) positions.push_back(static_cast<int32_t>(p) + mask_predict::first_position);
+      for (int64_t p = 0; p < length; p++) positions.push_back(static_cast<int32_t>(p) + mask_predict::pad_id + 1);
       sequences.push_back({row, length, row, length, nullptr, 0});
       appended.push_back({&sequences_[i].source, row, length, 0});
       pass.most_queries = std::max(pass.most_queries, length);
