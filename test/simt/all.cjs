@@ -136,6 +136,7 @@ const deviceTest =
       ['--import=@tapjs/typescript/import', '--enable-source-maps', file],
       {
         TAP_TIMEOUT: '1800',
+        TS_NODE_TRANSPILE_ONLY: '1', // as tap's runner has it
         MASK_PREDICT_PREBUILD: path.join(root, 'build', build),
         MASK_PREDICT_DEVICE: 'simt',
         MASK_PREDICT_SIMT_SCHEDULE: schedule,
