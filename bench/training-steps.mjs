@@ -1,4 +1,4 @@
-// What the training benchmark trains on: random ids with the lengths of sentence pairs under a prompt, in the file that
+// The data of the training benchmark: random ids with the lengths of sentence pairs under a prompt, in the file that
 // `mask-predict tokens` writes; and the steps that both programs make of it, with their useful arithmetic.
 import { epochSteps } from '../dist/training/batches.js';
 import { corruptSource, corruptTarget } from '../dist/training/corruption.js';

@@ -112,7 +112,7 @@ export const evaluation: Command = {
     const asked: StudyOptions = {
       ...evaluateOptions(given, data),
       signal: surroundings.signal,
-      onProgress: (now) => progress.show(now),
+      onProgress: (now) => progress.answered(now),
       onSetting: (name, index, count) => progress.begin(`${name} (${index + 1} of ${count})`),
     };
     try {

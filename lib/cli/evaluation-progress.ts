@@ -1,45 +1,18 @@
-/**
- * How an evaluation goes on, on the standard error: a line that is written over on a terminal, a line twice a minute
- * elsewhere.
- */
+/** How an evaluation goes on, on the standard error. */
 import type { EvaluationProgress } from '../evaluation/runs/answering.js';
-import { Progress, type OutputStream } from './output.js';
+import { SteadyProgress } from './steady-progress.js';
 import { duration } from './training-progress.js';
 
-/** Milliseconds between two lines where there is no terminal. */
-const betweenLines = 30_000;
-
-export class EvaluationProgressLine {
-  readonly #stream: OutputStream;
-  readonly #progress: Progress;
-  #lastLine = performance.now();
+export class EvaluationProgressLine extends SteadyProgress {
   #setting = '';
 
-  constructor(stream: OutputStream) {
-    this.#stream = stream;
-    this.#progress = new Progress(stream);
-  }
-
-  /** The setting of a study that what follows is of. */
+  /** A study goes on with this setting. */
   begin(setting: string): void {
     this.#setting = `${setting}: `;
   }
 
-  show(now: EvaluationProgress): void {
-    const at = performance.now();
-    if (this.#stream.isTTY) this.#progress.show(this.#text(now));
-    else if (at - this.#lastLine >= betweenLines) this.line(this.#text(now));
-  }
-
-  /** A line that stays. */
-  line(text: string): void {
-    this.#progress.clear();
-    this.#stream.write(`${text}\n`);
-    this.#lastLine = performance.now();
-  }
-
-  clear(): void {
-    this.#progress.clear();
+  answered(now: EvaluationProgress): void {
+    this.show(() => this.#text(now));
   }
 
   #text({ done, total, resumed, milliseconds }: EvaluationProgress): string {

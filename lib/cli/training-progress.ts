@@ -1,31 +1,18 @@
-/**
- * How a training goes on, on the standard error: a line that is written over on a terminal, a line twice a minute
- * elsewhere, and one that stays for every validation.
- */
+/** How a training goes on, on the standard error; a line stays for every validation. */
 import type { DataEvent, TrainingStep } from '../training/train.js';
 import type { Validation } from '../training/validate.js';
-import { Progress, type OutputStream } from './output.js';
+import { SteadyProgress } from './steady-progress.js';
 
-/** Milliseconds between two lines where there is no terminal. */
-const betweenLines = 30_000;
 /** Steps that the speed is a mean of. */
 const smoothed = 50;
 
-export class TrainingProgress {
-  readonly #stream: OutputStream;
-  readonly #progress: Progress;
+export class TrainingProgress extends SteadyProgress {
   readonly #recent: { rows: number; at: number }[] = [];
   #begun: { at: number; progress: number } | undefined;
-  #lastLine = performance.now();
-
-  constructor(stream: OutputStream) {
-    this.#stream = stream;
-    this.#progress = new Progress(stream);
-  }
 
   data(event: DataEvent): void {
     if (event.kind === 'reading') {
-      this.#progress.show(`reading ${event.name}: ${grouped(event.examples)} examples`);
+      this.passing(`reading ${event.name}: ${grouped(event.examples)} examples`);
       return;
     }
     const { examples, leftOut, steps } = event;
@@ -39,8 +26,7 @@ export class TrainingProgress {
     this.#begun ??= { at: now, progress: step.progress };
     this.#recent.push({ rows: step.rows, at: now });
     if (this.#recent.length > smoothed) this.#recent.shift();
-    if (this.#stream.isTTY) this.#progress.show(this.#text(step));
-    else if (now - this.#lastLine >= betweenLines) this.line(this.#text(step));
+    this.show(() => this.#text(step));
   }
 
   validation({ loss, answers }: Validation, step: number, isBest: boolean): void {
@@ -50,17 +36,6 @@ export class TrainingProgress {
     );
     const all = [`validation after step ${step}: loss ${loss.toFixed(4)}`, ...scores];
     this.line(`${all.join('; ')}${isBest ? '; the best so far' : ''}`);
-  }
-
-  /** A line that stays. */
-  line(text: string): void {
-    this.#progress.clear();
-    this.#stream.write(`${text}\n`);
-    this.#lastLine = performance.now();
-  }
-
-  clear(): void {
-    this.#progress.clear();
   }
 
   #text({ step, loss, learningRate, progress, rowsPerSecond }: TrainingStep): string {

@@ -13,7 +13,7 @@ export interface AnswerRecord {
   /** How it was asked: `predicted`, `gold`, `1 token`, `3 candidates`, `chosen`, `given`. */
   way: string;
   group: string;
-  /** Of the example: `FILE:LINE`. */
+  /** The example's place, `FILE:LINE`. */
   id: string;
   source: string;
   answer: string;
@@ -26,7 +26,7 @@ export interface AnswerRecord {
   score?: number;
   /** Over the answer. */
   passes?: number;
-  /** Whether the instruction was cut to what the model reads. */
+  /** True if the instruction was cut because the model reads no longer ones. */
   truncated?: boolean;
   /** Milliseconds since the answer before it came: their sum is the time of the run. */
   ms?: number;

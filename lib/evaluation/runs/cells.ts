@@ -1,5 +1,5 @@
 /**
- * What a run's answers come to: a cell for each prompt, way and group, and the paper's means over them. Section 4.2 reports
+ * The scores of a run's answers: a cell for each prompt, way and group, and the paper's means over them. Section 4.2 reports
  * the mean over five prompts; of a prompt it is the mean over languages, and the ± of its tables 12 to 14 is the largest
  * distance of a prompt from that mean.
  */
@@ -66,7 +66,7 @@ export function cellsOf(
   });
 }
 
-/** Of the cells of the ways that count; null without any. @internal */
+/** The mean over the cells whose way counts; null if there are none. @internal */
 export function meanOf(
   cells: readonly EvaluationCell[],
   value: (cell: EvaluationCell) => number,

@@ -118,7 +118,7 @@ function compared(
   return scores.length > 1 ? [...scores, ...together(measure, questions, drawing)] : scores;
 }
 
-/** Of systems that score alike on every drawn test set the formula of the p-value says 1 / (1 + samples); chance it is. */
+/** Two systems that score alike on every drawn test set differ by chance: p is 1 there, where the formula gives 1 / (1 + samples). */
 function drawnScores(
   systems: readonly SystemScores[],
   drawing: { samples: number; seed: number },

@@ -73,7 +73,7 @@ export interface EvaluateOptions {
   shotData?: readonly string[];
   /** So many examples of each group, drawn by the seed. Default: all. */
   limit?: number;
-  /** Of the draws above, 0 … 2^53 - 1. Default 0. */
+  /** Seed of the draws of `shots` and `limit`, 0 … 2^53 - 1. Default 0. */
   seed?: number;
   /** For `answers.jsonl`, `report.json`, `report.md` and `prompts.svg`. Default: nothing is kept. */
   directory?: string;
@@ -115,7 +115,7 @@ export interface Evaluation {
     template: string;
     answer: string;
     way: string;
-    /** Whether it is in the means. */
+    /** True if the means take it in. */
     counts: boolean;
     notes: string[];
   }[];
