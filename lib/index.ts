@@ -53,6 +53,7 @@ export type {
   RemaskOptions,
   RemaskRule,
   StopRule,
+  TargetAttention,
 } from './token/engine-options.js';
 export type { Answer, AskOptions } from './text/multiple-choice.js';
 export { Tokenizer } from './text/tokenizer.js';

@@ -1,6 +1,7 @@
 /** Checks of option objects: a misspelt name or a wrong type is an error that says what is allowed. */
 import type { NativeStopRule } from '../native/binding.cjs';
 import { invalidArgument, shown } from './errors.js';
+import type { TargetAttention } from './token/engine-options.js';
 
 /** Throws unless `options` is an object with no other keys than `allowed`. */
 export function checkOptions(call: string, options: unknown, allowed: readonly string[]): void {
@@ -27,6 +28,15 @@ export function integerOption(
     throw invalidArgument(
       `${name} must be an integer from ${least} to ${most}, not ${shown(value)}`,
     );
+  }
+  return value;
+}
+
+/** `'dynamic'` or `'mixed'`; null where nothing is asked for. */
+export function attentionOption(value: unknown): TargetAttention | null {
+  if (value === undefined || value === null) return null;
+  if (value !== 'dynamic' && value !== 'mixed') {
+    throw invalidArgument(`attention must be 'dynamic' or 'mixed', not ${shown(value)}`);
   }
   return value;
 }

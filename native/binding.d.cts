@@ -35,6 +35,7 @@ interface NativeConfig {
   endTokenId: number;
   padTokenId: number;
   norm: 'pre' | 'post';
+  attention: 'dynamic' | 'mixed';
   layerNormEpsilon: number;
   /** Whether the head is the word embeddings. */
   tieWordEmbeddings: boolean;
@@ -139,6 +140,8 @@ interface LoadOptions {
   allowedIds: Int32Array | null;
   deterministic: boolean;
   map: boolean;
+  /** null: from config.json. */
+  attention: 'dynamic' | 'mixed' | null;
 }
 
 interface RandomArchitecture {
@@ -225,6 +228,8 @@ interface TrainingArchitecture extends RandomArchitecture {
   /** Rows of the token types, 0 for none. */
   tokenTypes: number;
   layerNormEpsilon: number;
+  /** Default: dynamic. */
+  attention?: 'dynamic' | 'mixed';
   /** Whether its weights are drawn from the options' seed; else they are zeros, for `loadState`. */
   draw: boolean;
 }
@@ -250,6 +255,8 @@ interface NativeTrainerOptions {
   clipNorm: number;
   /** Decay of the weights' average; 0: none is kept. */
   average: number;
+  /** null: what the model was trained with. */
+  attention: 'dynamic' | 'mixed' | null;
   /** Whether biases and norms decay too. */
   decayAll: boolean;
   freezeEmbeddings: boolean;

@@ -53,6 +53,8 @@ The model:
     --lengths N         classes of the length predictor (default: 512)
   --resume              the training of --out goes on, with its own options; an end, the
                         machine, validation and checkpoints may be given anew
+  --attention NAME      dynamic (eq. 7) or mixed (eq. 6, for comparison; default: what
+                        the model was trained with, dynamic for a new one)
   --freeze embeddings   leave the embeddings as they are
 
 The data:

@@ -29,6 +29,8 @@ export interface EngineConfig {
   padTokenId: number;
   /** LayerNorm before or after each block. */
   norm: 'pre' | 'post';
+  /** What targets attend to of their source: the option `attention`, or what the model was trained with. */
+  attention: 'dynamic' | 'mixed';
   layerNormEpsilon: number;
   /** Whether the head is the word embeddings. */
   tieWordEmbeddings: boolean;

@@ -50,7 +50,20 @@ export interface EngineOptions {
   signal?: AbortSignal;
 }
 
+/**
+ * What a target attends to of its source, in every layer. `'dynamic'`: the source's keys and values of that layer, dynamic
+ * mixed attention, eq. (7). `'mixed'`: keys and values that the layer's weights make of the source's final states, plain
+ * mixed attention, eq. (6), which the paper compares with.
+ */
+export type TargetAttention = 'dynamic' | 'mixed';
+
 export interface EngineLoadOptions extends EngineOptions {
+  /**
+   * Default: what the model was trained with, as its config.json says (`mask_predict_attention`, which {@link Trainer} writes);
+   * without a word on it `'dynamic'`. The other one is for experiments: a model answers worse with what it was not trained
+   * with. ModernBERT has `'dynamic'` only.
+   */
+  attention?: TargetAttention;
   /** The id of `<mask>`, for a config.json that does not have `mask_token_id`. */
   maskTokenId?: number;
   /**

@@ -40,6 +40,7 @@ import {
   booleanOption,
   checkFunction,
   checkOptions,
+  attentionOption,
   checkSignal,
   integerOption,
   seedOption,
@@ -72,7 +73,7 @@ const engineOptions = [
   'signal',
 ];
 /** @internal Of {@link Engine.load}. */
-export const loadOptions = [...engineOptions, 'maskTokenId', 'map'];
+export const loadOptions = [...engineOptions, 'maskTokenId', 'map', 'attention'];
 
 let warnedOfFallback = false;
 
@@ -111,7 +112,8 @@ export class Engine {
     const path = directoryPath(directory);
     const maskTokenId = integerOption('maskTokenId', options.maskTokenId, -1, 4, 2 ** 24);
     const map = booleanOption('map', options.map, true);
-    return Engine.#start(path, options, { maskTokenId, map });
+    const attention = attentionOption(options.attention);
+    return Engine.#start(path, options, { maskTokenId, map, attention });
   }
 
   /** An engine with weights drawn from a seed, for benchmarks: the speed of a model without its files. */
@@ -121,13 +123,13 @@ export class Engine {
   ): Promise<Engine> {
     checkOptions('Engine.random()', options, [...engineOptions, 'seed']);
     const full = randomArchitecture(architecture, seedOption('seed', options.seed ?? 0));
-    return Engine.#start(full, options, { maskTokenId: -1, map: true });
+    return Engine.#start(full, options, { maskTokenId: -1, map: true, attention: null });
   }
 
   static async #start(
     model: string | RandomArchitecture,
     options: EngineOptions,
-    files: Pick<LoadOptions, 'maskTokenId' | 'map'>,
+    files: Pick<LoadOptions, 'maskTokenId' | 'map' | 'attention'>,
   ): Promise<Engine> {
     const { onProgress, logger, signal } = options;
     checkSignal(signal);

@@ -46,9 +46,15 @@ export async function writeConfig(
     mask_token_id: config.maskTokenId,
     layer_norm_eps: config.layerNormEpsilon,
     tie_word_embeddings: config.tieWordEmbeddings,
+    ...attentionField(config),
   };
   const path = join(directory, 'config.json');
   await written(path, () => writeFile(path, `${JSON.stringify(fields, undefined, 2)}\n`));
+}
+
+/** A word in config.json on the attention that a model was trained with, where it is not the usual one. */
+export function attentionField({ attention }: EngineConfig): { mask_predict_attention?: string } {
+  return attention === 'dynamic' ? {} : { mask_predict_attention: attention };
 }
 
 /** What ModernBERT's config.json has beside the fields of XLM-R's. */

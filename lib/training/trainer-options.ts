@@ -1,7 +1,15 @@
 /** The options of a trainer, and what the addon takes of them. */
 import type { NativeTrainerOptions, TrainingArchitecture } from '../../native/binding.cjs';
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
-import { checkFunction, checkOptions, checkSignal, integerOption, seedOption } from '../options.js';
+import {
+  attentionOption,
+  checkFunction,
+  checkOptions,
+  checkSignal,
+  integerOption,
+  seedOption,
+} from '../options.js';
+import type { TargetAttention } from '../token/engine-options.js';
 
 export interface TrainerOptions {
   /** Learning rate at its highest, where a step names none. Default 2e-5 for `load` (section 4.1), 5e-4 for `create`. */
@@ -28,6 +36,13 @@ export interface TrainerOptions {
    * 0: no average is kept.
    */
   average?: number;
+  /**
+   * What targets attend to of their source: `'dynamic'`, eq. (7), or `'mixed'`, eq. (6), as {@link TargetAttention} says. With
+   * `'mixed'` sources go through all layers before the targets do, in one graph: the gradient of what the targets see
+   * flows into the sources' final states and through their layers. Default: what the model's config.json says,
+   * `'dynamic'` for a new one.
+   */
+  attention?: TargetAttention;
   /** What is not trained: `'embeddings'`, every tensor of `roberta.embeddings`. It takes no gradients or moments then. */
   freeze?: readonly 'embeddings'[];
   /**
@@ -104,6 +119,7 @@ export const trainerOptions = [
   'decay',
   'clipNorm',
   'average',
+  'attention',
   'freeze',
   'recompute',
   'precision',
@@ -125,6 +141,8 @@ export interface Settings {
   decay: 'matrices' | 'all';
   clipNorm: number;
   average: number;
+  /** null: as the model was trained. Checkpoints of earlier versions do not have it. */
+  attention?: TargetAttention | null;
   freeze: readonly 'embeddings'[];
   recompute: 'none' | 'gelu' | 'layer';
   seed: bigint;
@@ -212,6 +230,7 @@ export function readSettings(options: TrainerOptions, learningRate: number): Set
       (x) => x >= 0 && x < 1,
       'of at least 0 and below 1',
     ),
+    attention: attentionOption(options.attention),
     freeze: freezeOption(options.freeze),
     recompute: choiceOption('recompute', options.recompute, ['none', 'gelu', 'layer']),
     seed: seedOption('seed', options.seed ?? 0),
@@ -240,6 +259,7 @@ export function nativeOptions(
     weightDecay: settings.weightDecay,
     clipNorm: settings.clipNorm,
     average: settings.average,
+    attention: settings.attention ?? null,
     decayAll: settings.decay === 'all',
     freezeEmbeddings: settings.freeze.length > 0,
     recompute: settings.recompute,

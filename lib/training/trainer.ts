@@ -16,6 +16,7 @@ import type { EngineConfig } from '../token/engine-config.js';
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
 import { booleanOption, checkOptions, checkSignal, integerOption, seedOption } from '../options.js';
 import { native } from '../token/native.js';
+import { attentionField } from '../token/saved-model.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import type { DatasetSource } from './dataset.js';
 import type { StepOptions, StepPart, StepResult, StepRunner } from './step.js';
@@ -414,13 +415,14 @@ function architectureOf(c: EngineConfig, tokenTypes: number): Note['architecture
     lengths: c.lengths,
     maskTokenId: c.maskTokenId,
     norm: c.norm,
+    attention: c.attention,
     tieWordEmbeddings: c.tieWordEmbeddings,
     tokenTypes,
     layerNormEpsilon: c.layerNormEpsilon,
   };
 }
 
-/** As Hugging Face writes it, with the two fields of this package. */
+/** As Hugging Face writes it, with the fields of this package. */
 function configFile(c: EngineConfig, tokenTypes: number): object {
   return {
     architectures: [c.norm === 'pre' ? 'XLMRobertaXLForMaskedLM' : 'XLMRobertaForMaskedLM'],
@@ -440,6 +442,7 @@ function configFile(c: EngineConfig, tokenTypes: number): object {
     ...(!c.tieWordEmbeddings && { tie_word_embeddings: false }),
     mask_token_id: c.maskTokenId,
     length_vocab_size: c.lengths,
+    ...attentionField(c),
   };
 }
 

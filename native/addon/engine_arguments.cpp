@@ -33,6 +33,13 @@ ModelConfig read_architecture(const Napi::Object& object, uint64_t& seed) {
   return c;
 }
 
+TargetAttention read_attention(const Napi::Value& value) {
+  const std::string name = read_string(value, "attention");
+  TargetAttention attention;
+  if (!read_attention(name, attention)) invalid("attention must be 'dynamic' or 'mixed', not '" + name + "'");
+  return attention;
+}
+
 LoadOptions read_options(const Napi::Value& value) {
   if (!value.IsObject()) invalid("options must be an object");
   const Napi::Object object = value.As<Napi::Object>();
@@ -47,6 +54,8 @@ LoadOptions read_options(const Napi::Value& value) {
   if (!allowed.IsNull()) options.allowed_ids = copy(read_integers(allowed, "vocabulary.allowedIds"));
   options.map = read_boolean(object.Get("map"), "map");
   options.deterministic = read_boolean(object.Get("deterministic"), "deterministic");
+  const Napi::Value attention = object.Get("attention");
+  if (!attention.IsNull()) options.attention = read_attention(attention);
   check_device(options.device, options.precision);
   return options;
 }
@@ -257,6 +266,7 @@ Napi::Object config_object(Napi::Env env, const ModelConfig& c) {
   set("tokenClasses", c.token_classes);
   set("maskTokenId", c.mask_token_id);
   object.Set("norm", c.norm == NormPlacement::Pre ? "pre" : "post");
+  object.Set("attention", name_of(c.attention));
   object.Set("layerNormEpsilon", c.layer_norm_epsilon);
   object.Set("tieWordEmbeddings", c.tie_word_embeddings);
   set("parameters", c.parameters());

@@ -18,6 +18,8 @@ namespace mask_predict {
 
 ModelConfig read_architecture(const Napi::Object& object, uint64_t& seed);
 LoadOptions read_options(const Napi::Value& value);
+// 'dynamic' or 'mixed'. Error(InvalidArgument).
+TargetAttention read_attention(const Napi::Value& value);
 std::optional<Sampling> read_sampling(const Napi::Value& value);
 Napi::Array read_array(const Napi::Value& value, const std::string& name);
 // What the model's begin and end are called in messages: "<s>", or "<s> (id 0)" with `ids`.

@@ -82,7 +82,9 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : ObjectWrap(info), s
       return [this](Napi::Env e) -> Napi::Value {
         if (closed_) throw Error(ErrorCode::Disposed, "the engine was closed while it was loading");
         on_progress_.Reset();
-        config_ = std::make_shared<const ModelConfig>(state_->engine().config());
+        ModelConfig config = state_->engine().config();
+        config.attention = state_->engine().attention();
+        config_ = std::make_shared<const ModelConfig>(std::move(config));
         loaded_ = true;
         external_bytes_ = static_cast<int64_t>(state_->engine().weights().budget->used());
         Napi::MemoryManagement::AdjustExternalMemory(e, external_bytes_);

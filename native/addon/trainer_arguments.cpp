@@ -118,6 +118,9 @@ TrainerRequest read_trainer_request(const Napi::Value& value) {
   if (!(request.architecture->layer_norm_epsilon > 0)) invalid("layerNormEpsilon must be above 0");
   if (request.architecture->lengths == 0) invalid("lengths must be at least 4: training teaches a length predictor");
   request.draw = read_boolean(object.Get("draw"), "draw");
+  // Checkpoints from before there was a choice do not have it.
+  const Napi::Value attention = object.Get("attention");
+  if (!attention.IsUndefined()) request.architecture->attention = read_attention(attention);
   return request;
 }
 
@@ -144,6 +147,8 @@ TrainerOptions read_trainer_options(const Napi::Value& value) {
   o.decay_all = read_boolean(object.Get("decayAll"), "decayAll");
   o.freeze_embeddings = read_boolean(object.Get("freezeEmbeddings"), "freezeEmbeddings");
   o.recompute = read_recompute(object.Get("recompute"));
+  const Napi::Value attention = object.Get("attention");
+  if (!attention.IsNull()) o.attention = read_attention(attention);
   return o;
 }
 

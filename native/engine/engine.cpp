@@ -27,10 +27,11 @@ std::vector<int64_t> lengths_of(const Targets& targets) {
 }  // namespace
 
 Engine::Engine(std::shared_ptr<const Weights> weights, const Context& context, std::shared_ptr<void> resources,
-               uint64_t limit, const std::vector<int32_t>& allowed_ids)
+               uint64_t limit, const std::vector<int32_t>& allowed_ids, TargetAttention attention)
     : weights_(std::move(weights)),
       resources_(std::move(resources)),
       context_(context),
+      attention_(attention),
       budget_(std::make_shared<MemoryBudget>(left_of(limit, weights_->budget->used()))),
       head_(*weights_, allowed_ids, context_, budget_),
       workspace_(weights_->config, context_, budget_),
@@ -58,8 +59,8 @@ std::shared_ptr<Source> Engine::new_source(const std::vector<int32_t>& ids, bool
   const auto bytes = static_cast<uint64_t>(values * 2 * c.layers * bytes_of(context_.activations));
   if (spares_) source->keys_values = spares_->take(bytes);
   if (!source->keys_values) source->keys_values = device_buffer(context_, bytes, budget_, "a source's cache");
-  if (!with_states) return source;
-  source->states = Buffer(static_cast<uint64_t>(values) * sizeof(float), budget_, "a source's states");
+  if (with_states) source->states = Buffer(static_cast<uint64_t>(values) * sizeof(float), budget_, "a source's states");
+  if (!with_states && attention_ == TargetAttention::Dynamic) return source;
   source->wanted.resize(ids.size());
   std::iota(source->wanted.begin(), source->wanted.end(), 0);
   return source;
@@ -136,7 +137,9 @@ void Engine::draw(const TargetBatch& batch, const TargetBatch::Iteration& iterat
 }
 
 Engine::Head Engine::run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration) {
-  run_stack(context_, *weights_, iteration.pass, batch.wants_states(), workspace_);
+  StackPass pass = iteration.pass;
+  pass.attention = attention_;
+  run_stack(context_, *weights_, pass, batch.wants_states(), workspace_);
   const int64_t rows = iteration.masked_room;
   if (rows == 0) return {};
   const void* const transformed = transform_states(0, rows);

@@ -29,10 +29,11 @@ class Engine {
   // `limit`: bytes for weights, caches and working memory together. `allowed_ids`: the ids it may answer, as
   // VocabularyHead takes them. `resources` is what the context points to.
   Engine(std::shared_ptr<const Weights> weights, const Context& context, std::shared_ptr<void> resources,
-         uint64_t limit, const std::vector<int32_t>& allowed_ids);
+         uint64_t limit, const std::vector<int32_t>& allowed_ids, TargetAttention attention);
 
   const ModelConfig& config() const { return weights_->config; }
   const Weights& weights() const { return *weights_; }
+  TargetAttention attention() const { return attention_; }
   int32_t mask_token_id() const { return static_cast<int32_t>(config().mask_token_id); }
   // What caches and working memory take of their share of the limit. May be asked from any thread.
   const MemoryBudget& budget() const { return *budget_; }
@@ -43,8 +44,8 @@ class Engine {
                               (with_states ? static_cast<int64_t>(sizeof(float)) : 0));
   }
 
-  // Room for a source: 2 ... max_ids() ids, each a real one, checked by the caller. Without states the last layer makes
-  // nothing but its keys and values, and lengths cannot be predicted. Error(OutOfMemory). Its cache is put aside, where
+  // Room for a source: 2 ... max_ids() ids, each a real one, checked by the caller. Without states lengths cannot be
+  // predicted, and with dynamic attention the last layer makes nothing but its keys and values. Error(OutOfMemory). Its cache is put aside, where
   // that is a GPU's, when it goes.
   std::shared_ptr<Source> new_source(const std::vector<int32_t>& ids, bool with_states);
 
@@ -139,6 +140,7 @@ class Engine {
   std::shared_ptr<const Weights> weights_;
   std::shared_ptr<void> resources_;
   Context context_;
+  const TargetAttention attention_;
   std::shared_ptr<MemoryBudget> budget_;
   std::shared_ptr<SpareBuffers> spares_;  // null on the CPU, whose memory any thread gives back at once
   VocabularyHead head_;

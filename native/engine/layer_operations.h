@@ -65,15 +65,33 @@ struct LayerOperations {
   void* project_keys_values(const LayerWeights& weights, int64_t layer, const AttentionKind& kind) const {
     const int64_t row_bytes = 2 * config().hidden * activation_bytes();
     const auto kept = [&](const StackPass::Keep& keep) { return keep.keys_values + layer * keep.rows * row_bytes; };
-    const bool alone = pass.keep.size() == 1 && pass.keep.front().rows == rows;
+    const bool alone =
+        pass.attention == TargetAttention::Dynamic && pass.keep.size() == 1 && pass.keep.front().rows == rows;
     void* const keys_values = alone ? kept(pass.keep.front()) : workspace.keys_values;
     linear(weights.key_value, workspace.normed, keys_values, weights.query);
     rotate(keys_values, 2 * config().hidden, kind);
+    if (pass.attention == TargetAttention::Mixed) return keys_values;
     for (const StackPass::Keep& keep : pass.keep)
       if (!alone)
         context.operations->copy(context, kept(keep), static_cast<char*>(keys_values) + keep.first_row * row_bytes,
                                  static_cast<uint64_t>(keep.rows * row_bytes));
     return keys_values;
+  }
+
+  // Eq. (6): the keys and values that targets will see in every layer, of the sources' final states.
+  void project_final_states() const {
+    const int64_t width = config().hidden;
+    for (const StackPass::Keep& keep : pass.keep) {
+      const void* const states =
+          static_cast<const char*>(workspace.normed) + keep.first_final * width * activation_bytes();
+      char* kept = keep.keys_values;
+      for (const LayerWeights& layer : weights.layers) {
+        throw_if_cancelled();
+        context.operations->linear(context, {states, keep.rows, &layer.key_value.matrix, layer.key_value.bias_values(),
+                                             false, nullptr, kept, context.activations});
+        kept += keep.rows * 2 * width * activation_bytes();
+      }
+    }
   }
 
   // From here on only the wanted rows are computed; the others live on as keys and values.

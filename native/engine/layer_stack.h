@@ -37,9 +37,12 @@ struct StackPass {
   // Where to keep rows' keys and values of every layer: the caches of sources.
   struct Keep {
     int64_t first_row, rows;
-    char* keys_values;  // [layers, rows, 2 * hidden]
+    int64_t first_final;  // of its final states among those of the pass
+    char* keys_values;    // [layers, rows, 2 * hidden]
   };
   std::vector<Keep> keep;
+  // Mixed: what is kept is made of final states (eq. 6), so that all rows of these sources are wanted.
+  TargetAttention attention = TargetAttention::Dynamic;
 };
 
 // Memory for the rows of one pass; grows to the largest pass and stays.

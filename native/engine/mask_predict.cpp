@@ -183,15 +183,17 @@ bool Engine::look(TargetBatch& batch, const std::vector<TargetWork*>& works) {
 
 // What is kept of sources with states beside keys and values, from these states, which lie behind `first` other rows.
 void Engine::finish_sources(Sources sources, int64_t first) {
-  sources.erase(
-      std::remove_if(sources.begin(), sources.end(), [](const auto& source) { return !source->has_states(); }),
-      sources.end());
+  // Rows of a source without states are there where its keys and values were made of them.
+  sources.erase(std::remove_if(sources.begin(), sources.end(),
+                               [](const auto& source) { return source->reading || source->wanted.empty(); }),
+                sources.end());
   const ModelConfig& c = config();
   const float* const states = workspace_.states + first * c.hidden;
   std::vector<int32_t> offsets = {0};
   for (const std::shared_ptr<Source>& source : sources) {
-    context_.operations->download(context_, source->states.as<void>(), states + offsets.back() * c.hidden,
-                                  source->states.bytes());
+    if (source->has_states())
+      context_.operations->download(context_, source->states.as<void>(), states + offsets.back() * c.hidden,
+                                    source->states.bytes());
     offsets.push_back(static_cast<int32_t>(offsets.back() + source->length()));
   }
   if (sources.empty() || !weights_->lengths) return;
@@ -200,8 +202,10 @@ void Engine::finish_sources(Sources sources, int64_t first) {
   float* logits = arena_.take<float>(count * c.lengths);
   context_.operations->linear(
       context_, {workspace_.attention, count, &weights_->lengths, nullptr, false, nullptr, logits, ValueType::F32});
-  for (const std::shared_ptr<Source>& source : sources)
-    source->length_logits = arena_.get(std::exchange(logits, logits + c.lengths), c.lengths);
+  for (const std::shared_ptr<Source>& source : sources) {
+    float* const of_source = std::exchange(logits, logits + c.lengths);
+    if (source->has_states()) source->length_logits = arena_.get(of_source, c.lengths);
+  }
 }
 
 std::vector<float> Engine::log_probs_at(const void* transformed, const std::vector<int32_t>& rows,

@@ -126,8 +126,13 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
                                                 " are saved as int8; precision must be 'auto' "
                                                 "or 'int8', not '" +
                                                 options.precision + "'");
+  const TargetAttention attention = options.attention.value_or(weights->config.attention);
+  if (attention == TargetAttention::Mixed && weights->config.is_modern_bert())
+    throw Error(ErrorCode::InvalidArgument, request.directory +
+                                                ": attention 'mixed' (eq. 6) is one of XLM-R's: rotary positions are "
+                                                "not defined for it; leave it out");
   model.engine = std::make_unique<Engine>(std::move(weights), device, model.device.resources, model.memory_limit,
-                                          options.allowed_ids);
+                                          options.allowed_ids, attention);
   return model;
 }
 

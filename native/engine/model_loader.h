@@ -19,12 +19,13 @@ struct LoadOptions {
   // On the CPU "auto" and "fp32" keep matrices as stored, "bf16", "fp16" and "int8" narrow them. On a GPU "auto" is
   // "bf16".
   std::string precision = "auto";
-  int threads = 0;                   // 0: as many processors as the process may use
-  uint64_t memory_limit = 0;         // 0: what the machine has available
-  int64_t mask_token_id = -1;        // -1: from config.json
-  std::vector<int32_t> allowed_ids;  // rising; empty: all
-  bool map = true;                   // files are mapped into memory, not read
-  bool deterministic = true;         // a row's bits never depend on the rows beside it
+  int threads = 0;                           // 0: as many processors as the process may use
+  uint64_t memory_limit = 0;                 // 0: what the machine has available
+  int64_t mask_token_id = -1;                // -1: from config.json
+  std::vector<int32_t> allowed_ids;          // rising; empty: all
+  bool map = true;                           // files are mapped into memory, not read
+  bool deterministic = true;                 // a row's bits never depend on the rows beside it
+  std::optional<TargetAttention> attention;  // none: as the model was trained
 };
 
 struct ModelRequest {

@@ -109,7 +109,7 @@ StackPass TargetBatch::pass() const {
   for (size_t i = 0; i < sources_.size(); i++) {
     const AttentionSequence& rows = sequences_[targets_.size() + i];
     if (sources_[i]->keys_values)
-      pass.keep.push_back({rows.first_own, rows.own_rows, sources_[i]->keys_values.as<char>()});
+      pass.keep.push_back({rows.first_own, rows.own_rows, rows.first_own, sources_[i]->keys_values.as<char>()});
   }
   return pass;
 }
@@ -124,10 +124,12 @@ StackPass TargetBatch::pass_of_masked(int64_t masked_room) const {
   }
   pass.last_most_queries = std::min(most_rows_, masked_room);
   int64_t next = masked_count();
+  auto keep = pass.keep.begin();
   for (size_t i = 0; i < sources_.size(); i++) {
     AttentionSequence& source = last[targets_.size() + i];
     source.first_query = next;
     source.queries = static_cast<int64_t>(sources_[i]->wanted.size());
+    if (sources_[i]->keys_values) (keep++)->first_final = next;
     next += source.queries;
     pass.last_most_queries = std::max(pass.last_most_queries, source.queries);
   }

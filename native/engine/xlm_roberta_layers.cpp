@@ -28,6 +28,7 @@ void run_xlm_roberta(LayerOperations& stack, bool float_states) {
     stack.linear(layer.feed_forward_in, workspace.normed, workspace.feed_forward, layer.feed_forward_out, true);
     stack.end_block(layer.feed_forward_out, pre ? next_norm : layer.feed_forward_norm, workspace.feed_forward, next);
   }
+  if (pass.attention == TargetAttention::Mixed) stack.project_final_states();
   if (pre && float_states) stack.norm_states(weights.outer_norm, workspace.states, nullptr);
 }
 

@@ -39,7 +39,24 @@ const KnownModel& read_model_type(const ConfigReader& reader) {
   reader.fail("model_type", known + quote(modern_bert_type));
 }
 
+// The attention that a model was trained with.
+TargetAttention read_attention(const ConfigReader& reader) {
+  TargetAttention attention = TargetAttention::Dynamic;
+  const JsonValue* value = reader.field("mask_predict_attention");
+  if (value != nullptr && (value->string() == nullptr || !read_attention(*value->string(), attention)))
+    reader.fail("mask_predict_attention", quote("dynamic") + " or " + quote("mixed"));
+  return attention;
+}
+
 }  // namespace
+
+bool read_attention(const std::string& name, TargetAttention& attention) {
+  if (name != "dynamic" && name != "mixed") return false;
+  attention = name == "mixed" ? TargetAttention::Mixed : TargetAttention::Dynamic;
+  return true;
+}
+
+const char* name_of(TargetAttention attention) { return attention == TargetAttention::Mixed ? "mixed" : "dynamic"; }
 
 ModelConfig read_config(const std::string& directory) {
   check_directory(directory);
@@ -58,6 +75,7 @@ ModelConfig read_config(const std::string& directory) {
   ModelConfig config;
   config.model_type = model.type;
   config.norm = model.norm;
+  config.attention = read_attention(reader);
   config.layers = reader.size("num_hidden_layers", 1, kMostLayers);
   config.hidden = reader.size("hidden_size", 1, kLargestHidden);
   config.heads = reader.size("num_attention_heads", 1, kMostHeads);

@@ -12,6 +12,14 @@ namespace mask_predict {
 
 enum class Architecture { XlmRoberta, ModernBert };
 
+// What a target attends to of its source, in every layer: the source's keys and values of that layer (eq. 7, dynamic mixed
+// attention), or ones that the layer's weights make of the source's final states (eq. 6, plain mixed attention).
+enum class TargetAttention { Dynamic, Mixed };
+
+// "dynamic" or "mixed", as config.json ("mask_predict_attention") and the options have them. False: neither.
+bool read_attention(const std::string& name, TargetAttention& attention);
+const char* name_of(TargetAttention attention);
+
 // ModernBERT's positions: queries and keys are turned by them, and in local layers a key is seen only from nearby.
 struct RotaryPositions {
   double global_theta = 0, local_theta = 0;
@@ -29,6 +37,7 @@ struct ModelConfig {
   Architecture architecture = Architecture::XlmRoberta;
   std::string model_type;  // "xlm-roberta", "xlm-roberta-xl" or "modernbert"
   NormPlacement norm = NormPlacement::Post;
+  TargetAttention attention = TargetAttention::Dynamic;
   int64_t layers = 0;
   int64_t hidden = 0;          // D
   int64_t heads = 0;           // H, divides D

@@ -15,21 +15,29 @@ namespace mask_predict::training {
 void Pass::backward(const StepTotals& totals) {
   std::fill_n(b_.gradient, rows() * width(), 0.0f);
   backward_losses(totals);
-  if (pre()) {
-    const BlockBuffers& last = b_.layers.back().feed_forward;
-    norm_gradient(last.sum, m_.table.outer_norm, rows(), b_.states_means, b_.states_inverses, b_.gradient, b_.gradient,
-                  false);
+  for (auto passage = batch_.passages.rbegin(); passage != batch_.passages.rend(); ++passage) {
+    passage_ = &*passage;
+    backward_layers();
   }
+  passage_ = &all_;
+  backward_embeddings();
+}
+
+void Pass::backward_layers() {
+  if (pre()) {
+    float* const gradient = of_passage(b_.gradient);
+    norm_gradient(of_passage(b_.layers.back().feed_forward.sum), m_.table.outer_norm, rows(), b_.states_means + first(),
+                  b_.states_inverses + first(), gradient, gradient, false);
+  }
+  const int64_t f = m_.config.feed_forward;
   for (size_t i = b_.layers.size(); i-- > 0;) {
     const LayerBuffers& layer = b_.layers[i];
-    const LayerOffsets& offsets = m_.table.layers[i];
     // The last layer's values are still there.
-    if (m_.recompute == Recompute::Layer && i + 1 < b_.layers.size()) forward_layer(layer, offsets, attention_site(i));
+    if (m_.recompute == Recompute::Layer && i + 1 < b_.layers.size()) forward_layer(i);
     if (m_.recompute == Recompute::Gelu)
-      gelu_forward(m_.context, layer.hidden, rows() * m_.config.feed_forward, layer.activated);
-    backward_layer(layer, offsets, attention_site(i));
+      gelu_forward(m_.context, layer.hidden + first() * f, rows() * f, layer.activated + first() * f);
+    backward_layer(i);
   }
-  backward_embeddings();
 }
 
 // The gradient of the final states: of masked rows through the head, of a source's rows through their mean.
@@ -71,10 +79,13 @@ void Pass::backward_head(const StepTotals& totals) {
                                .partial_sums = b_.partial_sums});
 }
 
-void Pass::backward_layer(const LayerBuffers& l, const LayerOffsets& o, uint32_t site) {
+void Pass::backward_layer(size_t index) {
+  const LayerBuffers& l = b_.layers[index];
+  const LayerOffsets& o = m_.table.layers[index];
   const int64_t d = width(), f = m_.config.feed_forward;
-  const float* branch = backward_block_end(l.feed_forward, o.feed_forward_norm, feed_forward_site(site));
-  linear_backward(m_.context, {.input = l.activated,
+  const BlockBuffers attention = of_passage(l.attention), feed_forward = of_passage(l.feed_forward);
+  const float* branch = backward_block_end(feed_forward, o.feed_forward_norm, feed_forward_site(index));
+  linear_backward(m_.context, {.input = l.activated + first() * f,
                                .output_gradient = branch,
                                .rows = rows(),
                                .inputs = f,
@@ -85,35 +96,57 @@ void Pass::backward_layer(const LayerBuffers& l, const LayerOffsets& o, uint32_t
                                .bias_gradient = gradient(o.feed_forward_out.bias),
                                .partial_sums = b_.partial_sums});
   check();
-  gelu_backward(m_.context, l.hidden, rows() * f, b_.wide);
-  backward_block_start(l.feed_forward, o.feed_forward_norm, o.feed_forward_in, f, b_.wide);
+  gelu_backward(m_.context, l.hidden + first() * f, rows() * f, b_.wide);
+  backward_block_start(feed_forward, o.feed_forward_norm, o.feed_forward_in, f, b_.wide);
   check();
 
-  branch = backward_block_end(l.attention, o.attention_norm, site);
-  linear_backward(m_.context, {.input = l.attended,
+  backward_attention(index, backward_block_end(attention, o.attention_norm, attention_site(index)));
+  backward_block_start(attention, o.attention_norm, o.query_key_value, 3 * d, b_.wide + first() * 3 * d);
+  check();
+}
+
+// Leaves the gradient of queries, keys and values in b_.wide. That of what was made of the sources' final states goes on
+// into the gradient of these: their rows of b_.gradient.
+void Pass::backward_attention(size_t index, const float* branch) {
+  const LayerBuffers& l = b_.layers[index];
+  const LayerOffsets& o = m_.table.layers[index];
+  const int64_t d = width();
+  linear_backward(m_.context, {.input = of_passage(l.attended),
                                .output_gradient = branch,
                                .rows = rows(),
                                .inputs = d,
                                .outputs = d,
                                .weight = weight(o.attention_output.weight),
-                               .input_gradient = b_.attended_gradient,
+                               .input_gradient = of_passage(b_.attended_gradient),
                                .weight_gradient = gradient(o.attention_output.weight),
                                .bias_gradient = gradient(o.attention_output.bias),
                                .partial_sums = b_.partial_sums});
   check();
-  attention_backward(m_.context, {l.query_key_value, &batch_.groups, rows(), m_.config.heads, m_.config.head_size(),
-                                  l.attended, l.log_sums, b_.attended_gradient, b_.wide});
+  attention_backward(m_.context, {query_key_value(l), &passage_->groups, batch_.rows, m_.config.heads,
+                                  m_.config.head_size(), l.attended, l.log_sums, b_.attended_gradient, b_.wide});
   check();
-  backward_block_start(l.attention, o.attention_norm, o.query_key_value, 3 * d, b_.wide);
+  if (!passage_->reads_final_states) return;
+  linear_backward(m_.context, {.input = b_.states,
+                               .output_gradient = b_.wide,
+                               .rows = batch_.source_rows,
+                               .inputs = d,
+                               .outputs = 3 * d,
+                               .weight = weight(o.query_key_value.weight),
+                               .input_gradient = b_.gradient,
+                               .accumulate_input = true,
+                               .weight_gradient = gradient(o.query_key_value.weight),
+                               .bias_gradient = gradient(o.query_key_value.bias),
+                               .partial_sums = b_.partial_sums});
   check();
 }
 
 // From the gradient of the block's output to that of what it adds; b_.gradient becomes that of the residual stream.
 const float* Pass::backward_block_end(const BlockBuffers& block, const NormOffsets& offsets, uint32_t site) {
-  if (!pre()) norm_gradient(block.sum, offsets, rows(), block.means, block.inverses, b_.gradient, b_.gradient, false);
-  if (draws_.probability == 0) return b_.gradient;
-  drop(b_.gradient, nullptr, b_.branch, site);
-  return b_.branch;
+  float *const gradient = of_passage(b_.gradient), *const branch = of_passage(b_.branch);
+  if (!pre()) norm_gradient(block.sum, offsets, rows(), block.means, block.inverses, gradient, gradient, false);
+  if (draws_.probability == 0) return gradient;
+  drop(gradient, nullptr, branch, site);
+  return branch;
 }
 
 // Through the block's first product, and its norm where that comes before, into the residual stream.
@@ -125,13 +158,14 @@ void Pass::backward_block_start(const BlockBuffers& block, const NormOffsets& of
                                .inputs = width(),
                                .outputs = outputs,
                                .weight = weight(linear.weight),
-                               .input_gradient = pre() ? b_.block_input : b_.gradient,
+                               .input_gradient = pre() ? b_.block_input : of_passage(b_.gradient),
                                .accumulate_input = !pre(),
                                .weight_gradient = gradient(linear.weight),
                                .bias_gradient = gradient(linear.bias),
                                .partial_sums = b_.partial_sums});
   if (pre())
-    norm_gradient(block.input, offsets, rows(), block.means, block.inverses, b_.block_input, b_.gradient, true);
+    norm_gradient(block.input, offsets, rows(), block.means, block.inverses, b_.block_input, of_passage(b_.gradient),
+                  true);
 }
 
 void Pass::norm_gradient(const float* input, const NormOffsets& offsets, int64_t count, const float* means,

@@ -1,4 +1,5 @@
-// The forward of a step over source and targets together, eq. (7).
+// The forward of a step: over source and targets together, eq. (7), or, with plain mixed attention, eq. (6), over the sources
+// and then the targets.
 #include <algorithm>
 
 #include "base/error.h"
@@ -14,12 +15,20 @@ namespace mask_predict::training {
 
 LossSums Pass::forward() {
   forward_embeddings();
-  for (size_t i = 0; i < b_.layers.size(); i++) forward_layer(b_.layers[i], m_.table.layers[i], attention_site(i));
-  if (pre()) {
-    const BlockBuffers& last = b_.layers.back().feed_forward;
-    norm(last.sum, m_.table.outer_norm, rows(), b_.states, b_.states_means, b_.states_inverses);
+  for (const Passage& passage : batch_.passages) {
+    passage_ = &passage;
+    for (size_t i = 0; i < b_.layers.size(); i++) forward_layer(i);
+    if (pre())
+      norm(of_passage(b_.layers.back().feed_forward.sum), m_.table.outer_norm, rows(), of_passage(b_.states),
+           b_.states_means + first(), b_.states_inverses + first());
   }
+  passage_ = &all_;
   return forward_losses();
+}
+
+BlockBuffers Pass::of_passage(const BlockBuffers& block) const {
+  return {of_passage(block.input), of_passage(block.normed), of_passage(block.sum), block.means + first(),
+          block.inverses + first()};
 }
 
 void Pass::forward_embeddings() {
@@ -35,32 +44,37 @@ void Pass::forward_embeddings() {
   check();
 }
 
-void Pass::forward_layer(const LayerBuffers& l, const LayerOffsets& o, uint32_t site) {
+void Pass::forward_layer(size_t index) {
+  const LayerBuffers& l = b_.layers[index];
+  const LayerOffsets& o = m_.table.layers[index];
   const int64_t d = width(), f = m_.config.feed_forward;
-  const BlockBuffers &attention = l.attention, &feed_forward = l.feed_forward;
+  const BlockBuffers attention = of_passage(l.attention), feed_forward = of_passage(l.feed_forward);
+  float *const hidden = l.hidden + first() * f, *const activated = l.activated + first() * f;
+  const auto project = [&](const float* input, int64_t first, int64_t count) {
+    linear_forward(m_.context, {input, count, d, 3 * d, weight(o.query_key_value.weight),
+                                weight(o.query_key_value.bias), query_key_value(l) + first * 3 * d});
+    check();
+  };
   if (pre()) norm(attention.input, o.attention_norm, rows(), attention.normed, attention.means, attention.inverses);
-  const float* input = pre() ? attention.normed : attention.input;
-  linear_forward(m_.context, {input, rows(), d, 3 * d, weight(o.query_key_value.weight), weight(o.query_key_value.bias),
-                              l.query_key_value});
+  project(pre() ? attention.normed : attention.input, first(), rows());
+  if (passage_->reads_final_states) project(b_.states, 0, batch_.source_rows);
+  attention_forward(m_.context, {query_key_value(l), &passage_->groups, batch_.rows, m_.config.heads,
+                                 m_.config.head_size(), l.attended, l.log_sums});
   check();
-  attention_forward(m_.context, {l.query_key_value, &batch_.groups, rows(), m_.config.heads, m_.config.head_size(),
-                                 l.attended, l.log_sums});
-  check();
-  linear_forward(m_.context, {l.attended, rows(), d, d, weight(o.attention_output.weight),
+  linear_forward(m_.context, {of_passage(l.attended), rows(), d, d, weight(o.attention_output.weight),
                               weight(o.attention_output.bias), attention.sum});
-  forward_block_end(attention, o.attention_norm, site);
+  forward_block_end(attention, o.attention_norm, attention_site(index));
   check();
 
   if (pre())
     norm(feed_forward.input, o.feed_forward_norm, rows(), feed_forward.normed, feed_forward.means,
          feed_forward.inverses);
-  input = pre() ? feed_forward.normed : feed_forward.input;
-  linear_forward(m_.context, {input, rows(), d, f, weight(o.feed_forward_in.weight), weight(o.feed_forward_in.bias),
-                              l.hidden, l.activated});
+  linear_forward(m_.context, {pre() ? feed_forward.normed : feed_forward.input, rows(), d, f,
+                              weight(o.feed_forward_in.weight), weight(o.feed_forward_in.bias), hidden, activated});
   check();
-  linear_forward(m_.context, {l.activated, rows(), f, d, weight(o.feed_forward_out.weight),
+  linear_forward(m_.context, {activated, rows(), f, d, weight(o.feed_forward_out.weight),
                               weight(o.feed_forward_out.bias), feed_forward.sum});
-  forward_block_end(feed_forward, o.feed_forward_norm, feed_forward_site(site));
+  forward_block_end(feed_forward, o.feed_forward_norm, feed_forward_site(index));
   check();
 }
 

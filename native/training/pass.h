@@ -54,7 +54,7 @@ class Pass {
  private:
   // forward.cpp
   void forward_embeddings();
-  void forward_layer(const LayerBuffers& layer, const LayerOffsets& offsets, uint32_t site);
+  void forward_layer(size_t index);
   void forward_block_end(const BlockBuffers& block, const NormOffsets& norm, uint32_t site);
   void norm(const float* input, const NormOffsets& offsets, int64_t rows, float* output, float* means, float* inverses);
   LossSums forward_losses();
@@ -63,7 +63,9 @@ class Pass {
   // backward.cpp
   void backward_losses(const StepTotals& totals);
   void backward_head(const StepTotals& totals);
-  void backward_layer(const LayerBuffers& layer, const LayerOffsets& offsets, uint32_t site);
+  void backward_layers();
+  void backward_layer(size_t index);
+  void backward_attention(size_t index, const float* branch);
   const float* backward_block_end(const BlockBuffers& block, const NormOffsets& norm, uint32_t site);
   void backward_block_start(const BlockBuffers& block, const NormOffsets& norm, const LinearOffsets& linear,
                             int64_t outputs, const float* output_gradient);
@@ -73,12 +75,21 @@ class Pass {
 
   bool pre() const { return m_.config.norm == NormPlacement::Pre; }
   int64_t width() const { return m_.config.hidden; }
-  int64_t rows() const { return batch_.rows; }
+  // The passage that is on its way through the layers: its rows are rows() from first() on.
+  int64_t rows() const { return passage_->rows.count; }
+  int64_t first() const { return passage_->rows.first; }
+  float* of_passage(float* values) const { return values + first() * width(); }
+  BlockBuffers of_passage(const BlockBuffers& block) const;
+  // Keys and values of the passage's attention: [batch rows, 3D].
+  float* query_key_value(const LayerBuffers& layer) const {
+    return layer.query_key_value + (passage_->reads_final_states ? batch_.source_rows * 3 * width() : 0);
+  }
   const float* weight(int64_t offset) const { return m_.weights + offset; }
   // nullptr where the tensor is frozen.
   float* gradient(int64_t offset) const { return offset < m_.table.trained_count() ? m_.gradients + offset : nullptr; }
   void drop(const float* input, const float* residual, float* output, uint32_t site) const {
-    dropout(m_.context, draws_, {input, residual, output, rows(), width(), site, static_cast<uint32_t>(first_row_)});
+    dropout(m_.context, draws_,
+            {input, residual, output, rows(), width(), site, static_cast<uint32_t>(first_row_ + first())});
   }
   void check() const {
     if (cancelled_.load(std::memory_order_relaxed)) throw Cancelled();
@@ -90,11 +101,13 @@ class Pass {
   const DropoutDraws draws_;
   const int64_t first_row_;
   const std::atomic<bool>& cancelled_;
+  const Passage all_{{0, batch_.rows}, {}};
+  const Passage* passage_ = &all_;  // of embeddings and losses, which take all rows
 };
 
 // Which of the model's dropouts: the embeddings', then two of each layer.
 inline constexpr uint32_t embedding_site = 0;
 inline uint32_t attention_site(size_t layer) { return 1 + 2 * static_cast<uint32_t>(layer); }
-inline uint32_t feed_forward_site(uint32_t attention) { return attention + 1; }
+inline uint32_t feed_forward_site(size_t layer) { return attention_site(layer) + 1; }
 
 }  // namespace mask_predict::training

@@ -60,7 +60,7 @@ StepBuffers Plan::lay_out(const Take& take_next) const {
       (pre ? layer.feed_forward.sum : layer.feed_forward.normed) = take(rows * d);
     } else {
       layer.attention = block(input);
-      layer.query_key_value = take(rows * 3 * d);
+      layer.query_key_value = take((c.attention == TargetAttention::Mixed ? 2 * rows : rows) * 3 * d);
       layer.log_sums = take(rows * c.heads);
       layer.attended = take(rows * d);
       layer.feed_forward = block(pre ? layer.attention.sum : layer.attention.normed);

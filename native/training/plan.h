@@ -35,11 +35,13 @@ struct BlockBuffers {
 
 struct LayerBuffers {
   BlockBuffers attention, feed_forward;
-  float* query_key_value;  // [rows, 3D]
-  float* log_sums;         // [H, rows]
-  float* attended;         // [rows, D]
-  float* hidden;           // [rows, F], before GELU
-  float* activated;        // [rows, F], after
+  // [rows, 3D]; with plain mixed attention, behind the sources' rows, [rows, 3D] that the targets see: what is made of
+  // the sources' final states, and the targets' own.
+  float* query_key_value;
+  float* log_sums;   // [H, rows]
+  float* attended;   // [rows, D]
+  float* hidden;     // [rows, F], before GELU
+  float* activated;  // [rows, F], after
 };
 
 struct StepBuffers {

@@ -73,6 +73,7 @@ Trainer::Trainer(const TrainerRequest& request, const TrainerOptions& options,
   } else {
     read(request.directory, progress, cancelled);
   }
+  if (options.attention) config_.attention = *options.attention;
   pieces_ = optimizer_pieces(table_->trained_ranges());
   if (averages()) std::memcpy(average_.as<float>(), weights_.as<float>(), weights_.bytes());
 }
@@ -213,7 +214,8 @@ namespace {
 
 std::vector<Batch> batches_of(const std::vector<StepPart>& parts, const ModelConfig& config) {
   std::vector<Batch> batches;
-  for (const StepPart& part : parts) batches.push_back(make_batch(part, static_cast<int32_t>(config.mask_token_id)));
+  for (const StepPart& part : parts)
+    batches.push_back(make_batch(part, static_cast<int32_t>(config.mask_token_id), config.attention));
   if (totals_of(batches).masked == 0)
     throw Error(
         ErrorCode::InvalidArgument,

@@ -32,6 +32,7 @@ struct TrainerOptions {
   bool decay_all = false;
   bool freeze_embeddings = false;
   Recompute recompute = Recompute::None;
+  std::optional<TargetAttention> attention;  // none: what the model was trained with
 };
 
 struct TrainerRequest {

@@ -65,6 +65,34 @@ export function readFillCases(name: string, maskTokenId: number, pad = padding):
   });
 }
 
+/** Targets over the sources of the fill cases, and their logits `[L, V]` under plain mixed attention, eq. (6). */
+export interface MixedCase {
+  source: Int32Array;
+  target: Int32Array;
+  logits: Float64Array;
+}
+
+export function readMixedCases(name: string): { directory: string; cases: MixedCase[] } {
+  const directory = fileURLToPath(new URL(join('../fixtures', name), import.meta.url));
+  const file = Tensors.file(join(directory, 'fill.safetensors'));
+  const rows = (tensor: string) => {
+    const { shape, values } = file.integers(tensor);
+    return Array.from({ length: shape[0]! }, (_, i) => {
+      const row = values.slice(i * shape[1]!, (i + 1) * shape[1]!);
+      return row.slice(0, row.findLastIndex((id) => id !== padding) + 1);
+    });
+  };
+  const [sources, targets] = [rows('ids'), rows('mixed_target_ids')];
+  const { shape, values } = file.get('mixed_target_logits');
+  const [, longest, vocabulary] = shape as [number, number, number];
+  const cases = targets.map((target, i) => ({
+    source: sources[i]!,
+    target,
+    logits: values.slice(i * longest * vocabulary, (i * longest + target.length) * vocabulary),
+  }));
+  return { directory, cases };
+}
+
 export function readFixture(name: string): Fixture {
   const directory = fileURLToPath(new URL(join('../fixtures', name), import.meta.url));
   const expected = Tensors.file(join(directory, 'expected.safetensors'));

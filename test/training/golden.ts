@@ -56,3 +56,16 @@ export function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   for (let i = 0; i < a.length; i++) sum += (a[i]! - b[i]!) ** 2;
   return Math.sqrt(sum);
 }
+
+/** Tensors whose gradient is off by more than float32 may be, as in golden.test.ts. */
+export function wrong(
+  gradients: Map<string, Float32Array>,
+  expected: Map<string, Float64Array>,
+): string[] {
+  const whole = Math.sqrt([...expected.values()].reduce((sum, g) => sum + normOf(g) ** 2, 0));
+  return [...expected.keys()].filter((name) => {
+    const gradient = gradients.get(name);
+    const bound = 2e-5 * Math.max(normOf(expected.get(name)!), 1e-3 * whole);
+    return !gradient || !(distance(gradient, expected.get(name)!) <= bound);
+  });
+}

@@ -10,10 +10,9 @@ import { native } from '../../lib/token/native.js';
 import { sameBits } from '../reference/closeness.js';
 import { Random } from '../reference/random.js';
 import { Tensors as ReadTensors } from '../reference/safetensors.js';
-import { referenceStep, type EasilyLost, type TrainingModel } from '../reference/training-model.js';
-import { safetensorsOf, type Tensors } from '../safetensors-writer.js';
-import { distance, normOf } from './golden.js';
-import { tinyModel, tinyPart, type TinyShape } from './tiny.js';
+import { referenceStep, type EasilyLost } from '../reference/training-model.js';
+import { normOf, wrong } from './golden.js';
+import { directoryOf, tinyModel, tinyPart, type TinyShape } from './tiny.js';
 
 const common = { vocabulary: 23, positions: 14, lengths: 12 };
 const shapes: Record<string, TinyShape> = {
@@ -37,38 +36,6 @@ const shapes: Record<string, TinyShape> = {
   },
 };
 
-/** A directory of the model. */
-function directoryOf(t: Test, shape: TinyShape, model: TrainingModel, own?: Float64Array): string {
-  const d = shape.hidden;
-  const tensors: Tensors = new Map();
-  const put = (name: string, values: Float64Array) => {
-    const vector = name.endsWith('.bias') || /(LayerNorm|layer_norm)\.weight$/.test(name);
-    // Of the matrices only the second product's inner dimension is not the width.
-    const inner = /\d\.output\.dense\.weight$/.test(name) ? shape.feedForward : d;
-    const bytes = new Uint8Array(Float32Array.from(values).buffer);
-    const tensor = vector ? [values.length] : [values.length / inner, inner];
-    tensors.set(name, { dtype: 'F32', shape: tensor, bytes });
-  };
-  for (const [name, values] of model.weights) put(name, values);
-  if (own) put('lm_head.decoder.weight', own);
-  const config = {
-    model_type: shape.norm === 'pre' ? 'xlm-roberta-xl' : 'xlm-roberta',
-    vocab_size: shape.vocabulary + (shape.padded ?? 0),
-    hidden_size: d,
-    num_hidden_layers: shape.layers,
-    num_attention_heads: shape.heads,
-    intermediate_size: shape.feedForward,
-    max_position_embeddings: shape.positions,
-    layer_norm_eps: 1e-5,
-    mask_token_id: shape.vocabulary - 1,
-    ...(own && { tie_word_embeddings: false }),
-  };
-  return t.testdir({
-    'config.json': JSON.stringify(config),
-    'model.safetensors': safetensorsOf(tensors),
-  });
-}
-
 async function load(
   t: Test,
   directory: string,
@@ -77,19 +44,6 @@ async function load(
   const trainer = await Trainer.load(directory, { dropout: 0, threads: 2, ...options });
   t.teardown(() => trainer.close());
   return trainer;
-}
-
-/** Tensors whose gradient is off by more than float32 may be, as in golden.test.ts. */
-function wrong(
-  gradients: Map<string, Float32Array>,
-  expected: Map<string, Float64Array>,
-): string[] {
-  const whole = Math.sqrt([...expected.values()].reduce((sum, g) => sum + normOf(g) ** 2, 0));
-  return [...expected.keys()].filter((name) => {
-    const gradient = gradients.get(name);
-    const bound = 2e-5 * Math.max(normOf(expected.get(name)!), 1e-3 * whole);
-    return !gradient || !(distance(gradient, expected.get(name)!) <= bound);
-  });
 }
 
 for (const [name, shape] of Object.entries(shapes)) {

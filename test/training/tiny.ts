@@ -1,7 +1,9 @@
 /** Very small models and parts of a step, drawn. */
+import type { Test } from 'tap';
 import { Random } from '../reference/random.js';
 import type { TrainingModel } from '../reference/training-model.js';
 import type { StepPart } from '../../lib/training/step.js';
+import { safetensorsOf, type Tensors } from '../safetensors-writer.js';
 
 export interface TinyShape {
   layers: number;
@@ -92,4 +94,41 @@ export function tinyPart(
   }
   part.sourceOf = Int32Array.from(sourceOf);
   return part;
+}
+
+/** A directory of the model. */
+export function directoryOf(
+  t: Test,
+  shape: TinyShape,
+  model: TrainingModel,
+  own?: Float64Array,
+): string {
+  const d = shape.hidden;
+  const tensors: Tensors = new Map();
+  const put = (name: string, values: Float64Array) => {
+    const vector = name.endsWith('.bias') || /(LayerNorm|layer_norm)\.weight$/.test(name);
+    // Of the matrices only the second product's inner dimension is not the width.
+    const inner = /\d\.output\.dense\.weight$/.test(name) ? shape.feedForward : d;
+    const bytes = new Uint8Array(Float32Array.from(values).buffer);
+    const tensor = vector ? [values.length] : [values.length / inner, inner];
+    tensors.set(name, { dtype: 'F32', shape: tensor, bytes });
+  };
+  for (const [name, values] of model.weights) put(name, values);
+  if (own) put('lm_head.decoder.weight', own);
+  const config = {
+    model_type: shape.norm === 'pre' ? 'xlm-roberta-xl' : 'xlm-roberta',
+    vocab_size: shape.vocabulary + (shape.padded ?? 0),
+    hidden_size: d,
+    num_hidden_layers: shape.layers,
+    num_attention_heads: shape.heads,
+    intermediate_size: shape.feedForward,
+    max_position_embeddings: shape.positions,
+    layer_norm_eps: 1e-5,
+    mask_token_id: shape.vocabulary - 1,
+    ...(own && { tie_word_embeddings: false }),
+  };
+  return t.testdir({
+    'config.json': JSON.stringify(config),
+    'model.safetensors': safetensorsOf(tensors),
+  });
 }

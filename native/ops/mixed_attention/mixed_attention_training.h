@@ -1,6 +1,7 @@
-// mixed_attention, forward and backward: dynamic mixed attention, eq. (7), over source and targets together.
+// mixed_attention, forward and backward: dynamic mixed attention, eq. (7), over source and targets together; and, with
+// `source_queries` false, plain mixed attention, eq. (6), of targets over keys and values that the caller made.
 //
-// Rows lie in groups: a source's rows, then those of each of its targets. A source row sees the source's keys, a target
+// Rows lie in groups: a source's rows, and those of each of its targets. A source row sees the source's keys, a target
 // row the source's keys and those of its own target; there is no mask and no padding. With s = scale * q . k:
 //   p = exp(s - log_sum)        o = sum of p v
 // The log-sum of each row and head is kept; p is computed from it again on the way back. With d the gradient of o:
@@ -22,7 +23,8 @@ struct RowRange {
 
 struct AttentionGroup {
   RowRange source;
-  std::vector<RowRange> targets;  // each behind the one before; the first behind the source
+  std::vector<RowRange> targets;
+  bool source_queries = true;  // false: the source's rows are keys and values only, and their outputs are left alone
 };
 
 struct AttentionForward {
@@ -41,7 +43,7 @@ struct AttentionBackward {
   const float* output;              // of the forward
   const float* log_sums;            // of the forward
   const float* output_gradient;     // [rows, width]
-  float* query_key_value_gradient;  // [rows, 3 * width], overwritten
+  float* query_key_value_gradient;  // [rows, 3 * width], overwritten where the groups have rows
 };
 void attention_backward(const TrainingContext& context, const AttentionBackward& a);
 

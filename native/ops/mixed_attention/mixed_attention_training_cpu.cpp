@@ -205,7 +205,7 @@ uint64_t attention_scratch_bytes(const cpu::TrainingKernels& kernels, int64_t ke
 void attention_forward(const TrainingContext& context, const AttentionForward& a) {
   std::vector<Sequence> sequences;
   for (const AttentionGroup& group : *a.groups) {
-    sequences.push_back(source_sequence(group));
+    if (group.source_queries) sequences.push_back(source_sequence(group));
     for (const RowRange& target : group.targets) sequences.push_back(target_sequence(group, target));
   }
   for_heads(context, *a.groups, static_cast<int64_t>(sequences.size()), a.rows, a.heads, a.head_size,
@@ -228,7 +228,7 @@ void attention_backward(const TrainingContext& context, const AttentionBackward&
               clear(group.source);
               for (const RowRange& target : group.targets) clear(target);
               const float* const log_sums = a.log_sums + h * a.rows;
-              backward(*context.kernels, a, head, source_sequence(group), log_sums, scratch);
+              if (group.source_queries) backward(*context.kernels, a, head, source_sequence(group), log_sums, scratch);
               for (const RowRange& target : group.targets)
                 backward(*context.kernels, a, head, target_sequence(group, target), log_sums, scratch);
             });
