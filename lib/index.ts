@@ -61,6 +61,8 @@ export type { EncodeOptions, Encoding, TokenizerOptions } from './text/tokenizer
 export { MaskPredictError } from './errors.js';
 export type { ErrorCode } from './errors.js';
 export type { Vocabulary } from './token/vocabulary.js';
+export { averageModels } from './training/average-models.js';
+export type { AverageModelsOptions } from './training/average-models.js';
 export { Trainer } from './training/trainer.js';
 export type { TrainerMemory, TrainerStepOptions } from './training/trainer.js';
 export type {

@@ -8,6 +8,7 @@
 import { version } from '../version.js';
 import { UsageError } from './arguments.js';
 import { ask } from './ask.js';
+import { average } from './average.js';
 import { choose } from './choose.js';
 import { classify } from './classify.js';
 import type { Command } from './command.js';
@@ -39,6 +40,7 @@ const commands: Record<string, Command> = {
   trim,
   serve,
   train,
+  average,
   tokens,
   eval: evaluation,
 };

@@ -53,6 +53,7 @@ export const trainTable: OptionTable = {
   threads: text,
   'memory-limit': text,
   best: text,
+  'keep-best': text,
   answers: text,
   'valid-every': text,
   'checkpoint-every': text,
@@ -71,6 +72,7 @@ const changeable = new Set([
   'threads',
   'memory-limit',
   'best',
+  'keep-best',
   'answers',
   'valid',
   'valid-every',
@@ -225,6 +227,7 @@ export function validOptions(given: Arguments): ValidateOptions {
 
 export function keepingOptions(given: Arguments): {
   best: BestBy;
+  keepBest: number;
   validEvery: number;
   checkpointEvery: number;
   savePrecision: SavePrecision;
@@ -236,9 +239,14 @@ export function keepingOptions(given: Arguments): {
   if (best !== undefined && best !== 'loss' && given.text('answers') === '0') {
     throw new UsageError(`--best ${best} needs answers: --answers must be above 0`);
   }
+  const keepBest = given.integer('keep-best', 1, 100) ?? 0;
+  if (keepBest > 0 && given.text('valid') === undefined) {
+    throw new UsageError('--keep-best is by validation: it needs --valid FILE');
+  }
   const whole = Number.MAX_SAFE_INTEGER;
   return {
     best: best ?? 'loss',
+    keepBest,
     validEvery: given.integer('valid-every', 1, whole) ?? 500,
     checkpointEvery: given.integer('checkpoint-every', 1, whole) ?? 500,
     savePrecision:

@@ -82,6 +82,7 @@ The steps, which end with the first of --steps N, --epochs N and --time 90m:
 
 What is kept:
   --best NAME           by validation: loss, exact or bleu (default: loss)
+  --keep-best N         keep the models of the N best validations in kept/, for average
   --answers N           validation examples to answer at T = 1, 4, 10 (default: 200)
   --valid-every N       steps (default: 500)
   --checkpoint-every N  steps (default: 500)
@@ -125,7 +126,7 @@ async function begin(
   }
   const run = runOptions(given, directory, settingsOf(given));
   const options = { ...trainerOptions(given), signal: surroundings.signal };
-  for (const name of [runFiles.best, runFiles.last, runFiles.checkpoints]) {
+  for (const name of [runFiles.best, runFiles.last, runFiles.kept, runFiles.checkpoints]) {
     if (!existsSync(join(directory, name))) continue;
     throw invalidArgument(
       `${directory} has a training already (${name}): --resume goes on with it, or name another directory`,

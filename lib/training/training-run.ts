@@ -2,6 +2,7 @@
  * A whole training on disk: what `mask-predict train` does, over anything that trains. In the directory are
  *
  * - `best/` and `last/`: models that load (best of all validations; last of all steps);
+ * - `kept/step-N/`, where asked for: the models of the best validations, for `averageModels`;
  * - `checkpoints/step-N/`: the newest state to go on from, in a directory that has its name only when it is whole;
  * - `log.jsonl`, `loss.svg`, and `run.json`: the settings and the best value so far.
  *
@@ -39,6 +40,8 @@ export interface RunOptions {
   valid?: DatasetSource;
   validOptions: ValidateOptions;
   best: BestBy;
+  /** How many of the models that were validated stay in `kept/`, the best ones. */
+  keepBest: number;
   /** Steps between validations and between checkpoints. */
   validEvery: number;
   checkpointEvery: number;
@@ -55,6 +58,8 @@ export interface RunFile {
   settings: unknown;
   bestBy: BestBy;
   best: { step: number; value: number } | null;
+  /** Of the models in `kept/`, the best first. */
+  kept?: { step: number; value: number }[];
 }
 
 /** Files of a training's directory. */
@@ -64,6 +69,7 @@ export const runFiles = {
   curve: 'loss.svg',
   best: 'best',
   last: 'last',
+  kept: 'kept',
   checkpoints: 'checkpoints',
 } as const;
 
@@ -137,9 +143,16 @@ class Run {
     for (const name of [runFiles.best, runFiles.last])
       await restoreDirectory(join(directory, name));
     const earlier = step > 0 ? await readRunFile(directory) : undefined;
-    const comparable = earlier?.bestBy === best ? earlier.best : null;
+    const comparable = earlier?.bestBy === best ? earlier : undefined;
     const log = await TrainingLog.open(join(directory, runFiles.log), step);
-    const run = new Run(trainee, options, log, { settings, bestBy: best, best: comparable }, step);
+    const file: RunFile = {
+      settings,
+      bestBy: best,
+      best: comparable?.best ?? null,
+      // A validation after the checkpoint is done again.
+      ...(comparable?.kept && { kept: comparable.kept.filter((one) => one.step <= step) }),
+    };
+    const run = new Run(trainee, options, log, file, step);
     if (step > 0) {
       for await (const entry of readLog(log.file)) {
         run.#curve.add(entry);
@@ -187,6 +200,7 @@ class Run {
     const isBest = this.#file.best === null || value > this.#file.best.value;
     onValidation(validation, step, isBest);
     if (isBest) await this.#keepBest(value);
+    await this.#keepAmongBest(value);
     await this.#writeFile(runFiles.curve, this.#curve.svg());
   }
 
@@ -194,6 +208,24 @@ class Run {
     await this.#save(runFiles.best);
     this.#file = { ...this.#file, best: { step: this.#step, value } };
     await this.#writeFile(runFiles.run, `${JSON.stringify(this.#file, undefined, 2)}\n`);
+  }
+
+  /** Saves the model where it is one of the best so far, and deletes the one whose place it takes. */
+  async #keepAmongBest(value: number): Promise<void> {
+    const { directory, keepBest } = this.#options;
+    const name = ({ step }: { step: number }) => join(runFiles.kept, checkpointName(step));
+    const all = [...(this.#file.kept ?? []), { step: this.#step, value }];
+    // Of equal ones the later goes first: it was trained for longer.
+    all.sort((a, b) => b.value - a.value || b.step - a.step);
+    const [kept, others] = [all.slice(0, keepBest), all.slice(keepBest)];
+    if (kept.some(({ step }) => step === this.#step)) {
+      await writing(directory, () => mkdir(join(directory, runFiles.kept), { recursive: true }));
+      await this.#save(name({ step: this.#step }));
+    }
+    this.#file = { ...this.#file, ...(keepBest > 0 && { kept }) };
+    await this.#writeFile(runFiles.run, `${JSON.stringify(this.#file, undefined, 2)}\n`);
+    for (const other of others)
+      await rm(join(directory, name(other)), { recursive: true, force: true });
   }
 
   /** Everything that the end of a training leaves, best included where no validation has made one. */

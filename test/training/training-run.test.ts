@@ -25,6 +25,7 @@ function options(directory: string, more: Partial<RunOptions> = {}): RunOptions 
     valid: data.slice(0, 30),
     validOptions: { answers: 0, signal },
     best: 'loss',
+    keepBest: 0,
     validEvery: 6,
     checkpointEvery: 5,
     savePrecision: 'fp32',
@@ -102,6 +103,42 @@ t.test('best and last load, and the log and the curve tell everything', async (t
     readFileSync(join(directory, 'loss.svg'), 'utf8'),
     /^<svg [\s\S]*<polyline[\s\S]*<\/svg>\n$/,
   );
+});
+
+t.test('the models of the best validations are kept', async (t) => {
+  const directory = t.testdir();
+  const runner = new ImitatedRunner();
+  const losses = [3, 1, 2, 2, 5, 4];
+  let validations = 0;
+  runner.validationLoss = () => losses[validations]!;
+  const weights = new Map<string, number>();
+  const run = options(directory, {
+    keepBest: 3,
+    validEvery: 4,
+    trainOptions: { rows: 256, warmup: 2, steps: 24 },
+    onValidation: (_, step) => {
+      weights.set(`step-${String(step).padStart(9, '0')}`, runner.weight);
+      validations++;
+    },
+  });
+  const kept = () => readdirSync(join(directory, 'kept')).map((name) => Number(name.slice(5)));
+  await runOnDisk(runner, run);
+  t.same(kept(), [8, 12, 16]);
+  t.same(
+    (await readRunFile(directory))!.kept!.map(({ step }) => step),
+    [8, 16, 12],
+    'the best first, and of equal ones the later',
+  );
+  for (const name of readdirSync(join(directory, 'kept')))
+    t.equal(weightOf(directory, join('kept', name)), weights.get(name));
+
+  // From the checkpoint of step 20 on: what was kept after it is validated anew.
+  losses[5] = 0.5;
+  validations = 5;
+  const again = await ImitatedRunner.resume((await newestCheckpoint(directory))!);
+  again.validationLoss = () => losses[5]!;
+  await runOnDisk(again, { ...run, trainOptions: { rows: 256, warmup: 2, steps: 28 } }, 24);
+  t.same(kept(), [8, 16, 28]);
 });
 
 t.test('a stop writes everything, and going on is the same training', async (t) => {
