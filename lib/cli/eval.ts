@@ -28,6 +28,7 @@ const options: OptionTable = {
   length: { type: 'string' },
   'gold-length': { type: 'boolean' },
   candidates: { type: 'string' },
+  'length-weight': { type: 'string' },
   shots: { type: 'string' },
   'shot-data': { type: 'string', multiple: true },
   limit: { type: 'string' },
@@ -71,12 +72,15 @@ How it is asked:
   --length predict    have the same, else predicted)
   --gold-length       tokens of the right answer
   --candidates K      the best of the K most probable lengths
+  --length-weight W   how much a candidate length's own log-probability counts
+                      (default: 0.25)
   --shots K           examples with answers before the question (default: 0), of
   --shot-data FILE    these files (default: of the data)
   --predictions FILE  score the answers in FILE; no model is asked
 
 What is made of it:
-  --study NAME        ${studyNames.join(', ')}: a table and a chart
+  --study NAME        ${studyNames.join(', ')}:
+                      a table and a chart
   --out DIR           keep answers.jsonl, report.json, report.md, prompts.svg
   --resume            go on with the run in --out, after Ctrl-C or a crash
   --json              print the report as JSON
@@ -214,7 +218,9 @@ function listed(given: Arguments, name: string): string[] | undefined {
 function lengthOf(given: Arguments): EvaluateOptions['length'] {
   if (given.has('gold-length')) return 'gold';
   const candidates = given.integer('candidates', 1, 1_000_000);
-  if (candidates !== undefined) return { candidates };
+  const weight = given.number('length-weight', 0, 1e6);
+  if (candidates !== undefined) return { candidates, ...(weight !== undefined && { weight }) };
+  if (weight !== undefined) throw new UsageError('--length-weight is for --candidates');
   if (given.text('length') === 'predict') return 'predict';
   return given.integer('length', 1, 1_000_000);
 }

@@ -15,6 +15,7 @@ import {
   chrf,
   compareEvaluations,
   evaluate,
+  markdownOf,
   study,
   type AnswerRecord,
   type EvaluateOptions,
@@ -520,6 +521,24 @@ t.test('studies', async (t) => {
     new RegExp(
       `the gap, .*, is ${(gold! - predicted!).toFixed(4).replace('.', '\\.')} \\(accuracy\\)`,
     ),
+  );
+  const candidates = await study('candidates', model, at('numbers.json'), data);
+  t.same(
+    candidates.rows.map(({ evaluation }) => evaluation.settings.length),
+    [
+      'predict',
+      { candidates: 3 },
+      { candidates: 5 },
+      ...[0, 0.1, 0.25, 0.5, 1, 2].map((weight) => ({ candidates: 5, weight })),
+    ],
+  );
+  const right = candidates.rows.map(({ evaluation }) => evaluation.means.accuracy!.all.mean);
+  t.equal(right[2], right[5], 'the default weight is 0.25');
+  t.ok(right[3]! < right[2]!, 'without a weight sure fragments win');
+  t.match(candidates.charts['candidates.svg'], /best of 5, weight 0\.25/);
+  t.match(
+    markdownOf(candidates.rows[4]!.evaluation),
+    /the best of 5 candidates, the length's log-probability counted 0\.1 times/,
   );
   const shotData = [at('numbers.jsonl')];
   const shots = await study('shots', model, at('numbers.json'), { ...data, shotData });

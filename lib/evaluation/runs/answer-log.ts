@@ -10,7 +10,7 @@ import { invalidArgument, MaskPredictError } from '../../errors.js';
 export interface AnswerRecord {
   /** The prompt's name. */
   prompt: string;
-  /** How it was asked: `predicted`, `gold`, `1 token`, `3 candidates`, `chosen`, `given`. */
+  /** How it was asked: `predicted`, `gold`, `1 token`, `3 candidates`, `3 candidates, weight 1`, `chosen`, `given`. */
   way: string;
   group: string;
   /** The example's place, `FILE:LINE`. */

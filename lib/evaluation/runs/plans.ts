@@ -18,7 +18,7 @@ export interface Plan {
   prompt: Prompt & { name: string };
   answer: 'generate' | 'choose';
   length: EvaluationLength;
-  /** In records and tables: `predicted`, `gold`, `1 token`, `3 candidates`, `chosen`. */
+  /** In records and tables: `predicted`, `gold`, `1 token`, `3 candidates`, `3 candidates, weight 1`, `chosen`. */
   way: string;
   /** Whether it is in the mean over prompts; not, where it is shown beside another way. */
   counts: boolean;
@@ -121,7 +121,8 @@ function wayOf(length: EvaluationLength): string {
   if (length === 'predict') return 'predicted';
   if (length === 'gold') return 'gold';
   if (typeof length === 'number') return `${length} token${length === 1 ? '' : 's'}`;
-  return `${length.candidates} candidates`;
+  const { candidates, weight } = length;
+  return `${candidates} candidates${weight === undefined ? '' : `, weight ${weight}`}`;
 }
 
 /** The number of tokens that all labels have, or what says that they have not. */

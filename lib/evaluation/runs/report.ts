@@ -3,6 +3,7 @@ import type { DataFile, HashedFile } from '../tasks/examples.js';
 import type { EvaluationCell, MeanScore } from './cells.js';
 import type { Evaluation } from './evaluate.js';
 import { measureOf, printed, type Measure } from './measures.js';
+import type { EvaluationLength } from './plans.js';
 
 /** The text of `report.md`. */
 export function markdownOf(evaluation: Evaluation): string {
@@ -115,7 +116,7 @@ function how({
             'after white space at their ends and a last period or colon are taken away',
           length === null
             ? 'lengths: that of the labels where all have as many tokens, else predicted (section 5.1)'
-            : `length: ${typeof length === 'object' ? `the best of ${length.candidates} candidates` : length}`,
+            : `length: ${lengthText(length)}`,
         ]
       : []),
     ...(shots > 0
@@ -178,4 +179,12 @@ function promptLines({ prompts, task }: Evaluation): string[] {
       return `${name} (${way}): \`${template}\` → \`${answer}\`${all.length > 0 ? `; ${all.join('; ')}` : ''}`;
     }),
   ];
+}
+
+function lengthText(length: EvaluationLength): string {
+  if (typeof length !== 'object') return String(length);
+  const { candidates, weight } = length;
+  const counted =
+    weight === undefined ? '' : `, the length's log-probability counted ${weight} times`;
+  return `the best of ${candidates} candidates${counted}`;
 }

@@ -4,6 +4,8 @@
  * - `prompts`: the mean over prompts and how far they are from it; that is an evaluation by itself.
  * - `iterations`: T = 1 … 20, and rules that end an answer early, against quality and milliseconds.
  * - `length`: predicted beside gold lengths: how often the length is right, and what that costs (Table 6).
+ * - `candidates`: the predicted length beside the best of 3 and of 5 candidates, these with several weights of the length's
+ *   log-probability.
  * - `shots`: examples before the question (section 6.4, appendix A.5).
  * - `precision`: how the weights are kept.
  */
@@ -20,7 +22,7 @@ import { measureOf, printed } from './measures.js';
 import { promptsChart } from './prompts-chart.js';
 import { ruleText, table } from './report.js';
 
-export type StudyName = 'prompts' | 'iterations' | 'length' | 'shots' | 'precision';
+export type StudyName = 'prompts' | 'iterations' | 'length' | 'candidates' | 'shots' | 'precision';
 
 export interface StudyOptions extends EvaluateOptions {
   /** T of the study `iterations`. Default 1 … 20. */
@@ -64,6 +66,7 @@ const ownOptions: Readonly<Record<StudyName, readonly (keyof Omit<EvaluateOption
     prompts: [],
     iterations: ['iterations', 'stop', 'remask'],
     length: ['length'],
+    candidates: ['length'],
     shots: ['shots'],
     precision: [],
   };
@@ -73,9 +76,13 @@ export const studyNames: readonly StudyName[] = [
   'prompts',
   'iterations',
   'length',
+  'candidates',
   'shots',
   'precision',
 ];
+
+/** Of the length's log-probability, among five candidates. */
+const weights = [0, 0.1, 0.25, 0.5, 1, 2];
 
 /**
  * `load`: a model by the precision its weights are kept in (`'auto'` but in the study of that), or the loaded model for
@@ -159,6 +166,22 @@ function settingsOf(
         name: length === 'predict' ? 'predicted' : 'gold',
         options: { ...base, length },
       }));
+    case 'candidates': {
+      refuseChoose(base, name);
+      const best = (candidates: number, weight?: number): Setting => ({
+        name: `best of ${candidates}${weight === undefined ? '' : `, weight ${weight}`}`,
+        options: {
+          ...base,
+          length: weight === undefined ? { candidates } : { candidates, weight },
+        },
+      });
+      return [
+        { name: 'predicted', options: { ...base, length: 'predict' } },
+        best(3),
+        best(5),
+        ...weights.map((weight) => best(5, weight)),
+      ];
+    }
     case 'shots': {
       const { shotData: __, ...without } = base;
       return [0, 1, 2, 4].map((shots) => ({
