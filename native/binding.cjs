@@ -1,22 +1,53 @@
 'use strict';
 // Loads the addon: build/Release first, then a prebuilt binary of the package. MASK_PREDICT_PREBUILD names another root.
+// `loadedFrom` of what is exported is its path.
 const path = require('node:path');
+const nodeGypBuild = require('node-gyp-build');
+
 const root = path.join(__dirname, '..');
-try {
-  module.exports = require('node-gyp-build')(root);
-} catch (cause) {
-  const error = new Error(
-    [
-      `mask-predict has no native addon for ${process.platform}-${process.arch}, Node.js ${process.version}: ${cause.message.split('\n')[0]}`,
-      'It is built when the package is installed, unless install scripts are blocked. To build it now:',
-      '  npm 12:    npm install-scripts approve mask-predict && npm rebuild mask-predict',
-      '  npm <= 11: npm rebuild mask-predict',
-      '  pnpm:      pnpm approve-builds',
-      `  anywhere:  node ${path.join(__dirname, 'build.cjs')}`,
+
+/** Why there is no addon, and the way out. */
+function failure(cause, file) {
+  const [reason] = cause.message.split('\n');
+  const build = path.join(__dirname, 'build.cjs');
+  if (cause.code === 'ERR_DLOPEN_DISABLED') {
+    return [
+      `mask-predict's kernels are a native addon, and this Node.js may load none: ${reason}`,
+      'Start it without --no-addons, and where it runs with --permission, with --allow-addons too.',
+    ];
+  }
+  if (cause.code === 'ERR_ACCESS_DENIED') {
+    return [
+      `mask-predict may not read its own files: ${reason}`,
+      `Where Node.js runs with --permission it needs --allow-addons and --allow-fs-read=${root}${path.sep}*`,
+    ];
+  }
+  if (file !== undefined) {
+    return [
+      `mask-predict's native addon ${file} cannot be loaded by Node.js ${process.version} on ${process.platform}-${process.arch}: ${reason}`,
+      'It was built for another system or is damaged. To build it here:',
+      `  node ${build}`,
       'A C++20 compiler and CMake 3.24 or later are needed (without CMake: Python 3 and make).',
-    ].join('\n'),
-    { cause },
-  );
+    ];
+  }
+  return [
+    `mask-predict has no native addon for ${process.platform}-${process.arch}, Node.js ${process.version}: ${reason}`,
+    'It is built when the package is installed, unless install scripts are blocked. To build it now:',
+    '  npm 12:    npm install-scripts approve mask-predict && npm rebuild mask-predict',
+    '  npm <= 11: npm rebuild mask-predict',
+    '  pnpm:      pnpm approve-builds',
+    `  anywhere:  node ${build}`,
+    'A C++20 compiler and CMake 3.24 or later are needed (without CMake: Python 3 and make).',
+  ];
+}
+
+let file;
+try {
+  file = nodeGypBuild.path(root);
+  module.exports = nodeGypBuild(root);
+} catch (cause) {
+  const error = new Error(failure(cause, file).join('\n'), { cause });
   error.code = 'ERR_DEVICE';
   throw error;
 }
+module.exports.loadedFrom = file;

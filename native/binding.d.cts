@@ -386,6 +386,8 @@ declare namespace binding {
   export function initialize(errorClass: new (code: never, message: string) => Error): void;
   /** Instruction sets this machine can run, best first. */
   export function instructionSets(): string[];
+  /** Path of the addon. */
+  export const loadedFrom: string;
   /**
    * The operations of training, forward and backward, for tests: by name, with arguments and results that
    * native/addon/training_operations.cpp names.

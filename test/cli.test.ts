@@ -229,6 +229,11 @@ t.test('choose, length and info', async (t) => {
   t.match(table, { code: 0, stderr: '', stdout: /parameters +886,930\n[^]*1 threads/ });
   const details = JSON.parse((await call(['info', '--json', '--precision=fp32'])).stdout);
   t.match(details, { model: embeddedModel, config: { layers: 4 }, device: 'cpu' });
+  const system = `${process.platform}-${process.arch}`;
+  t.match(table.stdout, `platform        ${system}, Node.js ${process.version}\n`);
+  t.match(table.stdout, /addon +\S+\.node\n/);
+  t.match(details, { platform: system, node: process.version, addon: /\.node$/ });
+  t.ok(details.instructionSets.includes('portable'));
 });
 
 t.test('help and version', async (t) => {
@@ -244,6 +249,12 @@ t.test('help and version', async (t) => {
     'classify',
     'info',
     'serve',
+    'train',
+    'trim',
+    'eval',
+    'ask',
+    'tokens',
+    'average',
   ]) {
     t.match(help.stdout, new RegExp(`^  ${command} `, 'm'));
     const { code, stdout } = await call([command, '--help']);
@@ -261,7 +272,7 @@ t.test('help and version', async (t) => {
 t.test('wrong usage exits with 2 and points to the help', async (t) => {
   const wrong: [string[], RegExp][] = [
     [[], /a command is missing/],
-    [['frobnicate'], /no command 'frobnicate'.*generate, choose, ask, .*train, tokens, eval/],
+    [['frobnicate'], /no command 'frobnicate'.*generate, choose, ask, .*train, average, tokens, eval/],
     [['--frobnicate'], /no option '--frobnicate'/],
     [['help', 'toString'], /no command 'toString'/],
     [['generate', '--frobnicate', 'a'], /--frobnicate/],

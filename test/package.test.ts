@@ -3,52 +3,16 @@
  * empty project, from ES modules, CommonJS and TypeScript and by its program. Needs dist/, build/ and a
  * registry (or npm's cache) that has the dependencies.
  */
-import { spawnSync } from 'node:child_process';
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import './built-package.js';
+import { addPrebuild, install, pack, run } from './packed-package.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-
-/** Runs a program to its end, for two minutes at most: an npm without a registry tries for longer. */
-function run(command: string, args: string[], cwd: string) {
-  const { NODE_OPTIONS: _, ...environment } = process.env;
-  const { status, signal, stdout, stderr, error } = spawnSync(command, args, {
-    cwd,
-    env: { MASK_PREDICT_DEVICE: 'cpu', ...environment },
-    encoding: 'utf8',
-    timeout: 120_000,
-    killSignal: 'SIGKILL',
-    maxBuffer: 2 ** 26,
-  });
-  return { status, signal, stdout, stderr, ...(error && { error: error.message }) };
-}
-
-interface Packed {
-  filename: string;
-  size: number;
-  files: { path: string; size: number }[];
-}
-
 const project = t.testdir({ 'package.json': '{ "private": true }' });
 
-function pack(): Packed {
-  const args = ['pack', '--ignore-scripts', '--json', '--pack-destination', project];
-  const { status, stdout, stderr } = run('npm', args, root);
-  if (status !== 0) throw new Error(`npm pack failed: ${stderr}`);
-  return (JSON.parse(stdout) as Packed[])[0]!;
-}
-
-const packed = pack();
+const packed = pack(project);
 const paths = packed.files.map(({ path }) => path);
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
   bin: Record<string, string>;
@@ -156,13 +120,7 @@ function strings(value: unknown): string[] {
 }
 
 t.test('installed', async (t) => {
-  const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline'];
-  const quick = ['--fetch-retries=1', '--fetch-timeout=30000'];
-  const tarball = join(project, packed.filename);
-  const installed = run('npm', ['install', ...options, ...quick, tarball], project);
-  if (installed.status !== 0) {
-    throw new Error(`npm install failed; is there a registry? ${JSON.stringify(installed)}`);
-  }
+  install(project, [join(project, packed.filename)]);
   const own = join(project, 'node_modules/mask-predict');
   const node = (file: string, text: string) => {
     writeFileSync(join(project, file), text);
@@ -193,13 +151,7 @@ t.test('installed', async (t) => {
   if (existsSync(`${prebuilds}-of-the-tarball`)) {
     renameSync(`${prebuilds}-of-the-tarball`, prebuilds);
   } else {
-    // What `node native/build.cjs --prebuild` puts into a tarball, without compiling again.
-    const report = process.report.getReport() as unknown as { header: Record<string, unknown> };
-    const libc = report.header['glibcVersionRuntime'] ? '.glibc' : '.musl';
-    const folder = join(prebuilds, `${process.platform}-${process.arch}`);
-    const name = `mask-predict${process.platform === 'linux' ? libc : ''}.node`;
-    mkdirSync(folder, { recursive: true });
-    copyFileSync(join(root, 'build/Release/mask_predict.node'), join(folder, name));
+    addPrebuild(own);
   }
 
   const answer = `

@@ -13,7 +13,7 @@ Options:
   --out DIR             where to write; a model that is there is replaced
   --save-precision NAME fp32, fp16 or bf16 (default: what the first model has)
 
-Example:
+Examples:
   mask-predict average tuned/kept/* --out averaged
 `;
 

@@ -89,9 +89,9 @@ What is made of it:
 ${modelHelp}
 Examples:
   mask-predict eval xcopa --model ./instruct-xlm-r --data test.it.jsonl test.tr.jsonl
-  mask-predict eval translation --model ./mt --data newstest.de --references newstest.en \\
-    --languages de-en --out de-en
-  mask-predict eval xwinograd --answer choose --model ./instruct-xlm-r --data dataset.tsv
+  mask-predict eval translation --model ./mt --data newstest.de \\
+    --references newstest.en --languages de-en --out de-en
+  mask-predict eval xwinograd --answer choose --model ./xlm-r --data dataset.tsv
   mask-predict eval compare before after
 `;
 

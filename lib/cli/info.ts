@@ -1,6 +1,7 @@
 /** `info`: what a model is and how it runs here. */
 import { embeddedModel } from '../text/loading.js';
 import type { MaskPredict } from '../text/mask-predict.js';
+import { native } from '../token/native.js';
 import { Arguments, modelOptions, UsageError } from './arguments.js';
 import { modelHelp, withModel, type Command } from './command.js';
 import { Output } from './output.js';
@@ -11,7 +12,8 @@ Loads a model and prints its sizes and how it runs on this machine.
 
 Options:
   --json              a JSON object: model, config, device, instructionSet, threads,
-                      precision, memory (bytes), warnings
+                      precision, memory (bytes), warnings, platform, node, addon,
+                      instructionSets
 
 ${modelHelp}
 Examples:
@@ -52,7 +54,18 @@ function renderJson(directory: string, { engine }: MaskPredict, warnings: string
     precision,
     memory,
     warnings,
+    ...platform(),
   });
+}
+
+/** The system, and what of the package was loaded for it. */
+function platform() {
+  return {
+    platform: `${process.platform}-${process.arch}`,
+    node: process.version,
+    addon: native.loadedFrom,
+    instructionSets: native.instructionSets(),
+  };
 }
 
 function renderTable(
@@ -80,6 +93,12 @@ function renderTable(
     ['precision', engine.precision],
     ['memory', `${mebibytes(memory.weights)} for weights, at most ${mebibytes(memory.limit)}`],
   ];
+  const { platform: system, node, addon, instructionSets } = platform();
+  rows.push(
+    ['platform', `${system}, Node.js ${node}`],
+    ['addon', addon],
+    ['this CPU can', instructionSets.join(', ')],
+  );
   for (const warning of warnings) rows.push(['note', warning]);
   return rows.map(([name, value]) => `${name.padEnd(16)}${value}`).join('\n');
 }

@@ -12,6 +12,7 @@ import { join, resolve } from 'node:path';
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
 import { booleanOption, checkFunction, checkOptions, checkSignal } from '../options.js';
 import type { Logger } from '../token/engine-options.js';
+import { userCache } from '../user-cache.js';
 
 /** How far a download is. Bytes are those of the files that were missing when it began. */
 export interface Transfer {
@@ -105,8 +106,7 @@ function isTrue(value: string | undefined): boolean {
 function homeOf(environment: Environment): string {
   const given = environment['HF_HOME'];
   if (given) return expanded(given, environment);
-  const caches = environment['XDG_CACHE_HOME'] || join(homedir(), '.cache');
-  return expanded(join(caches, 'huggingface'), environment);
+  return expanded(join(userCache(environment), 'huggingface'), environment);
 }
 
 /** `~` at the start is the home directory; `$NAME` and `${NAME}` are variables, where there are such. */

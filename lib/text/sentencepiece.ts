@@ -150,11 +150,7 @@ async function read(file: string, path: string, identity: string): Promise<Sente
   const model = readSentencePieceModel(bytes, file);
 
   const instance = await start(path, model).catch((error: unknown) => {
-    throw new MaskPredictError(
-      'ERR_TOKENIZER',
-      `${file}: SentencePiece cannot load it; it is damaged, or there is no memory left`,
-      { cause: error },
-    );
+    throw cannotLoad(file, error);
   });
   // sentencepiece-js reads the file itself, a second time.
   if ((await identify(file)).identity !== identity) {
@@ -164,6 +160,34 @@ async function read(file: string, path: string, identity: string): Promise<Sente
   loaded.set(identity, new WeakRef(instance));
   collected.register(instance, identity);
   return instance;
+}
+
+/** What SentencePiece's WebAssembly throws, in words: flags of Node.js and limits of memory are not a damaged file. */
+function cannotLoad(file: string, cause: unknown): MaskPredictError {
+  const text = String(cause);
+  const refused = (what: string, flag: string) =>
+    new MaskPredictError(
+      'ERR_TOKENIZER',
+      `${file}: SentencePiece needs ${what}, which this Node.js does not allow; start it without ${flag}`,
+      { cause },
+    );
+  if (!('WebAssembly' in globalThis)) return refused('WebAssembly', '--jitless');
+  if (cause instanceof EvalError || /Code generation from strings/.test(text)) {
+    return refused('code made of strings', '--disallow-code-generation-from-strings');
+  }
+  if (/could not allocate|Out of memory|Cannot allocate/i.test(text)) {
+    return new MaskPredictError(
+      'ERR_OUT_OF_MEMORY',
+      `${file}: there is no memory for SentencePiece's WebAssembly, which reserves some GiB of addresses: see the limit of ` +
+        'the process (ulimit -v)',
+      { cause },
+    );
+  }
+  return new MaskPredictError(
+    'ERR_TOKENIZER',
+    `${file}: SentencePiece cannot load it; it is damaged, or there is no memory left`,
+    { cause },
+  );
 }
 
 async function start(path: string, model: SentencePieceModel): Promise<SentencePiece> {

@@ -8,11 +8,12 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
 import { checkOptions } from '../options.js';
+import { userCache } from '../user-cache.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import {
   isTable,
@@ -57,7 +58,7 @@ export interface DatasetOptions {
  * @internal
  */
 export function defaultCache(environment: NodeJS.ProcessEnv = process.env): string {
-  return join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'mask-predict');
+  return join(userCache(environment), 'mask-predict');
 }
 
 interface Part {
