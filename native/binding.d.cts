@@ -96,8 +96,8 @@ interface NativeSource {
 type NativeReading =
   | { kind: 'mean' | 'first' | 'classes' | 'tokens' | 'logits' }
   | { kind: 'best'; count: number }
-  | { kind: 'weigh'; candidates: Int32Array[] }
-  | { kind: 'score'; position: number };
+  | { kind: 'score'; candidates: Int32Array[] }
+  | { kind: 'scoreAt'; position: number };
 
 interface NativeAnswer {
   /** The positions the answer is about, rising. */
@@ -114,7 +114,7 @@ type NativeStopRule = 'unchanged' | number | null;
 interface AdvanceResult {
   /** Passes that were run. */
   passes: number;
-  /** One for each source, or why there was no room for it. */
+  /** One for each source, or the error if it did not fit into memory. */
   sources: (NativeSource | Error)[];
   /** For each target, passes done in all, and whether no further one is needed. */
   passed: number[];
@@ -412,7 +412,7 @@ declare namespace binding {
    */
   export function lockFile(descriptor: number): 'locked' | 'busy' | 'unsupported';
   /** The single operations of native/ops, synchronous; arguments are checked by lib/token/operations.ts and again natively. */
-  export const kernels: {
+  export const operations: {
     packWeight(
       values: Float32Array | Uint16Array,
       type: string,

@@ -81,7 +81,7 @@ t.test('priority and deadline say who waits, and how long', async (t) => {
     ['/choose', { prompt: 'a', labels: ['two', 'three'] }],
     ['/score', { prompt: 'a', text: 'two' }],
   ] as const) {
-    // Nothing has room beside the long text, so none of them begins in time.
+    // Nothing fits beside the long text, so none of them begins in time.
     const response = await ask(path, { ...body, deadline: 1, priority: -100 });
     t.equal(response.status, 429, path);
     t.equal(response.headers.get('retry-after'), '1');

@@ -57,7 +57,7 @@ t.test('given back where it is needed', { skip: !device && 'no device is named' 
   one!.dispose();
   await large.close();
 
-  // Room for one large source, not for one beside what another left.
+  // Memory for one large source, not for one beside what another left.
   await using engine = await Engine.random(shape, { ...options, memoryLimit: needed + 1000 });
   const [small] = await engine.encode([ids(40)]);
   small!.dispose();

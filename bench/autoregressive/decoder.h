@@ -34,7 +34,7 @@ class Decoder {
   Decoder(const Model& model, const mask_predict::Context& context);
 
   CacheShape cache_shape() const;
-  // Takes the new ids in, in one pass over all of them, and predicts what follows. The caches must have room.
+  // Takes the new ids in, in one pass over all of them, and predicts what follows. The caches must have the capacity.
   Predictions advance(const std::vector<NewIds>& inputs, bool logits);
 
  private:

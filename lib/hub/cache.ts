@@ -131,8 +131,8 @@ export class RepositoryCache {
     });
   }
 
-  /** Throws `ERR_CACHE` if the disk has not room for so many bytes more. */
-  async checkRoom(bytes: number): Promise<void> {
+  /** Throws `ERR_CACHE` if the disk has less free space than that. */
+  async checkSpace(bytes: number): Promise<void> {
     await this.writing(async () => {
       await mkdir(this.#path('blobs'), { recursive: true });
       const { blocks, bavail, bsize } = await statfs(this.#cache);
@@ -161,7 +161,7 @@ export class RepositoryCache {
   #full(reason: string, cause?: unknown): MaskPredictError {
     return new MaskPredictError(
       'ERR_CACHE',
-      `the disk of the cache ${this.#cache} is full: ${reason}; make room, or name another cache (the option cache, ` +
+      `the disk of the cache ${this.#cache} is full: ${reason}; free some space, or name another cache (the option cache, ` +
         `HF_HUB_CACHE); what was transferred is kept, and the next call goes on from there`,
       { cause },
     );

@@ -26,7 +26,7 @@ export interface TargetPlan {
   readonly stop?: NativeStopRule;
   /** A log-probability: positions above it are not masked again. */
   readonly remaskBelow?: number | null;
-  /** If given, the target is weighed: one pass, and log-probabilities of these ids. */
+  /** If given, the target is scored: one pass, and log-probabilities of these ids. */
   readonly candidates?: Int32Array[];
 }
 
@@ -51,7 +51,7 @@ export interface PassView {
  * @internal
  */
 export interface PassResult extends Omit<AdvanceResult, 'sources' | 'views'> {
-  /** For each source, or why there was no room for it. */
+  /** For each source, or the error if it did not fit into memory. */
   sources: (Pick<Source, 'bytes' | 'dispose'> | Error)[];
   views?: PassView[];
 }

@@ -26,7 +26,7 @@ export interface ModelStatistics {
   passesPerSecond: number;
   /**
    * Tokens of targets that were written to their end since loading, those of every length candidate, without `<s>` and
-   * `</s>`. Texts that are weighed (`choose`, `score`) are not written.
+   * `</s>`. Texts that are scored (`choose`, `score`) are not written.
    */
   tokens: number;
   /** Of completed calls since loading. */

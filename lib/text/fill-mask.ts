@@ -91,7 +91,7 @@ export class MaskFiller {
     const tokens = answers[0]![0]!.length - 2;
     const candidates = answers.flat().map((answer) => answer.slice(1, -1));
     const ids = this.#expanded(this.#ids(text, given, name, tokens - 1), tokens, name);
-    return new Reading(ids, { kind: 'weigh', candidates }, ({ values }) => {
+    return new Reading(ids, { kind: 'score', candidates }, ({ values }) => {
       let next = 0;
       const logProbs = answers.map((spellings) =>
         logSumExp(spellings.map(() => sum(values.subarray(next, (next += tokens))))),
@@ -114,7 +114,7 @@ export class MaskFiller {
     return spaced!.length === bare!.length ? [spaced!, bare!] : [spaced!];
   }
 
-  /** The text's ids, with room for `more`; every `<mask>` of the text is among them. */
+  /** The text's ids, with space for `more`; every `<mask>` of the text is among them. */
   #ids(text: string, given: TextOptions, name: string, more: number): Int32Array {
     const { ids } = this.#texts.text(text, { ...given, parseSpecial: true }, name, more);
     const masks = this.#masks(ids);

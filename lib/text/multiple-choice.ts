@@ -54,7 +54,7 @@ export class MultipleChoice {
     const spellings = list.map((_, index) => this.#spellings(letters[index]!));
     const ids = this.#ids(promptOf(instruction, question, list), options);
     const candidates = spellings.flat().map((id) => Int32Array.of(id));
-    return new Reading(ids, { kind: 'weigh', candidates }, ({ values }) => {
+    return new Reading(ids, { kind: 'score', candidates }, ({ values }) => {
       let next = 0;
       const weights = spellings.map((of) =>
         of.reduce((total) => total + Math.exp(values[next++]!), 0),

@@ -24,7 +24,7 @@ export class PseudoLogLikelihoods {
     for (const ids of encoded) {
       for (let position = 1; position < ids.length - 1; position++) {
         this.readings.push(
-          new Reading(ids, { kind: 'score', position }, ({ values }) => values[0]!),
+          new Reading(ids, { kind: 'scoreAt', position }, ({ values }) => values[0]!),
         );
       }
     }

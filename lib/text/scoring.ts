@@ -1,4 +1,4 @@
-/** What `choose`, `score` and `predictLength` do over a source: texts are weighed, none is written. */
+/** What `choose`, `score` and `predictLength` do over a source: texts are scored, none is written. */
 import { invalidArgument, shown } from '../errors.js';
 import type { Sequence, TargetOutcome } from '../scheduling/call.js';
 import type { TargetPlan } from '../scheduling/passes.js';

@@ -15,7 +15,7 @@ enum class FileUse { Map, Read };
 class MappedFile {
  public:
   // Throws Error(ModelFormat) that names the path and the reason: not there, not readable, not a regular
-  // file, or one that became shorter while it was read; Error(OutOfMemory) if the system has no room for it.
+  // file, or one that became shorter while it was read; Error(OutOfMemory) if the system has no memory for it.
   explicit MappedFile(const std::string& path, FileUse use = FileUse::Map);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;

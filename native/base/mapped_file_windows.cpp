@@ -78,15 +78,15 @@ MappedFile::MappedFile(const std::string& path, FileUse use) : path_(path), use_
   if (use == FileUse::Map) {
     data_ = static_cast<const uint8_t*>(map_whole(file, path));
   } else {
-    void* const room = ::VirtualAlloc(nullptr, static_cast<size_t>(size), MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
-    if (room == nullptr) fail(path, ::GetLastError());
+    void* const memory = ::VirtualAlloc(nullptr, static_cast<size_t>(size), MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+    if (memory == nullptr) fail(path, ::GetLastError());
     try {
-      read_whole(file, path, room, size);
+      read_whole(file, path, memory, size);
     } catch (...) {
-      ::VirtualFree(room, 0, MEM_RELEASE);
+      ::VirtualFree(memory, 0, MEM_RELEASE);
       throw;
     }
-    data_ = static_cast<const uint8_t*>(room);
+    data_ = static_cast<const uint8_t*>(memory);
   }
   size_ = size;
 }

@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/cuda_graphs.h"
 #include "engine/device_arena.h"
 #include "engine/layer_stack.h"
 #include "engine/mask_predict.h"
-#include "engine/recordings.h"
 #include "engine/sequence.h"
 #include "engine/spare_buffers.h"
 #include "engine/target_batch.h"
@@ -44,9 +44,9 @@ class Engine {
                               (with_states ? static_cast<int64_t>(sizeof(float)) : 0));
   }
 
-  // Room for a source: 2 ... max_ids() ids, each a real one, checked by the caller. Without states lengths cannot be
-  // predicted, and with dynamic attention the last layer makes nothing but its keys and values. Error(OutOfMemory). Its cache is put aside, where
-  // that is a GPU's, when it goes.
+  // Allocates a source of 2 ... max_ids() ids, each a real one, checked by the caller. Without states lengths cannot be
+  // predicted, and with dynamic attention the last layer computes only its keys and values. Error(OutOfMemory). When the
+  // source goes, a GPU's cache is kept as a spare buffer.
   std::shared_ptr<Source> new_source(const std::vector<int32_t>& ids, bool with_states);
 
   // The same for a source that is read and not kept: when a pass has encoded it, its reading has the answer. The reading
@@ -118,7 +118,7 @@ class Engine {
   void draw(const TargetBatch& batch, const TargetBatch::Iteration& iteration, const Head& head);
   float* reserve_head(int64_t floats);
   // Parts of advance.
-  int64_t masked_room(const TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead) const;
+  int64_t padded_masked(const TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead) const;
   TargetBatch::Iteration plan(TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead, bool looking);
   bool look(TargetBatch& batch, const std::vector<TargetWork*>& works);
   void finish_sources(Sources sources, int64_t first);
@@ -130,10 +130,11 @@ class Engine {
   // classifiers are two kinds of one head.
   const void* classifier_input(int64_t first, int64_t rows);
   const void* modern_bert_classifier_input(const Sources& sources, int64_t first, int64_t rows);
-  void answer_weighed(const Sources& sources, int64_t first, int64_t rows);
+  void answer_scores(const Sources& sources, int64_t first, int64_t rows);
   void answer_best(const Sources& sources, int64_t first, int64_t rows);
   void answer_logits(const Sources& sources, int64_t first, int64_t rows);
-  void weigh(const TargetBatch::Iteration& iteration, const Head& head, const std::vector<TargetWork*>& works);
+  void score_candidates(const TargetBatch::Iteration& iteration, const Head& head,
+                        const std::vector<TargetWork*>& works);
   // Advances each until it is done. Error(ModelFormat) where logits are not numbers.
   void run_to_end(std::vector<TargetWork>& works, const std::atomic<bool>& cancelled);
 
@@ -147,7 +148,7 @@ class Engine {
   StackWorkspace workspace_;
   DeviceArena arena_;
   Buffer head_memory_;
-  Recordings recordings_;
+  CudaGraphs graphs_;
   const uint64_t number_;
 };
 

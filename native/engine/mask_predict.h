@@ -1,5 +1,5 @@
 // What one call of Engine::advance is asked to do with a target, and what it answers. Targets at different passes, of
-// different lengths and T, sampled or not, and texts to be weighed go through one pass together.
+// different lengths and T, sampled or not, and texts to be scored go through one pass together.
 #pragma once
 
 #include <atomic>

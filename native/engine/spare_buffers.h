@@ -17,7 +17,7 @@ namespace mask_predict {
 
 class SpareBuffers {
  public:
-  // From any thread. A buffer there is no room in the list for goes at once.
+  // From any thread. A buffer that the full list cannot take is freed at once.
   void put(Buffer&& buffer) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
     try {

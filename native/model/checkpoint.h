@@ -27,8 +27,8 @@ struct Tensor {
 };
 
 // Rows first ... first + count - 1 (of a vector: values) in row-major order: where they lie, or, if the tensor has
-// strides, copied to `room`. Only for tensors of one or two extents.
-const uint8_t* rows_of(const Tensor& tensor, int64_t first, int64_t count, std::vector<uint8_t>& room);
+// strides, copied to `buffer`. Only for tensors of one or two extents.
+const uint8_t* rows_of(const Tensor& tensor, int64_t first, int64_t count, std::vector<uint8_t>& buffer);
 
 class Checkpoint {
  public:

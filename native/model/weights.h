@@ -92,7 +92,7 @@ class WeightsBuilder {
   Buffer values(const TensorEntry& entry);
   WeightType type_of(const TensorEntry& entry) const;
   void check_scales(const std::string& name, int64_t first, int64_t count, const PackedMatrix& matrix) const;
-  void add_plain_copy(const std::string& name, PackedMatrix& matrix) const;
+  void add_row_major_copy(const std::string& name, PackedMatrix& matrix) const;
   void add_angles(Weights& weights) const;
   void step();
 

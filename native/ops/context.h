@@ -25,7 +25,7 @@ struct Context {
   cpu::ThreadPool* pool = nullptr;         // elsewhere too, for packing weights on the host
   cuda::Stream* stream = nullptr;          // on a CUDA device
   // Whether the layers' matrices are kept in row-major order too (packed_matrix.h), for products of many rows.
-  bool plain_copies = false;
+  bool row_major_copies = false;
   // Set while an operation runs: it may stop early, its result is not going to be used.
   const std::atomic<bool>* cancelled = nullptr;
 

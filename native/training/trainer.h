@@ -98,7 +98,7 @@ class Trainer {
   void read(const std::string& directory, const std::function<void(double)>& progress,
             const std::atomic<bool>& cancelled);
   void draw(const ParameterTensor& tensor);
-  void make_room(const PlanSizes& sizes);
+  void reserve_for(const PlanSizes& sizes);
   LossSums run(const std::vector<Batch>& batches, const StepTotals& totals, const DropoutDraws& draws,
                const float* weights, bool backward, const std::atomic<bool>& cancelled);
   bool averages() const { return options_.adam.average_decay > 0; }

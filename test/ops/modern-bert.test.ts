@@ -41,7 +41,7 @@ t.test('refused on a GPU', { skip: !onDevice }, (t) => {
   t.throws(() => rotate({ input, heads: 1, headSize: 4, positions, theta: 10 }, options), {
     code: 'ERR_DEVICE',
   });
-  t.throws(() => layerNorm({ input, scale: input, epsilon: 1 }, options), { code: 'ERR_DEVICE' });
+  t.throws(() => layerNorm({ input, gain: input, epsilon: 1 }, options), { code: 'ERR_DEVICE' });
   t.end();
 });
 
@@ -294,13 +294,13 @@ const halfOf = (outer: number) => outer / 2;
 t.test('norms without shift', { skip: onDevice }, async (t) => {
   const random = new Random(4);
   for (const width of [1, 7, 64, 100]) {
-    const [input, scale] = [random.normals(5 * width), random.normals(width)];
+    const [input, gain] = [random.normals(5 * width), random.normals(width)];
     const zeros = new Float64Array(width);
-    const expected = normed(input, scale, zeros, 1e-5);
-    const bound = layerNormBound(input, scale, zeros, 1e-5);
+    const expected = normed(input, gain, zeros, 1e-5);
+    const bound = layerNormBound(input, gain, zeros, 1e-5);
     for (const { name, options } of variants) {
       const { worst } = closeness(
-        layerNorm({ input, scale, epsilon: 1e-5 }, options),
+        layerNorm({ input, gain, epsilon: 1e-5 }, options),
         expected,
         bound,
       );

@@ -3,7 +3,11 @@
  * the environment variable MASK_PREDICT_DEVICE names a GPU (`simt`, the emulated one, in a test build), that one, with
  * activations in float32 and in bfloat16.
  */
-import { packWeight, type KernelOptions, type PackedWeight } from '../../lib/token/operations.js';
+import {
+  packWeight,
+  type OperationOptions,
+  type PackedWeight,
+} from '../../lib/token/operations.js';
 import { native } from '../../lib/token/native.js';
 import {
   roundedToBf16,
@@ -18,12 +22,14 @@ export type Activations = 'fp32' | 'bf16';
 export interface Variant {
   name: string;
   activations: Activations;
-  options: KernelOptions & { instructionSet: string; threads: number };
+  options: OperationOptions & { instructionSet: string; threads: number };
 }
 
 const device = process.env.MASK_PREDICT_DEVICE;
 
-const instructionSets = native.instructionSets() as NonNullable<KernelOptions['instructionSet']>[];
+const instructionSets = native.instructionSets() as NonNullable<
+  OperationOptions['instructionSet']
+>[];
 
 const onGpu = (precision: Activations): Variant => ({
   name: precision === 'fp32' ? device! : `${device!} in ${precision}`,

@@ -61,8 +61,8 @@ export class ReferenceModel {
   }
 
   #norm(input: Float64Array, name: string): Float64Array {
-    const scale = this.#tensors.get(`${name}.weight`).values;
-    return layerNorm(input, scale, this.#tensors.get(`${name}.bias`).values, this.#epsilon);
+    const gain = this.#tensors.get(`${name}.weight`).values;
+    return layerNorm(input, gain, this.#tensors.get(`${name}.bias`).values, this.#epsilon);
   }
 
   /** Words + positions from 2 on + token type 0. */

@@ -290,7 +290,7 @@ export interface HeadLossArguments {
   gold: Int32Array;
   realIds: number;
   smoothing: number;
-  /** What a row's loss weighs. */
+  /** The weight of a row's loss. */
   factor: number;
 }
 

@@ -180,7 +180,7 @@ async function main() {
     .readdirSync(path.join(__dirname, '../ops'))
     .filter((file) => file.endsWith('.test.ts') && !(quick && file === slowest));
   const engine = [
-    ...['simt-generate', 'vocabulary', 'deterministic', 'recordings', 'spare-memory'],
+    ...['simt-generate', 'vocabulary', 'deterministic', 'cuda-graphs', 'spare-memory'],
     'choice-of-gpu',
   ];
   const operationTests = (files) =>

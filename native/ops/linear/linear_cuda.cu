@@ -83,7 +83,7 @@ struct Step {
 };
 
 Step next_step(const Stream& stream, const PackedMatrix& weight, int64_t rows_left, bool always_partials) {
-  if (stream.cublaslt && weight.plain && rows_left >= stream.library_rows) {
+  if (stream.cublaslt && weight.row_major && rows_left >= stream.library_rows) {
     const int64_t rows = std::min(rows_left, rows_of_partials(stream, 1, weight.outputs));
     const auto size = [](int64_t value) { return static_cast<int>(value); };
     if (stream.cublaslt->can_multiply(size(rows), size(weight.outputs), size(weight.inputs))) return {rows, 1, true};
@@ -113,7 +113,7 @@ void multiply(const Context& context, const PackedMatrix& weight, const void* in
     return;
   }
   if (step.by_library) {
-    stream.cublaslt->multiply(stream.handle, weight.plain.as<void>(), input, rows, outputs, inputs, partials);
+    stream.cublaslt->multiply(stream.handle, weight.row_major.as<void>(), input, rows, outputs, inputs, partials);
     return;
   }
   const InnerSlices slices = slices_of(weight);

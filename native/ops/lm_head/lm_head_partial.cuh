@@ -1,5 +1,5 @@
 // What the language-model head keeps of a row's logits: the four values of an LmHeadPartial, and how those of two
-// parts of the vocabulary are put together. Both kernels (lm_head_tensor_cores.cuh, lm_head_plain.cuh) leave a
+// parts of the vocabulary are put together. Both kernels (lm_head_tensor_cores.cuh, lm_head_float32.cuh) leave a
 // warp's logits in the same registers and go on here.
 //
 // NaN: a maximum passes over it, so it shows in the sum of exponentials, and there it stays.

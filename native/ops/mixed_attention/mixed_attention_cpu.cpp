@@ -82,7 +82,7 @@ class ItemAttention {
     transpose_keys();
     copy_values();
     score_keys();
-    weigh_keys(scale);
+    softmax_scores(scale);
     sum_values();
   }
 
@@ -152,7 +152,7 @@ class ItemAttention {
   }
 
   // Scores become weights, each row's over the keys that it sees.
-  void weigh_keys(float scale) {
+  void softmax_scores(float scale) {
     if (a_.window < 0) return kernels_.softmax(scores_, queries_, key_columns_, key_count_, scale);
     for (int64_t q = 0; q < queries_; q++) {
       float* row = scores_ + q * key_columns_;

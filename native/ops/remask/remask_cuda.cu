@@ -78,8 +78,8 @@ __global__ void __launch_bounds__(most_threads) remask_kernel(RemaskArguments a)
 }  // namespace
 
 void fill_masks(const Context& context, const FillMasksArguments& a) {
-  if (a.room == 0) return;
-  const unsigned blocks = static_cast<unsigned>((a.room + fill_threads - 1) / fill_threads);
+  if (a.capacity == 0) return;
+  const unsigned blocks = static_cast<unsigned>((a.capacity + fill_threads - 1) / fill_threads);
   launch(fill_masks_kernel, {dim3(blocks), dim3(fill_threads), 0, context.stream->handle, "fill_masks", true}, a);
 }
 

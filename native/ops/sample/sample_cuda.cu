@@ -31,7 +31,7 @@ constexpr float largest_float = std::numeric_limits<float>::max();
 constexpr float lowest = -std::numeric_limits<float>::infinity();
 constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
 
-// Sums over equal weights of a row, in two halves because shared memory adds 32 bits at a time, and room for one value
+// Sums over equal weights of a row, in two halves because shared memory adds 32 bits at a time, and space for one value
 // of each warp.
 struct Shared {
   uint32_t low[buckets];

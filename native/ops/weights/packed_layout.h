@@ -49,7 +49,7 @@ inline const float* scales_of(const PackedMatrix& matrix) {
                                         round_up(matrix.outputs, 16) * round_up(matrix.inputs, 32));
 }
 
-// Fills matrix.plain, of a bfloat16 matrix.
-void copy_plainly(const Context& context, const PackedMatrix& matrix);
+// Fills matrix.row_major, of a bfloat16 matrix.
+void copy_row_major(const Context& context, const PackedMatrix& matrix);
 
 }  // namespace mask_predict::cuda

@@ -23,7 +23,7 @@ struct PackedMatrix {
   int64_t inputs = 0;
   Buffer data;
   // On a CUDA device without determinism: the same in row-major order, as cuBLASLt reads it. Empty otherwise.
-  Buffer plain{};
+  Buffer row_major{};
 
   explicit operator bool() const { return static_cast<bool>(data); }
 

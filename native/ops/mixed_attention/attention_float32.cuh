@@ -9,7 +9,7 @@
 
 namespace mask_predict::cuda {
 
-namespace plain_attention {
+namespace float32_attention {
 
 constexpr int largest_head_size = 256;
 constexpr int warps = 4;
@@ -31,12 +31,12 @@ __device__ __forceinline__ float widened(__nv_bfloat16 x) { return to_float(x); 
 __device__ __forceinline__ void narrow(float x, float& to) { to = x; }
 __device__ __forceinline__ void narrow(float x, __nv_bfloat16& to) { to = to_bfloat16(x); }
 
-}  // namespace plain_attention
+}  // namespace float32_attention
 
 template <class Element>
-__global__ void __launch_bounds__(plain_attention::threads)
-    plain_attention_kernel(const AttentionParameters<Element> parameters, float scale) {
-  using namespace plain_attention;
+__global__ void __launch_bounds__(float32_attention::threads)
+    float32_attention_kernel(const AttentionParameters<Element> parameters, float scale) {
+  using namespace float32_attention;
   wait_for_earlier_kernels();
   allow_next_kernel();
   const AttentionBlock<Element> block = attention_block(parameters, tile_rows);
