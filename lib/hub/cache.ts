@@ -75,7 +75,7 @@ export class RepositoryCache {
     return this.#write(this.#path('trees', `${commit}.json`), writtenListing(listing));
   }
 
-  /** Whether a snapshot has a file, of that many bytes if they are given. */
+  /** True if a snapshot has a file, of that many bytes if they are given. */
   async has(commit: string, name: string, size?: number): Promise<boolean> {
     return hasFile(join(this.snapshot(commit), name), size);
   }
@@ -141,7 +141,7 @@ export class RepositoryCache {
     });
   }
 
-  /** What `work` gives; an error of the file system says what it is about and what to do. */
+  /** Returns the result of `work`; an error of the file system then names its path and a remedy. */
   async writing<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();

@@ -205,7 +205,7 @@ class Fetching {
     return shardsOf(index, await this.#cache.readFile(commit, index));
   }
 
-  /** Whether the cache has everything of a commit that is needed; without a listing, everything that must be there. */
+  /** True if the cache has all needed files of a commit; without a listing, all files that every model must have. */
   async #isWhole(commit: string, listing: Listing | undefined): Promise<boolean> {
     const has = (name: string) =>
       this.#cache.has(commit, name, listing?.has(name) ? fileOf(listing, name).size : undefined);

@@ -1,9 +1,9 @@
 /**
  * The in-flight batch: the sequences that share the next native call. A pass takes rows up to a budget. Running targets
- * come first, the least recently advanced of them before the others, so that each has its turn if there are too many. The
- * queue gets the rest of the budget, in the order in which its calls are due. Of a call with many sequences one joins at
- * a time: after it the call stands at the end of the queue again. A call at the head of the queue that does not fit is
- * passed over only so many times; then it goes first.
+ * come first, the least recently advanced of them before the others, so that each has its turn if there are too many.
+ * The queue gets the rest of the budget, in the order in which its calls are due. Of a call with many sequences one
+ * joins at a time: after it the call stands at the end of the queue again. A call at the head of the queue that does
+ * not fit is passed over only so many times; then it goes first.
  */
 import type { Job, RunningTarget } from './call.js';
 import type { CallQueue } from './queue.js';
@@ -16,7 +16,7 @@ export interface InFlightBatch {
   entries: Map<SourceEntry, Job[]>;
   targets: RunningTarget[];
   rows: number;
-  /** Whether it goes on after a pass, because nobody else wants to join. */
+  /** True if the call may run more than one pass, because nobody else wants to join. */
   free: boolean;
   begun: number;
 }
@@ -33,7 +33,7 @@ export interface Sharing {
   /** Rows of a pass; a longer sequence goes alone. */
   rowBudget: number;
   patience: number;
-  /** Whether sources may join. */
+  /** True if sources may join. */
   sources: boolean;
   /** Lets a sequence begin whose source is there already: its targets are running then. */
   begin: (job: Job, now: number) => void;

@@ -29,7 +29,7 @@ export interface SchedulingOptions {
   expectedWait?: number;
 }
 
-/** What one call may ask of the scheduler. */
+/** Scheduling options of one call. */
 export interface QueueOptions {
   /** Integer from -100 to 100, default 0. A step is worth `scheduling.expectedWait` of waiting. */
   priority?: number;

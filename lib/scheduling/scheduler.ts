@@ -39,11 +39,11 @@ export class Scheduler {
   /** Targets that are being written, the least recently advanced first. */
   #running: RunningTarget[] = [];
   #inFlight: InFlightBatch | undefined;
-  /** Whether the next pass is to be started soon. */
+  /** True if the next pass will start soon. */
   #awaited = false;
   /** Rows that a pass may have: fewer than the budget after one of so many did not fit into memory. */
   #rowBudget: number;
-  /** Whether there was no memory for a source: others have to end first. */
+  /** True after a source did not fit into memory: other calls have to end first. */
   #short = false;
   #closed: MaskPredictError | undefined;
 
@@ -65,8 +65,8 @@ export class Scheduler {
   }
 
   /**
-   * Runs a sequence of one target pass by pass, each when its reader asks for it. A reader that pauses holds its
-   * source, and nothing else.
+   * Runs a sequence of one target pass by pass, each when its reader asks for it. A paused reader keeps its source in
+   * memory but does not block other calls.
    */
   paced<R>(sequence: Sequence<R>, options: ScheduledOptions): PacedCall<R> {
     const pace = new Pace();

@@ -9,7 +9,7 @@ import { textOptions, type TextOptions, type TextReader } from './text.js';
 import { Tokenizer, type TextPieces } from './tokenizer.js';
 
 export interface AskOptions extends Omit<TextOptions, 'parseSpecial' | 'overflow'> {
-  /** What stands before the question. Default: that of the model's card. */
+  /** The text before the question. Default: that of the model's card. */
   instruction?: string;
 }
 
@@ -18,7 +18,7 @@ export interface Answer {
   choice: string;
   /** Its place among the choices. */
   index: number;
-  /** Of every choice, its share of all choices together. */
+  /** The probability of every choice; they add up to 1. */
   probabilities: number[];
 }
 

@@ -122,8 +122,8 @@ export interface MixedAttentionArguments {
 }
 
 /**
- * Dynamic mixed attention (eq. 7): every query row attends to all rows of its source and all rows of
- * its own sequence, in one softmax over both, scores scaled by `1/sqrt(head size)`. `[query rows, width]`.
+ * Dynamic mixed attention, eq. (7): every query row attends to all rows of its source and all rows of its own sequence,
+ * in one softmax over both, scores scaled by `1/sqrt(head size)`. `[query rows, width]`.
  */
 export function mixedAttention(
   args: MixedAttentionArguments,
@@ -248,8 +248,9 @@ export interface RemaskArguments {
 }
 
 /**
- * Masks again the `counts[i]` maskable positions of sequence `i` with the lowest scores; a tie goes to
- * the lower position. Their scores become 0. Returns copies, and which positions were chosen.
+ * The end of an iteration of Mask-Predict (section 3.3): masks again the `counts[i]` maskable positions of sequence `i`
+ * with the lowest scores; a tie goes to the lower position. Their scores become 0. Returns copies, and which positions
+ * were chosen.
  */
 export function remask(
   args: RemaskArguments,

@@ -18,7 +18,7 @@ import { restoreDirectory } from './whole-directory.js';
 import type { TrainOptions, TrainingStep } from './train.js';
 import type { ValidateOptions, Validation } from './validate.js';
 
-/** What is trained. */
+/** The trainer, as a run uses it. */
 export interface Trainee {
   train(
     dataset: DatasetSource,

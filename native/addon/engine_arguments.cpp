@@ -229,7 +229,7 @@ std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackI
 
 namespace {
 
-// What ModernBERT alone has.
+// Fields of the configuration that only ModernBERT has.
 Napi::Object modern_bert_object(Napi::Env env, const ModelConfig& c) {
   Napi::Object object = Napi::Object::New(env);
   Napi::Array local = Napi::Array::New(env, c.rotary.local.size()), others = Napi::Array::New(env);

@@ -118,7 +118,7 @@ void* OperationCall::work(int64_t bytes) {
 void* OperationCall::take(void* values, int64_t bytes, bool keep) {
   if (on_cpu()) return values;
   void* result = work(bytes);
-  // What an operation forgets to write is not a number.
+  // Fill the result with NaN, so that a value that an operation forgets to write shows.
   const std::vector<uint8_t> poison(static_cast<size_t>(bytes), 0xff);
   operations().upload(context, result, keep ? values : poison.data(), static_cast<uint64_t>(bytes));
   downloads_.push_back([=, this] { operations().download(context, values, result, static_cast<uint64_t>(bytes)); });

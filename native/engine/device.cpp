@@ -36,7 +36,7 @@ OpenDevice open_cpu(int threads, bool deterministic) {
 
 #if MASK_PREDICT_CUDA
 
-// What a device's context points to.
+// A CUDA device's context points to these.
 struct CudaResources {
   std::shared_ptr<cuda::Stream> stream;
   cpu::ThreadPool pool;

@@ -11,7 +11,7 @@ namespace {
 // Rows whose logits are in memory at once where they have to be (sampling).
 constexpr int64_t logit_rows = 8;
 
-// What disposed sources leave behind, at most, from one call to the next: some forty XL sources of 64 ids.
+// Limit for the spare buffers that disposed sources leave from one call to the next: about forty XL sources of 64 ids.
 constexpr uint64_t most_spare_bytes = uint64_t{1} << 30;
 
 std::atomic<uint64_t> next_number{1};

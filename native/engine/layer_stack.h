@@ -1,4 +1,4 @@
-// The encoder: embeddings and layers with dynamic mixed attention (section 3.2, eq. 7), for any ragged set of
+// The encoder: embeddings and layers with dynamic mixed attention (section 3.2, eq. (7)), for any ragged set of
 // sequences at once. There is one stack; a source and a target differ only in what they may attend to.
 #pragma once
 

@@ -1,4 +1,20 @@
-// One call for everything that goes through the stack: advance, and what is made of it.
+// The Mask-Predict loop, section 3.3. Engine::advance runs a part of it for any set of targets; encode, read, predict,
+// decode and log_probs call it.
+//
+// A target begins as <s> <mask> ... <mask> </s>, or with some positions given. N positions are masked at the start, and
+// there are T passes. For t = 1 ... T:
+//
+//   1. Predict. The target goes through the layer stack, eq. (7); the last layer and the head compute only the masked
+//      positions. Each of them gets the allowed id with the highest probability (or a drawn one), and as its score the
+//      log-probability of that id. The others keep id and score.
+//   2. Mask again the n = floor(N (T - t) / T) of the N positions that have the lowest scores; a tie goes to the lower
+//      position. Their scores are forgotten. A bound keeps positions whose score is above it (bounded_count).
+//
+// The target is done when no position was masked again, or earlier if its stopping rule holds.
+//
+// The host knows every n in advance, because it depends on N, T and t alone. So it plans several iterations and runs
+// them without reading a result, in a CUDA graph where the device has them; only a bound, a stopping rule or somebody
+// who watches makes it look at each pass.
 #include "engine/mask_predict.h"
 
 #include <algorithm>
@@ -64,7 +80,8 @@ int64_t Engine::advance(const Sources& all_sources, const std::vector<TargetWork
       work->log_probs.assign(work->candidates->size(), std::vector<float>(work->target->masked.size()));
   }
   if (order.empty() && sources.empty()) return 0;
-  // What is drawn comes last: the head takes the best ids of all rows before in one go.
+  // Sort targets that draw their tokens to the end: the head then takes the best ids of all rows before them in one
+  // call.
   std::stable_partition(order.begin(), order.end(), [](const TargetWork* work) { return !work->sampling; });
 
   Targets targets;
@@ -126,9 +143,9 @@ int64_t Engine::advance(const Sources& all_sources, const std::vector<TargetWork
   return done;
 }
 
-// The padded number of masked rows of the iteration `ahead` of what has been done. If all targets are in the same pass t
-// of the same T, it depends on t, T and the padded number N of all their positions, of which at most N (T - t + 1) / T
-// are masked then: so one CUDA graph serves texts of other lengths. In the first pass the caller chose the masks.
+// The padded number of masked rows of the iteration `ahead` of what has been done. If all targets are in the same pass
+// t of the same T, it depends on t, T and the padded number N of all their positions, of which at most N (T - t + 1) /
+// T are masked then: so one CUDA graph serves texts of other lengths. In the first pass the caller chose the masks.
 int64_t Engine::padded_masked(const TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead) const {
   const int64_t masked = batch.masked_count();
   if (batch.use() == TargetBatch::Use::Once) return masked;
@@ -158,7 +175,8 @@ TargetBatch::Iteration Engine::plan(TargetBatch& batch, const std::vector<Target
   return iteration;
 }
 
-// What those who watch see of a pass, which targets stop, and masking again. Whether a target stops.
+// After a pass: copies tokens and scores for watched targets, applies the stopping rules, and masks again. Returns true
+// if a target is done.
 bool Engine::look(TargetBatch& batch, const std::vector<TargetWork*>& works) {
   const TargetBatch::Values all = batch.values();
   std::vector<int32_t> counts;
@@ -182,7 +200,8 @@ bool Engine::look(TargetBatch& batch, const std::vector<TargetWork*>& works) {
   return any;
 }
 
-// What is kept of sources with states beside keys and values, from these states, which lie behind `first` other rows.
+// Stores the final states of the sources that keep them, and the length logits computed from these states. The states
+// lie behind `first` other rows.
 void Engine::finish_sources(Sources sources, int64_t first) {
   // Rows of a source without states are there where its keys and values were made of them.
   sources.erase(std::remove_if(sources.begin(), sources.end(),
@@ -224,7 +243,8 @@ std::vector<float> Engine::log_probs_at(const void* transformed, const std::vect
   return log_probs;
 }
 
-// Log-probabilities of candidates, from the iteration's rows as the head has transformed them.
+// Scores candidates, eq. (2)-(4) and section 5.1: the log-probability of each candidate's id at every masked position,
+// from the iteration's rows as the head has transformed them.
 void Engine::score_candidates(const TargetBatch::Iteration& iteration, const Head& head,
                               const std::vector<TargetWork*>& works) {
   const std::vector<float> log_sums = arena_.get(head.log_sums, iteration.best());

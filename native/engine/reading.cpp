@@ -284,7 +284,7 @@ void Engine::answer_best(const Sources& sources, int64_t first, int64_t rows) {
   }
 }
 
-// Of all ids, whatever the head answers from.
+// Logits of the whole vocabulary, even if the head may answer only some ids.
 void Engine::answer_logits(const Sources& sources, int64_t first, int64_t rows) {
   const char* next = static_cast<const char*>(transform_states(first, rows));
   const int64_t row_bytes = config().hidden * bytes_of(context_.activations), vocabulary = config().vocabulary;

@@ -1,8 +1,8 @@
-// Targets on their way through passes together: their tokens, scores and masks laid one behind the other in the
-// device's memory, where they stay from iteration to iteration. The host knows at any time how many positions of
-// each are masked, because that depends on lengths alone. Sources may be encoded beside them in the first pass:
-// their rows lie behind the targets' and leave the batch after it. A batch that runs in a CUDA graph encodes no sources;
-// behind its targets' rows lies its padding.
+// Targets that go through the iterations of Mask-Predict (section 3.3) together. Their tokens, scores and masks lie one
+// behind the other in the device's memory, where they stay from iteration to iteration. The host knows at any time how
+// many positions of each are masked, because that depends on lengths alone. Sources may be encoded beside them in the
+// first pass: their rows lie behind the targets' and leave the batch after it. A batch that runs in a CUDA graph
+// encodes no sources; behind its targets' rows lies its padding.
 #pragma once
 
 #include <cstdint>
@@ -29,15 +29,15 @@ class TargetBatch {
 
   Use use() const { return use_; }
   int64_t rows() const { return rows_; }  // of the targets
-  // Whether final states of a source are wanted.
+  // True if the final states of a source are wanted.
   bool wants_states() const { return wanted_source_rows_ > 0; }
   // Positions that are masked now, of all targets.
   int64_t masked_count() const { return masked_offsets_.back(); }
   // Positions that were masked at the start, of all targets.
   int64_t maskable_count() const { return maskable_count_; }
 
-  // What run_stack needs, for all rows; for the last layer with only the masked rows, of which at most `padded_masked`
-  // (at least masked_count()) are computed, and behind them the wanted ones of sources.
+  // The arguments of run_stack. pass(): every layer computes all rows. pass_of_masked(): the last layer computes only
+  // the masked rows, padded to `padded_masked` (at least masked_count()), and behind them the wanted rows of sources.
   StackPass pass() const;
   StackPass pass_of_masked(int64_t padded_masked) const;
 

@@ -78,7 +78,7 @@ std::map<std::string, std::set<std::string>> read_index(const std::string& path)
   fail(directory, message);
 }
 
-// What DataParallel, torch.compile, Lightning and PEFT put before every name, as far as all names have it.
+// The prefix that DataParallel, torch.compile, Lightning or PEFT put before every name; empty unless all names have it.
 std::string common_prefix(const std::vector<Tensor>& tensors) {
   std::string prefix;
   for (bool longer = !tensors.empty(); longer;) {

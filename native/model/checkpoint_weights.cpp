@@ -33,7 +33,7 @@ class CheckpointSource : public TensorSource {
         model_name_(config.is_modern_bert() ? "ModernBERT" : "XLM-RoBERTa or XLM-RoBERTa-XL"),
         saved_(is_saved(checkpoint)) {}
 
-  // Whether these are matrices that were packed before they were saved.
+  // True if the file holds matrices that were packed before they were saved.
   bool saved() const { return saved_; }
 
   bool has(const std::string& name) const override { return checkpoint_.find(name) != nullptr; }
@@ -201,7 +201,7 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, std::o
       (source.has("model.embeddings.tok_embeddings.weight") || source.has("model.final_norm.weight")))
     config.tensor_prefix = "model.";
   const TensorNames names = tensor_names(config);
-  // Of a tied tensor's two names a file may have either.
+  // A file may have a tied tensor under either of its two names.
   const bool decoder_alone = config.tie_word_embeddings && !source.has(names.words) && source.has(names.decoder);
   const std::string& words = decoder_alone ? names.decoder : names.words;
   const std::string beyond = tensor_of_layer(config, config.layers);

@@ -1,4 +1,4 @@
-// What a model is: the numbers of config.json, checked, or those of a named architecture.
+// The configuration of a model: the checked numbers of config.json, or those of a named architecture.
 #pragma once
 
 #include <cstdint>

@@ -53,7 +53,7 @@ void WeightsBuilder::step() {
   if (context_.progress) context_.progress(static_cast<double>(done_) / static_cast<double>(steps_));
 }
 
-// Of the names of a tied tensor the one that is there.
+// A tied tensor may have either of two names: returns the one that the source has.
 std::vector<std::string> WeightsBuilder::names_in_source(const TensorEntry& entry) const {
   const bool elsewhere = !entry.another.empty() && !source_.has(entry.names.front()) && source_.has(entry.another);
   return elsewhere ? std::vector<std::string>{entry.another} : entry.names;

@@ -65,7 +65,8 @@ struct Weights {       // in a device's memory
 // Bytes the packed weights of a model take, all matrices in one type (the length predictor at most as float32).
 uint64_t packed_bytes(const ModelConfig& config, WeightType type, const Context& device);
 
-// What the loader asks of its caller: where to pack, how far it is (0 ... 1), and whether to stop.
+// The caller gives the loader a device to pack for, a memory budget, a function that is told the progress (0 ... 1),
+// and a flag that stops it.
 struct LoadContext {
   Context device;
   std::shared_ptr<MemoryBudget> budget;

@@ -47,7 +47,7 @@ namespace mask_predict {
   OPERATION(void, sample, (const Context&, const SampleArguments&))
 
 struct Operations {
-  // What the device can do.
+  // Capabilities of the device.
   const Memory* memory;
   bool host_memory;         // its memory is the host's: arguments may point to JavaScript's arrays
   bool reads_saved_layout;  // computes on a saved int8 file where it is mapped

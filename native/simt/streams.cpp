@@ -88,7 +88,7 @@ void run_until(CUstream_st& stream, uint64_t position) {
   }
 }
 
-// What was put into another stream before.
+// A place in another stream, whose work up to there comes first.
 struct Earlier {
   cudaStream_t stream;
   uint64_t position;

@@ -1,4 +1,4 @@
-// What the files of the runtime share: the queues, and the errors they leave.
+// The state that the files of the runtime share: the queues, and the errors they leave.
 #pragma once
 
 #include <functional>
@@ -37,7 +37,7 @@ GraphCounts graph_counts();
 
 bool is_capturing(cudaStream_t stream);
 
-// Whether this thread may not wait or allocate, because it captures a stream. Spoils that capture.
+// True if this thread may not wait or allocate, because it captures a stream; then the capture becomes invalid.
 bool forbidden_by_capture();
 
 }  // namespace mask_predict::simt

@@ -60,7 +60,7 @@ const rules: readonly Pick<EvaluateOptions, 'stop' | 'remask'>[] = [
   { remask: { below: 0.9 } },
 ];
 
-/** What a study sets, so that nobody else may. */
+/** Options that a study sets itself, so that the caller may not. */
 const ownOptions: Readonly<Record<StudyName, readonly (keyof Omit<EvaluateOptions, 'resume'>)[]>> =
   {
     prompts: [],

@@ -73,7 +73,7 @@ InnerSlices slices_of(const PackedMatrix& weight) {
   return inner_slices(weight.outputs, weight.inputs, bytes_of(weight.type));
 }
 
-// What one launch does: how many of the rows that are left, in how many parts their sums come out, and who makes them.
+// One launch: its number of rows, the number of parts in which it leaves their sums, and if cuBLASLt computes them.
 struct Step {
   int64_t rows;
   int parts;
@@ -90,7 +90,7 @@ Step next_step(const Stream& stream, const PackedMatrix& weight, int64_t rows_le
   }
   int64_t rows = std::min(rows_left, most_rows);
   int parts = weight.type == WeightType::F32 ? 1 : slices_of(weight).slices;
-  // Whether there are blocks enough for the device when each makes all slices.
+  // If there are enough blocks to fill the device, each block computes all slices.
   const int64_t blocks = int64_t{tiles(rows, 64)} * tiles(weight.outputs, block_outputs);
   if (blocks >= std::max(stream.processors * 3 / 4, 1)) parts = 1;
   if (parts > 1 || always_partials) rows = std::min(rows, rows_of_partials(stream, parts, weight.outputs));

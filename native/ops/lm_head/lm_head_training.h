@@ -1,5 +1,6 @@
-// The head's loss over the masked rows, forward and backward, in chunks of the vocabulary: the logits of a large one are
-// never in memory together. With z = states . decoderᵀ + bias over the V real ids and log p = z - log_sum:
+// The head's loss over the masked rows (section 3.3), forward and backward, in chunks of the vocabulary: the logits of
+// a large one are never in memory together. With z = states . decoderᵀ + bias over the V real ids and log p = z -
+// log_sum:
 //   loss of a row = (1 - smoothing) (-log p[gold]) + smoothing * mean over the real ids of (-log p)
 // Backward, with `factor` the weight of a row's loss in the whole:
 //   dz = factor (p - smoothing / V - (1 - smoothing) [id = gold])

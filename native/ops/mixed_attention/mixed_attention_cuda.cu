@@ -1,5 +1,5 @@
-// Chooses the kernel: tensor cores for bfloat16 and the head sizes that XLM-R models have, float32 arithmetic for all
-// else. Pointers are aligned to 16 bytes.
+// Dynamic mixed attention, eq. (7), on a CUDA device. Chooses the kernel: tensor cores for bfloat16 and the head sizes
+// that XLM-R models have, float32 arithmetic for all else. Pointers are aligned to 16 bytes.
 #include "ops/mixed_attention/mixed_attention.h"
 
 #include <cmath>

@@ -157,7 +157,7 @@ __device__ __forceinline__ void add_to_bucket(Shared* shared, uint32_t bucket, A
   if (high != 0) atomicAdd(shared->high + bucket, high);
 }
 
-// Of the buckets from the last one down.
+// Finds the bucket, counted from the last one down, in which the sum goes above `limit`.
 __device__ __forceinline__ Place border_bucket(Amount limit, Shared* shared) {
   __syncthreads();
   Place place = first_above(limit, buckets, shared, [shared](int i) {

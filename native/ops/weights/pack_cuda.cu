@@ -56,7 +56,7 @@ void pack_floats(const Context& context, const PackSource& source, int64_t first
   }
 }
 
-// What packs output `from` of the source to its places in a band: element k to band[places[k]].
+// A row to pack: element k of output `from` of the source goes to band[places[k]].
 struct RowToPack {
   const PackSource& source;
   int64_t from;

@@ -42,7 +42,7 @@ MASK_PREDICT_HOST_DEVICE inline int64_t byte_index(int64_t output, int64_t input
          place.element_register % 2 + place.half * 2;
 }
 
-// Of an int8 or fp8 matrix, [outputs rounded up to 16]; nullptr of any other.
+// The scales of an int8 or fp8 matrix, [outputs rounded up to 16]; nullptr for any other type.
 inline const float* scales_of(const PackedMatrix& matrix) {
   if (bytes_of(matrix.type) != 1) return nullptr;
   return reinterpret_cast<const float*>(matrix.data.as<char>() +
