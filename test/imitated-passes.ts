@@ -13,7 +13,7 @@ import type {
   TargetPass,
 } from '../lib/scheduling/passes.js';
 
-/** What went through a pass: names of sources that were encoded, and of targets. */
+/** The contents of a pass: names of sources that were encoded, and of targets. */
 export interface Ran {
   sources: string[];
   targets: string[];

@@ -1,6 +1,4 @@
-/**
- * What a model tells of itself: stats(), and the events of node:diagnostics_channel.
- */
+/** Observing a model: stats(), and the events of node:diagnostics_channel. */
 import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';

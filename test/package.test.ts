@@ -193,7 +193,7 @@ t.test('installed', async (t) => {
   if (existsSync(`${prebuilds}-of-the-tarball`)) {
     renameSync(`${prebuilds}-of-the-tarball`, prebuilds);
   } else {
-    // What `node native/build.cjs --prebuild` puts into a tarball, without compiling again.
+    // Place the binaries as `node native/build.cjs --prebuild` puts them into a tarball, without compiling again.
     const report = process.report.getReport() as unknown as { header: Record<string, unknown> };
     const libc = report.header['glibcVersionRuntime'] ? '.glibc' : '.musl';
     const folder = join(prebuilds, `${process.platform}-${process.arch}`);

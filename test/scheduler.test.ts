@@ -1,6 +1,6 @@
 /**
- * Who shares a pass with whom: the scheduler over an imitated engine, so that every pass and its order is known.
- * That sharing changes no result is test/concurrent.test.ts.
+ * Sharing of passes: the scheduler over an imitated engine, so that every pass and its order is known. That sharing
+ * changes no result is test/concurrent.test.ts.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';

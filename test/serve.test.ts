@@ -16,7 +16,7 @@ async function post(path: string, body: unknown, headers: Record<string, string>
   return { status: response.status, body: (await response.json()) as never };
 }
 
-/** What of an answer does not depend on when it was given. */
+/** The part of an answer that does not depend on the time. */
 function lasting<Answer extends { timings: unknown }>({ timings: _, ...rest }: Answer) {
   return JSON.parse(
     JSON.stringify(rest, (_key, value: unknown) =>

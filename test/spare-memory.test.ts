@@ -17,7 +17,7 @@ const shape = {
 } as const;
 const ids = (length: number) =>
   Int32Array.from({ length }, (_, i) => (i === 0 ? 0 : i === length - 1 ? 2 : 4 + (i % 90)));
-/** Of a source: keys and values of every layer in bfloat16, on the device. */
+/** Bytes of a source: keys and values of every layer in bfloat16, on the device. */
 const cacheOf = (length: number) => length * 64 * 2 * 8 * 2;
 
 t.test('kept, taken again, given back', { skip: !device && 'no device is named' }, async (t) => {

@@ -22,7 +22,7 @@ struct NewIds {
   std::vector<int32_t> ids;  // at least one; what follows the text so far
 };
 
-// What comes after each sequence.
+// The prediction of the next id of each sequence.
 struct Predictions {
   std::vector<int32_t> ids;                // the best allowed id
   std::vector<float> log_probs;            // of it

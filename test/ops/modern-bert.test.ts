@@ -1,5 +1,5 @@
 /**
- * What ModernBERT's layers ask of the operations, against references in double precision on every instruction set:
+ * The operations that only ModernBERT's layers use, against references in double precision on every instruction set:
  * rotary positions, attention within a window, gates, norms without shift; a row does not depend on the others.
  */
 import t from 'tap';
@@ -91,7 +91,7 @@ interface Windowed extends Required<MixedAttentionArguments> {
   width: number;
 }
 
-/** What a windowed attention is: each query a sequence of its own, with the keys that it sees. */
+/** Windowed attention, unfolded: each query is a sequence of its own, with the keys that it sees. */
 function unfolded(args: Windowed): AttentionInput {
   const { heads, width, query, queryOffsets, queryKeys, window } = args;
   const [keys, values, lengths]: [number[], number[], number[]] = [[], [], []];
@@ -132,7 +132,7 @@ t.test('attention within a window', { skip: onDevice }, async (t) => {
   for (const [heads, size, window, sources, own, index, every] of cases) {
     const width = heads * size;
     const all = (lengths: readonly number[]) => lengths.reduce((sum, n) => sum + n, 0) * width;
-    // Of the own rows every n-th one asks; they stand behind their source's keys.
+    // Every n-th one of the own rows is a query; they stand behind their source's keys.
     const rows = own.map((n, s) => {
       const before = index[s]! < 0 ? 0 : sources[index[s]!]!;
       return Array.from({ length: n }, (_, i) => before + i).filter((_, i) => i % every === 0);

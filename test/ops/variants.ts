@@ -65,11 +65,14 @@ export const activationsFor = (type: WeightType): Activations =>
 export const variantsOf = (type: WeightType): Variant[] =>
   allVariants.filter(({ activations }) => activations === activationsFor(type));
 
-/** What an operation reads where it is given these values. */
+/** The values that an operation reads if it is given these. */
 export const asKept = (activations: Activations, values: Float32Array): Float32Array =>
   activations === 'bf16' ? roundedToBf16(values) : values;
 
-/** What `packWeight` may make of float32 values where it rounds activations as well: on the CPU. */
+/**
+ * The types that the tests let `packWeight` make of float32 values: on the CPU also int8, which rounds activations as
+ * well.
+ */
 export const packedPrecisions = device ? (['fp32'] as const) : (['fp32', 'int8'] as const);
 
 /** Types of weights, and what `packWeight` makes of them: all there are. */

@@ -1,6 +1,6 @@
 /**
- * What fp32 arithmetic may differ from the double-precision reference: rigorous forward error bounds, evaluated on
- * the inputs of each case. None of the numbers below is fitted to results.
+ * Bounds for the difference of fp32 arithmetic from the double-precision reference: rigorous forward error bounds,
+ * evaluated on the inputs of each case. None of the numbers below is fitted to results.
  *
  * u = 2⁻²⁴ is the unit roundoff of fp32 with rounding to nearest; γ(n) = n·u / (1 - n·u) bounds the product of n
  * factors (1 + δ), |δ| ≤ u (Higham, Accuracy and Stability of Numerical Algorithms, lemma 3.1). A sum of n products

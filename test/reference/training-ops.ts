@@ -413,14 +413,14 @@ export interface AdamwArguments {
   /** How many weights, from the first, decay. */
   decayed: number;
   rate: number;
-  /** Of this update, from 1. */
+  /** The number of this update, from 1. */
   number: number;
   beta1: number;
   beta2: number;
   epsilon: number;
   weightDecay: number;
   clipNorm: number;
-  /** Of the weights, and its decay. */
+  /** The average of the weights, and its decay. */
   average: ArrayLike<number>;
   averageDecay: number;
 }

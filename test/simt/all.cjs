@@ -81,7 +81,7 @@ const programs = {
   remask_test: ['ops/remask/remask_cuda.cu'],
   sample_test: ['ops/sample/sample_cuda.cu'],
 };
-/** What all of them are linked with, beside the emulator. */
+/** Files that all of them are linked with, beside the emulator. */
 const common = [
   'cuda/cublaslt.cu', // part of every stream
   ...[

@@ -15,7 +15,7 @@ namespace {
 
 using Count = int64_t (*)();
 
-// What the stand-in counts; looked up in the library that is already loaded.
+// Reads a counter of the stand-in; looked up in the library that is already loaded.
 int64_t counted(const char* name) {
   void* library = dlopen(std::getenv("MASK_PREDICT_CUBLASLT"), RTLD_NOW);
   const auto count = reinterpret_cast<Count>(dlsym(library, name));

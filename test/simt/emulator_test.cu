@@ -130,8 +130,8 @@ void test_example() {
   }
 }
 
-// What goes wrong in `action`, in a process of its own because AddressSanitizer ends it: empty, if nothing
-// shows.
+// Runs `action` in a process of its own, because AddressSanitizer ends it, and returns the reported fault; empty if
+// there is none.
 template <class Action>
 std::string outcome(Action&& action) {
   int pipe_ends[2];
