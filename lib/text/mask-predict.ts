@@ -231,8 +231,8 @@ export class MaskPredict {
   }
 
   /**
-   * Pseudo-log-likelihood of a given answer (eq. 2-4): each token's log-probability with that one masked
-   * and the others given.
+   * Pseudo-log-likelihood of a given answer (eq. (2)-(4)): each token's log-probability with that one masked and the
+   * others given.
    */
   score(
     prompt: string,
@@ -284,9 +284,9 @@ export class MaskPredict {
   }
 
   /**
-   * Pseudo-log-likelihood of a text by itself (eq. 2-3): each token's log-probability with that one masked and the others
-   * given. A text with n tokens takes n passes over it, which share passes with one another and with those of the other
-   * texts.
+   * Pseudo-log-likelihood of a text by itself (eq. (2)-(4)): each token's log-probability with that one masked and the
+   * others given. A text with n tokens takes n passes over it, which share passes with one another and with those of
+   * the other texts.
    */
   pseudoLogLikelihood(text: string, options?: LikelihoodOptions): Promise<TextScore>;
   pseudoLogLikelihood(texts: readonly string[], options?: LikelihoodOptions): Promise<TextScore[]>;

@@ -29,7 +29,7 @@ export interface EngineConfig {
   padTokenId: number;
   /** LayerNorm before or after each block. */
   norm: 'pre' | 'post';
-  /** What targets attend to of their source: the option `attention`, or what the model was trained with. */
+  /** The attention of targets to their source: the option `attention`, or that which the model was trained with. */
   attention: 'dynamic' | 'mixed';
   layerNormEpsilon: number;
   /** True if the head shares the matrix of the word embeddings. */

@@ -51,9 +51,9 @@ export interface EngineOptions {
 }
 
 /**
- * What a target attends to of its source, in every layer. `'dynamic'`: the source's keys and values of that layer, dynamic
- * mixed attention, eq. (7). `'mixed'`: keys and values that the layer's weights make of the source's final states, plain
- * mixed attention, eq. (6), which the paper compares with.
+ * The keys and values of its source that a target attends to, in every layer. `'dynamic'`: the source's keys and values
+ * of that layer, dynamic mixed attention, eq. (7). `'mixed'`: keys and values that the layer's weights make of the
+ * source's final states, plain mixed attention, eq. (6), which the paper compares with.
  */
 export type TargetAttention = 'dynamic' | 'mixed';
 

@@ -41,7 +41,7 @@ struct StackPass {
     char* keys_values;    // [layers, rows, 2 * hidden]
   };
   std::vector<Keep> keep;
-  // Mixed: what is kept is made of final states (eq. 6), so that all rows of these sources are wanted.
+  // Mixed: the kept keys and values are made of final states, eq. (6), so that all rows of these sources are wanted.
   TargetAttention attention = TargetAttention::Dynamic;
 };
 

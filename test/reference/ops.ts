@@ -76,7 +76,7 @@ export interface VisibleKey {
   row: number;
 }
 
-/** The keys of sequence `s`: the rows of its source, then its own (eq. 7). */
+/** The keys of sequence `s`: the rows of its source, then its own (eq. (7)). */
 export function visibleKeys(args: AttentionInput, s: number): VisibleKey[] {
   const visible: VisibleKey[] = [];
   const source = args.sourceIndex ? args.sourceIndex[s]! : -1;

@@ -128,7 +128,7 @@ export interface Groups {
 export interface Sequence {
   /** Rows of the queries. */
   rows: number[];
-  /** Rows of the keys they see (eq. 7). */
+  /** Rows of the keys they see (eq. (7)). */
   keys: number[];
   /** -1 for a source itself, else the target's number. */
   target: number;

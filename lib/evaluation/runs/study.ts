@@ -81,7 +81,7 @@ export const studyNames: readonly StudyName[] = [
   'precision',
 ];
 
-/** Of the length's log-probability, among five candidates. */
+/** The weights of the length's log-probability, among five candidates. */
 const weights = [0, 0.1, 0.25, 0.5, 1, 2];
 
 /**
