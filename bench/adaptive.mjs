@@ -1,9 +1,9 @@
 // npm run bench:adaptive -- [--iterations 10] [--random 200] [--instructions 200] [--threads 2]
 //
-// What stopping early saves and what it changes: for each rule, the mean passes over a target beside those of the full
-// decode (T = 10), the share of its tokens that are equal, and the share of texts that are equal as a whole. On the
-// fixtures' sources, on sources over random weights, on held-out instructions of the embedded model, and on those over
-// targets of twice the predicted length, where it is unsure.
+// The savings of stopping early, and its changes to texts: for each rule, the mean passes over a target beside those of
+// the full decode (T = 10), the share of its tokens that are equal, and the share of texts that are equal as a whole.
+// On the fixtures' sources, on sources over random weights, on held-out instructions of the embedded model, and on
+// those over targets of twice the predicted length, where it is unsure.
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { embeddedModel, Engine, Tokenizer } from '../dist/index.js';

@@ -1,6 +1,6 @@
 // npm run bench:answers -- [--threads 2] [--rounds 200]
 //
-// What a caller waits for: instructions answered by the model in the package, text to text, one at a time and 32
+// The time that a caller waits: instructions answered by the model in the package, text to text, one at a time and 32
 // together. Prints the median and quartiles per answer, and of its parts.
 import { parseArgs } from 'node:util';
 import { MaskPredict } from '../dist/index.js';

@@ -21,7 +21,7 @@ const threads = Number(options.threads);
 const rounds = Number(options.rounds);
 const { precision } = options;
 const bytesPer = { fp32: 4, int8: 1 }[precision] ?? 2;
-// What the values are before they are packed; bytes are made of float32.
+// The type of the values before they are packed; bytes are made from float32.
 const type = precision === 'int8' ? 'fp32' : precision;
 
 const layers = [

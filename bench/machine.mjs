@@ -1,5 +1,5 @@
-// What the machine is and what it can do at most: measured by bench/native/peak.c, so that every benchmark can say
-// which fraction of the machine's own limit it reached. Needs a C compiler and AVX2; without them: null.
+// A description of the machine, and its limits: measured by bench/native/peak.c, so that every benchmark can say which
+// fraction of the machine's own limit it reached. Needs a C compiler and AVX2; without them: null.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
@@ -63,7 +63,7 @@ export function busyTime() {
   return 10 * (user + nice + system + irq + softirq + stolen);
 }
 
-/** What to think of figures measured while other programs used this share of all processors. */
+/** A verdict on figures measured while other programs used this share of all processors. */
 export function quietness(share) {
   const verdict = share < 0.05 ? 'quiet' : 'NOT quiet, the figures are not to be quoted';
   return `other programs used ${(100 * share).toFixed(0)} % of this machine's processors meanwhile: ${verdict}`;

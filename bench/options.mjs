@@ -1,9 +1,9 @@
 // npm run bench -- options [--instructions 2000] [--threads 2] [--only length,stop]
 //
-// What the options of loading and of generate() do to answers and to time, on a model: for each, how many of the held-out
-// instructions the embedded model answers right, milliseconds for each of them, and passes. All go in one call, which
-// shares passes; the first line is the defaults. Seeds of sampling are several lines of one option: drawn texts differ.
-// --only names the groups to run.
+// The effect of the options of loading and of generate() on answers and time, on a model: for each, how many of the
+// held-out instructions the embedded model answers right, milliseconds for each of them, and passes. All go in one
+// call, which shares passes; the first line is the defaults. Seeds of sampling are several lines of one option: drawn
+// texts differ. --only names the groups to run.
 import { parseArgs } from 'node:util';
 import { MaskPredict } from '../dist/index.js';
 import { heldOutInstructions } from './held-out.mjs';

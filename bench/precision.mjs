@@ -1,10 +1,10 @@
 // npm run bench:precision -- [--instructions 2000] [--threads 2] [--device cuda]
 //
-// What narrower weights, and with int8 narrower activations, change. Against weights as they are stored: the share of equal tokens after a whole decode
-// (T = 10), and the largest and mean difference of a log-probability in the first pass, where both see the same
-// masks; on the fixtures' sources and on held-out instructions of the embedded model, there also the right answers.
-// With a device: its float32 and bfloat16 against the CPU's float32, on the fixtures. A second table has the cosine of
-// embeddings to those of the weights as they are stored.
+// The changes that narrower weights cause, and with int8 narrower activations. Against weights as they are stored: the
+// share of equal tokens after a whole decode (T = 10), and the largest and mean difference of a log-probability in the
+// first pass, where both see the same masks; on the fixtures' sources and on held-out instructions of the embedded
+// model, there also the right answers. With a device: its float32 and bfloat16 against the CPU's float32, on the
+// fixtures. A second table has the cosine of embeddings to those of the weights as they are stored.
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { embeddedModel, Engine, MaskPredict } from '../dist/index.js';

@@ -1,5 +1,5 @@
-// What a program that is measured in a process of its own says: one line of JSON when it is ready, then one for each
-// line it reads. bench/contestant.mjs is the other side.
+// The output of a program that is measured in a process of its own: one line of JSON when it is ready, then one for
+// each line it reads. bench/contestant.mjs is the other side.
 import { createInterface } from 'node:readline';
 
 /**

@@ -1,8 +1,8 @@
 // npm run bench -- trimming --tokenizer sentencepiece.bpe.model --texts FILE [--rounds 7] [--threads 2]
 //
-// What trimming saves: XLM-R base with random weights and the given vocabulary (XLM-R's own), the same trimmed to the pieces
-// of German and English, and to those of FILE. Prints MiB on disk, and the milliseconds of T = 4 with a source of 64 ids and a
-// target of 32, in turn: median and quartiles.
+// The savings of trimming: XLM-R base with random weights and the given vocabulary (XLM-R's own), the same trimmed to
+// the pieces of German and English, and to those of FILE. Prints MiB on disk, and the milliseconds of T = 4 with a
+// source of 64 ids and a target of 32, in turn: median and quartiles.
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -8,7 +8,7 @@
  * - `ERR_OUT_OF_MEMORY`: the work does not fit the memory limit; nothing was started.
  * - `ERR_DEVICE`: the device asked for does not exist here or failed.
  * - `ERR_DISPOSED`: the engine, source or target was closed before or during the call.
- * - `ERR_OVERLOADED`: the queue is full; try again later.
+ * - `ERR_OVERLOADED`: the queue is full, or the call could not begin within its deadline; try again later.
  * - `ERR_CANCELLED`: the work was cancelled between two layers. A call that a signal aborted rejects with the signal's
  *   own reason instead.
  * - `ERR_INTERNAL`: a mistake of this package; please report it with its message.

@@ -26,7 +26,7 @@ export type { TextScore } from './text/scoring.js';
 export type { FilledMask, Pooling } from './token/readings.js';
 export type { QueueOptions, SchedulingOptions } from './scheduling/options.js';
 export type { LatencyStatistics, ModelStatistics, Phase } from './scheduling/statistics.js';
-export type { IterationEvent, RequestEvent } from './scheduling/diagnostics.js';
+export type { BatchEvent, RequestEvent } from './scheduling/diagnostics.js';
 export { Engine } from './token/engine.js';
 export type { EngineConfig } from './token/engine-config.js';
 export { convert } from './text/convert.js';

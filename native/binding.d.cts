@@ -25,9 +25,9 @@ interface NativeConfig {
   maxPositions: number;
   maxIds: number;
   lengths: number;
-  /** Whether it has a language-model head. */
+  /** True if the model has a language-model head. */
   head: boolean;
-  /** Of its sequence classifier and its token classifier; 0 without one. */
+  /** Classes of the sequence classifier and of the token classifier; 0 without one. */
   classes: number;
   tokenClasses: number;
   maskTokenId: number;
@@ -37,7 +37,7 @@ interface NativeConfig {
   norm: 'pre' | 'post';
   attention: 'dynamic' | 'mixed';
   layerNormEpsilon: number;
-  /** Whether the head is the word embeddings. */
+  /** True if the head shares the matrix of the word embeddings. */
   tieWordEmbeddings: boolean;
   /** Weights, a tied one counted once. */
   parameters: number;
@@ -59,7 +59,7 @@ interface NativeMemory {
   /** Caches of sources and working memory. */
   working: number;
   limit: number;
-  /** What an encoded source takes for each of its ids, with and without its final states. */
+  /** Bytes that an encoded source takes for each of its ids, with and without its final states. */
   perSourceId: number;
   perSourceIdWithoutStates: number;
 }
@@ -77,34 +77,35 @@ interface NativeTarget {
 
 interface NativeSource {
   readonly length: number;
-  /** Of memory; 0 when disposed of. */
+  /** Bytes of memory; 0 after dispose(). */
   readonly bytes: number;
   readonly lengthLogits: Float32Array<ArrayBuffer> | null;
   states(): Float32Array<ArrayBuffer>;
   /** The `count` best lengths in ids, best first. */
   predictLengths(count: number): { length: number; logProb: number }[];
   target(specification: number | Int32Array, sequence: number): NativeTarget;
-  /** Of a source that was read and not kept. */
+  /** The answer of a source that was read and not kept. */
   answer(): NativeAnswer;
   dispose(): void;
 }
 
 /**
- * What is asked of a sequence that is read for its own sake (native/engine/reading.h). `score` masks one position and
- * asks for the log-probability of the id that was there.
+ * The question about a sequence that is read for its own sake (native/engine/reading.h). `score` asks for the
+ * log-probabilities of candidates at every <mask>; `scoreAt` masks one position and asks for the log-probability of the
+ * id that was there.
  */
 type NativeReading =
   | { kind: 'mean' | 'first' | 'classes' | 'tokens' | 'logits' }
   | { kind: 'best'; count: number }
-  | { kind: 'weigh'; candidates: Int32Array[] }
-  | { kind: 'score'; position: number };
+  | { kind: 'score'; candidates: Int32Array[] }
+  | { kind: 'scoreAt'; position: number };
 
 interface NativeAnswer {
   /** The positions the answer is about, rising. */
   positions: Int32Array<ArrayBuffer>;
   /** States, logits or log-probabilities. */
   values: Float32Array<ArrayBuffer>;
-  /** Of `best`. */
+  /** The ids that `best` found. */
   ids: Int32Array<ArrayBuffer>;
 }
 
@@ -114,16 +115,16 @@ type NativeStopRule = 'unchanged' | number | null;
 interface AdvanceResult {
   /** Passes that were run. */
   passes: number;
-  /** One for each source, or why there was no room for it. */
+  /** One for each source, or the error if it did not fit into memory. */
   sources: (NativeSource | Error)[];
   /** For each target, passes done in all, and whether no further one is needed. */
   passed: number[];
   done: boolean[];
   /** Where asked for: tokens and scores as the last pass left them, before some were masked again. */
   views?: { tokens: Int32Array<ArrayBuffer>; scores: Float32Array<ArrayBuffer> }[];
-  /** Of targets with candidates. */
+  /** Log-probabilities of the candidates, for targets that have some. */
   logProbs?: Float32Array<ArrayBuffer>[][];
-  /** Of targets whose logits were not numbers; they are as before. */
+  /** Errors of targets whose logits were not numbers; such a target is unchanged. */
   failures?: Error[];
 }
 
@@ -230,7 +231,7 @@ interface TrainingArchitecture extends RandomArchitecture {
   layerNormEpsilon: number;
   /** Default: dynamic. */
   attention?: 'dynamic' | 'mixed';
-  /** Whether its weights are drawn from the options' seed; else they are zeros, for `loadState`. */
+  /** True: the weights are drawn from the options' seed. False: they are zeros, because `loadState` will fill them. */
   draw: boolean;
 }
 
@@ -257,7 +258,7 @@ interface NativeTrainerOptions {
   average: number;
   /** null: what the model was trained with. */
   attention: 'dynamic' | 'mixed' | null;
-  /** Whether biases and norms decay too. */
+  /** True: biases and norms decay too. */
   decayAll: boolean;
   freezeEmbeddings: boolean;
   recompute: string;
@@ -323,9 +324,9 @@ declare class NativeTrainer {
   close(): Promise<void>;
 }
 
-/** What the tensors of a checkpoint say about its model. */
+/** Facts about a model that the tensors of its checkpoint give. */
 interface ConversionFacts {
-  /** Of fairseq's files; empty where a config.json says it. */
+  /** The model type of fairseq's files; empty if a config.json names it. */
   modelType: string;
   layers: number;
   hidden: number;
@@ -336,9 +337,9 @@ interface ConversionFacts {
   maxPositions: number;
   lengths: number;
   tieWordEmbeddings: boolean;
-  /** Of the word embeddings, the last one that is not all zeros. */
+  /** The last row of the word embeddings that is not all zeros. */
   lastRowInUse: number;
-  /** Of all files that were read. */
+  /** Bytes of all files that were read. */
   fileBytes: number;
   /** Names of tensors that are not written. */
   leftOut: string[];
@@ -414,7 +415,7 @@ declare namespace binding {
    */
   export function lockFile(descriptor: number): 'locked' | 'busy' | 'unsupported';
   /** The single operations of native/ops, synchronous; arguments are checked by lib/token/operations.ts and again natively. */
-  export const kernels: {
+  export const operations: {
     packWeight(
       values: Float32Array | Uint16Array,
       type: string,

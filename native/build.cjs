@@ -58,7 +58,7 @@ function cmake(folder, options) {
   const configured = fs.existsSync(path.join(out, 'CMakeCache.txt'));
   if (flags.has('--clean')) fs.rmSync(out, { recursive: true, force: true });
   if (!configure()) {
-    // What an earlier call configured may be of another compiler or generator.
+    // An earlier call may have configured the folder for another compiler or generator.
     if (!configured || flags.has('--clean')) return false;
     fs.rmSync(out, { recursive: true, force: true });
     if (!configure()) return false;

@@ -11,7 +11,7 @@ if (!existsSync(entry)) {
   throw new Error(`${fileURLToPath(entry)} is missing: run 'npx tsc' (npm install does) and again`);
 }
 
-/** What to import instead of 'mask-predict'. */
+/** The URL to import instead of 'mask-predict'. */
 export const built = entry.href;
 
 export interface Ended {

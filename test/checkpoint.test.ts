@@ -1,4 +1,4 @@
-/** What a model directory must hold: tensors, shards and their index, files. */
+/** The contents that a model directory must have: tensors, shards and their index, files. */
 import { join } from 'node:path';
 import t from 'tap';
 import {

@@ -1,7 +1,7 @@
 /**
- * Which GPU is taken, on emulated ones (a test build; MASK_PREDICT_SIMT_DEVICES says which there are: compute capability
- * and GiB of free memory of each): by number, by UUID, or the one with the most free memory of those the kernels run on.
- * What 'auto' says where there is none.
+ * Which GPU is taken, on emulated ones (a test build; MASK_PREDICT_SIMT_DEVICES says which there are: compute
+ * capability and GiB of free memory of each): by number, by UUID, or the one with the most free memory of those the
+ * kernels run on. Also the message of 'auto' if there is none.
  */
 import t from 'tap';
 import { runScript } from './built-package.js';

@@ -70,10 +70,10 @@ t.test('generate passes its options on', async (t) => {
   t.same(await call([...drawn, 'mask']), ok(`${text}\n`));
   t.same(await call([...drawn, '--seed=-1', 'mask']).then(({ code }) => code), 0);
 
-  const weighed = ['generate', '--json', '--candidates', '4', '--length-weight', '0', 'mask'];
+  const scored = ['generate', '--json', '--candidates', '4', '--length-weight', '0', 'mask'];
   const length = { candidates: 4, weight: 0 };
   const { text: surest, candidates } = await model.generate('mask', { length });
-  t.match(JSON.parse((await call(weighed)).stdout), { text: surest, candidates });
+  t.match(JSON.parse((await call(scored)).stdout), { text: surest, candidates });
   t.equal(candidates?.length, 4);
 
   const special = await model.generate('<mask> 3', { parseSpecial: true });
@@ -272,7 +272,10 @@ t.test('help and version', async (t) => {
 t.test('wrong usage exits with 2 and points to the help', async (t) => {
   const wrong: [string[], RegExp][] = [
     [[], /a command is missing/],
-    [['frobnicate'], /no command 'frobnicate'.*generate, choose, ask, .*train, average, tokens, eval/],
+    [
+      ['frobnicate'],
+      /no command 'frobnicate'.*generate, choose, ask, .*train, average, tokens, eval/,
+    ],
     [['--frobnicate'], /no option '--frobnicate'/],
     [['help', 'toString'], /no command 'toString'/],
     [['generate', '--frobnicate', 'a'], /--frobnicate/],

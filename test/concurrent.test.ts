@@ -104,7 +104,7 @@ const requests = (() => {
   return Array.from({ length: count }, () => request(random));
 })();
 
-/** What each request gives alone, one after the other. */
+/** The answers to the requests alone, one after the other. */
 const expected: string[] = [];
 {
   const model = await MaskPredict.load(undefined, { device: 'cpu', threads: 2 });

@@ -26,7 +26,7 @@ t.teardown(() => model.close());
 const same = (a: Inner, b: Inner) =>
   sameBits(a.tokens, b.tokens) && sameBits(a.tokenScores, b.tokenScores);
 
-/** What `iterations` by hand give over given source ids. `length` counts neither `<s>` nor `</s>`. */
+/** Runs `iterations` by hand over given source ids. `length` counts neither `<s>` nor `</s>`. */
 async function byHand(ids: Int32Array, length: number | undefined, iterations = 10) {
   using source = await encoded(engine, ids);
   const target = source.target(
@@ -111,7 +111,7 @@ t.test('length candidates never give fewer right answers than none', async (t) =
   const rightAnswers = async (length: LengthOption) => {
     const texts = asked.map(({ prompt }) => prompt);
     const results = await model.generate(texts, { length, iterations: 2 });
-    // What the mean log-probability alone would keep.
+    // In these results the mean log-probability alone would keep another candidate.
     const fragments = results.filter(({ candidates = [], score }) =>
       candidates.some((candidate) => candidate.score > score),
     );

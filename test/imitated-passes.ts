@@ -13,7 +13,7 @@ import type {
   TargetPass,
 } from '../lib/scheduling/passes.js';
 
-/** What went through a pass: names of sources that were encoded, and of targets. */
+/** The contents of a pass: names of sources that were encoded, and of targets. */
 export interface Ran {
   sources: string[];
   targets: string[];
@@ -119,7 +119,7 @@ export class ImitatedPasses implements PassRunner {
 
   #encode({ ids, states }: SourcePlan): ImitatedSource | Error {
     if (this.bytes + ids.length > this.memory) {
-      return new MaskPredictError('ERR_OUT_OF_MEMORY', `no room for ${nameOf(ids)}`);
+      return new MaskPredictError('ERR_OUT_OF_MEMORY', `no memory for ${nameOf(ids)}`);
     }
     this.sources.push(new ImitatedSource(nameOf(ids), ids.length, states));
     return this.sources.at(-1)!;

@@ -34,7 +34,7 @@ function floorOf(path: string): number {
   return floors.findIndex((folders) => folders.includes(path.split('/')[0]!));
 }
 
-/** Whether `path` may include `other`. */
+/** True if `path` may include `other`. */
 function allowed(path: string, other: string): boolean {
   const [from, to] = [path, other].map((name) => name.split('/')[0]!);
   // The emulated device takes the place of CUDA's own headers.

@@ -140,7 +140,7 @@ t.test('a call that does not fit, then one that does', async (t) => {
   }
   t.ok(sources.length > 1 && sources.length < 16);
   for (const source of sources) source.dispose();
-  t.equal((await model.generate(prompts[0]!)).text, expected.text, 'room again');
+  t.equal((await model.generate(prompts[0]!)).text, expected.text, 'it fits again');
   await model.close();
 });
 

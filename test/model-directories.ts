@@ -125,7 +125,7 @@ export function withFiles(files: Files, others: Files): Files {
 
 export const oneByte: StoredTensor = { dtype: 'U8', shape: [1], bytes: Buffer.from([7]) };
 
-/** What is wrong, the directory, and what the message must say. */
+/** By the fault: the directory, and patterns that the message must match. */
 export type Refusals = Record<string, [Files, ...RegExp[]]>;
 
 export async function refusesAt(t: Test, path: string, messages: RegExp[]): Promise<void> {
@@ -145,7 +145,7 @@ export async function refuses(t: Test, refusals: Refusals): Promise<void> {
   }
 }
 
-/** What the model in a directory computes for one source and one target. */
+/** The results of the model in a directory for one source and one target. */
 export async function bits(path: string) {
   const engine = await Engine.load(path, { device: 'cpu', threads: 1 });
   try {

@@ -1,4 +1,4 @@
-/** What is easily taken for a model directory, and the forms in which a directory may be named. */
+/** Things that are easily taken for a model directory, and the forms in which a directory may be named. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';

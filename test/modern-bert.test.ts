@@ -169,7 +169,7 @@ t.test('the same bits in any batch', { skip: onDevice }, async (t) => {
         alone!.every(({ logProbs }, at) => sameBits(logProbs, best[i]![at]!.logProbs)),
         `${precision} ${i}: only the masked rows`,
       );
-      // What the last layer computes for masked rows alone is what it computes for all rows.
+      // The last layer computes the same for masked rows alone as for all rows.
       const one = ids.map((id, at) => (id === mask && at !== ids.indexOf(mask!) ? 7 : id));
       const [[few], [many]] = [(await engine.fillMask([one]))[0]!, await engine.logits([one])];
       if (!few) continue;

@@ -1,10 +1,8 @@
-/**
- * What a model tells of itself: stats(), and the events of node:diagnostics_channel.
- */
+/** Observing a model: stats(), and the events of node:diagnostics_channel. */
 import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { MaskPredict, type IterationEvent, type RequestEvent } from '../lib/index.js';
+import { MaskPredict, type BatchEvent, type RequestEvent } from '../lib/index.js';
 import { Statistics } from '../lib/scheduling/statistics.js';
 import { refused, wrong } from './refusals-of-calls.js';
 import { prompts } from './token-level.js';
@@ -138,11 +136,11 @@ t.test('events', async (t) => {
     asyncEnd: heard('asyncEnd'),
     error: heard('error'),
   };
-  const iterations: IterationEvent[] = [];
-  const listener = (message: unknown) => void iterations.push(message as IterationEvent);
+  const batches: BatchEvent[] = [];
+  const listener = (message: unknown) => void batches.push(message as BatchEvent);
   const channel = tracingChannel('mask-predict:request');
   channel.subscribe(listeners);
-  subscribe('mask-predict:iteration', listener);
+  subscribe('mask-predict:batch', listener);
 
   const names = ['start', 'end', 'asyncStart', 'asyncEnd'];
   const answer = await model.generate([prompts[0]!, prompts[1]!], { priority: 2, iterations: 3 });
@@ -157,14 +155,14 @@ t.test('events', async (t) => {
   t.match(events[0]![1], { call: 'generate', prompts: 2, priority: 2, deadline: undefined });
   t.equal(events[0]![1].result, answer);
   t.equal(
-    iterations.reduce((sum, { passes }) => sum + passes, 0),
+    batches.reduce((sum, { passes }) => sum + passes, 0),
     model.stats().passes,
   );
-  t.match(iterations[0], { sources: 2, targets: 0, passes: 1, waiting: 0 });
+  t.match(batches[0], { sources: 2, targets: 0, passes: 1, waiting: 0 });
   const rows = [0, 1].map((n) => model.tokenizer.encode(prompts[n]!).ids.length);
-  t.equal(iterations[0]!.rows, rows[0]! + rows[1]!);
-  t.match(iterations[1], { sources: 0, targets: 2 });
-  t.ok(iterations.every(({ duration }) => duration > 0));
+  t.equal(batches[0]!.rows, rows[0]! + rows[1]!);
+  t.match(batches[1], { sources: 0, targets: 2 });
+  t.ok(batches.every(({ duration }) => duration > 0));
 
   for (const [call, ask] of Object.entries({
     choose: () => model.choose('x', ['a']),
@@ -206,10 +204,10 @@ t.test('events', async (t) => {
   t.ok(events.some(([name]) => name === 'error'));
 
   channel.unsubscribe(listeners);
-  t.equal(unsubscribe('mask-predict:iteration', listener), true);
-  events.length = iterations.length = 0;
+  t.equal(unsubscribe('mask-predict:batch', listener), true);
+  events.length = batches.length = 0;
   await model.generate('x');
-  t.equal(events.length + iterations.length, 0, 'nobody is told any more');
+  t.equal(events.length + batches.length, 0, 'nobody is told any more');
 });
 
 t.test('options of the service', async (t) => {

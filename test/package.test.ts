@@ -158,7 +158,7 @@ t.test('installed', async (t) => {
     const model = await MaskPredict.load();
     const { text } = await model.generate('Write the number 4217 in German words.');
     await model.close();
-    const rows = kernels.meanRows({
+    const rows = operations.meanRows({
       input: Float32Array.of(1, 2, 3, 4), offsets: Int32Array.of(0, 2), width: 2,
     });
     const { score } = chrf([text], [[text]]);
@@ -172,7 +172,7 @@ t.test('installed', async (t) => {
     node(
       'module.mjs',
       `import { MaskPredict } from 'mask-predict';
-      import * as kernels from 'mask-predict/operations';
+      import * as operations from 'mask-predict/operations';
       import { chrf } from 'mask-predict/evaluation';
       import manifest from 'mask-predict/package.json' with { type: 'json' };
       process.removeAllListeners('warning'); // JSON modules are experimental in Node 20
@@ -185,7 +185,7 @@ t.test('installed', async (t) => {
     node(
       'common.cjs',
       `const { MaskPredict } = require('mask-predict');
-      const kernels = require('mask-predict/operations');
+      const operations = require('mask-predict/operations');
       const { chrf } = require('mask-predict/evaluation');
       const manifest = require('mask-predict/package.json');
       (async () => {${answer}})();`,

@@ -477,11 +477,11 @@ t.test('classify()', async (t) => {
     const reference = new ReferenceModel(path);
     const long = '4217 '.repeat(300);
     const longInner = inner(long);
-    const room = 128 - 4;
+    const most = 128 - 4;
     const cases: [string, string, number, number][] = [
-      [long, 'zwei', room - inner('zwei').length, inner('zwei').length],
-      ['zwei', long, inner('zwei').length, room - inner('zwei').length],
-      [long, long, room / 2, room / 2],
+      [long, 'zwei', most - inner('zwei').length, inner('zwei').length],
+      ['zwei', long, inner('zwei').length, most - inner('zwei').length],
+      [long, long, most / 2, most / 2],
     ];
     for (const [text, pair, a, b] of cases) {
       const part = (one: string, count: number) =>

@@ -132,11 +132,11 @@ for (const name of ['tiny-base', 'tiny-xl']) {
         { ids, states: false, reading: { kind: 'mean' } },
         { ids: fill.ids, states: false, reading: { kind: 'best', count: 5 } },
         { ids, states: true },
-        { ids, states: false, reading: { kind: 'score', position: 2 } },
+        { ids, states: false, reading: { kind: 'scoreAt', position: 2 } },
         {
           ids: fill.ids,
           states: false,
-          reading: { kind: 'weigh', candidates: candidates.map((one) => Int32Array.from(one)) },
+          reading: { kind: 'score', candidates: candidates.map((one) => Int32Array.from(one)) },
         },
         { ids, states: false, reading: { kind: 'first' } },
         { ids, states: false },
@@ -171,9 +171,9 @@ for (const name of ['tiny-base', 'tiny-xl']) {
 
       // Log-probabilities of given ids are those of the best ids, and of the masked position.
       const best = Source.answer(sources[1]!);
-      const weighed = Source.answer(sources[4]!);
+      const scored = Source.answer(sources[4]!);
       const masks = fill.best.length;
-      const at = (candidate: number, mask: number) => weighed.values[candidate * masks + mask]!;
+      const at = (candidate: number, mask: number) => scored.values[candidate * masks + mask]!;
       for (let mask = 0; mask < masks; mask++) {
         const bound = 1e-4; // two kernels, sums of the same products in another order
         t.ok(Math.abs(at(0, mask) - best.values[5 * mask]!) < bound);

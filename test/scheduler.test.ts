@@ -1,6 +1,6 @@
 /**
- * Who shares a pass with whom: the scheduler over an imitated engine, so that every pass and its order is known.
- * That sharing changes no result is test/concurrent.test.ts.
+ * Sharing of passes: the scheduler over an imitated engine, so that every pass and its order is known. That sharing
+ * changes no result is test/concurrent.test.ts.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
@@ -164,7 +164,11 @@ t.test('a full queue refuses at once', async (t) => {
   });
   await passes.passes();
   t.same(await Promise.all(accepted), ['a', 'b', 'c', 'd']);
-  t.equal(await Promise.all([run('f'), passes.passes()]).then(([name]) => name), 'f', 'room again');
+  t.equal(
+    await Promise.all([run('f'), passes.passes()]).then(([name]) => name),
+    'f',
+    'it fits again',
+  );
 });
 
 t.test('a long source is neither starved nor starves', async (t) => {
@@ -437,7 +441,7 @@ t.test('no memory for a source', async (t) => {
   for (const name of ['a', 'b', 'c']) {
     t.equal(await Promise.all([keeping.run(name), keeping.passes.passes()]).then(([n]) => n), name);
   }
-  t.ok(keeping.cache.statistics.evictions > 0, 'what is kept makes room for what is needed');
+  t.ok(keeping.cache.statistics.evictions > 0, 'what is kept goes for what is needed');
 });
 
 t.test('no memory for a pass', async (t) => {

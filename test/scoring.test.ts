@@ -1,5 +1,5 @@
 /**
- * Answers weighed instead of written: predictLength(), choose() and score() against the same numbers
+ * Answers scored instead of written: predictLength(), choose() and score() against the same numbers
  * recomputed in double precision from the token level's raw logits.
  */
 import t from 'tap';
@@ -23,7 +23,7 @@ t.test('predictLength()', async (t) => {
       length: length - 2,
       logProb: logit - largest - Math.log(total),
     }))
-      .slice(3) // classes 0, 1 and 2 leave no room for a token
+      .slice(3) // classes 0, 1 and 2 are too short for a token
       .sort((a, b) => b.logProb - a.logProb || a.length - b.length);
     const all = await model.predictLength(prompt, classes - 3);
     t.same(

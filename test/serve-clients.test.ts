@@ -64,7 +64,7 @@ interface Output {
   data: unknown[];
 }
 
-/** What both clients look for in an answer. */
+/** Checks that both clients make on an answer. */
 function isAnswer(t: Test, { status, body }: Answer, name = 'numbers', outputs = ['text']) {
   t.equal(status, 200, JSON.stringify(body));
   t.equal(body['model_name'], name);

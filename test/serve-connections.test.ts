@@ -91,7 +91,7 @@ t.test('a length that is not that of the body', async (t) => {
   const short = open(url);
   short.end(post(['content-type: application/json', 'content-length: 30'], '{"prompt":"a"}'));
   t.match(await readAll(short), /^HTTP\/1.1 400 .*"code":"ERR_INVALID_REQUEST"}$/s);
-  // What is more than the length is another request, and that one is none.
+  // Bytes beyond the length are another request, and that one is invalid.
   const { status, body } = await answer(
     post(['content-type: application/json', 'content-length: 14'], '{"prompt":"a"}}').replace(
       'connection: close\r\n',

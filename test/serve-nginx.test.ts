@@ -109,7 +109,7 @@ const answered = /^mask_predict_http_requests_total\{route="\/generate",method="
 const working = /^mask_predict_http_requests_running /;
 
 t.test('two servers behind nginx', { skip: missing ?? false, timeout: 220_000 }, async (t) => {
-  // What is started in a part of the test stays for the next one.
+  // Servers that a part of the test starts stay for the next one.
   const whole = t;
   const servers = [
     await serve(t, 0, '--max-iterations', '100000'),

@@ -218,7 +218,7 @@ t.test('what cannot be is said, with an exit code', async (t) => {
   }
 });
 
-/** What is wrong usage is so in this process too, which is sooner done. */
+/** Wrong usage is refused in this process too, which is faster to test. */
 async function refused(options: string[]) {
   const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
   const { signal } = new AbortController();

@@ -16,7 +16,7 @@ async function post(path: string, body: unknown, headers: Record<string, string>
   return { status: response.status, body: (await response.json()) as never };
 }
 
-/** What of an answer does not depend on when it was given. */
+/** The part of an answer that does not depend on the time. */
 function lasting<Answer extends { timings: unknown }>({ timings: _, ...rest }: Answer) {
   return JSON.parse(
     JSON.stringify(rest, (_key, value: unknown) =>
@@ -81,7 +81,7 @@ t.test('priority and deadline say who waits, and how long', async (t) => {
     ['/choose', { prompt: 'a', labels: ['two', 'three'] }],
     ['/score', { prompt: 'a', text: 'two' }],
   ] as const) {
-    // Nothing has room beside the long text, so none of them begins in time.
+    // Nothing fits beside the long text, so none of them begins in time.
     const response = await ask(path, { ...body, deadline: 1, priority: -100 });
     t.equal(response.status, 429, path);
     t.equal(response.headers.get('retry-after'), '1');

@@ -8,7 +8,7 @@ export interface Serving {
   model: MaskPredict;
   server: Server;
   url: string;
-  /** What the server had to say of its own failures. */
+  /** The messages that the server logged about its own failures. */
   log: string[];
   close(): Promise<void>;
 }

@@ -38,7 +38,7 @@ t.test('the same answers as on the CPU', { skip: !device && 'no device is named'
       });
     });
     t.ok(largest <= tolerance, `${precision}: largest error of a log-probability ${largest}`);
-    // The second call of a shape records its iterations, the third only replays them.
+    // The second call of a shape captures its iterations in a CUDA graph, the third only launches it.
     for (const time of ['second', 'third']) {
       const again = await model.generate(prompts, options);
       t.same(
@@ -81,7 +81,7 @@ t.test('shared passes', { skip: !device && 'no device is named' }, async (t) => 
   t.same(
     together.map((answer) => results(answer)),
     alone,
-    'sources with states and without, drawn, best and weighed rows in one: the same bits',
+    'sources with states and without, drawn, best and scored rows in one: the same bits',
   );
   t.ok(model.stats().passes - passes < passes / 2, 'in fewer passes');
 });

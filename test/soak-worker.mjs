@@ -1,6 +1,7 @@
-// What a worker thread of the soak test does until it is terminated: loads models, uses them at both levels and closes
-// them; or nothing, where `workerData.idle`, as the control. Without a tokenizer: Node 20 keeps several KiB of every
-// worker that compiles WebAssembly, and a piece of every module compiled, among which a leak of ours would not be seen.
+// A worker thread of the soak test, which runs until it is terminated. It loads models, uses them at both levels and
+// closes them; or nothing, where `workerData.idle`, as the control. Without a tokenizer: Node 20 keeps several KiB of
+// every worker that compiles WebAssembly, and a piece of every module compiled, among which a leak of ours would not be
+// seen.
 import { workerData } from 'node:worker_threads';
 
 async function work() {

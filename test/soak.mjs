@@ -30,7 +30,7 @@ const { memoryInUse } = require(`${build('plain', ['memory_in_use'])}/memory_in_
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc');
 const MiB = 2 ** 20;
-/** What compiled code, its bookkeeping and V8's heap may move by in a part; no block of it is the package's. */
+/** Compiled code, its bookkeeping and V8's heap may change by this much in a part; no block of it is the package's. */
 const ownOfNode = { malloc: MiB / 8, elsewhere: MiB };
 const prompts = [
   'Write the number 4217 in German words.',
@@ -102,7 +102,7 @@ const parts = {
   },
 };
 
-/** What a process may leak beside memory. */
+/** The resources beside memory that a process may leak. */
 function handles() {
   const count = (folder) => readdirSync(`/proc/self/${folder}`).length;
   return {
@@ -114,7 +114,7 @@ function handles() {
   };
 }
 
-/** What the open files are; the one that lists them is closed by then. */
+/** The open files; the one that lists them is closed by then. */
 function descriptors() {
   return readdirSync('/proc/self/fd').flatMap((number) => {
     try {

@@ -130,7 +130,7 @@ t.test('memory', async (t) => {
   const { working, perSourceId, perSourceIdWithoutStates } = engine.memory();
   const [without] = await engine.encode([ids], { states: false });
   t.equal(engine.memory().working - working, without!.bytes);
-  t.equal(withStates.bytes - without!.bytes, ids.length * hidden * 4, 'no room for states');
+  t.equal(withStates.bytes - without!.bytes, ids.length * hidden * 4, 'no memory for states');
   t.equal(withStates.bytes, ids.length * perSourceId);
   t.equal(without!.bytes, ids.length * perSourceIdWithoutStates);
 });

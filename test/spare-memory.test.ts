@@ -17,7 +17,7 @@ const shape = {
 } as const;
 const ids = (length: number) =>
   Int32Array.from({ length }, (_, i) => (i === 0 ? 0 : i === length - 1 ? 2 : 4 + (i % 90)));
-/** Of a source: keys and values of every layer in bfloat16, on the device. */
+/** Bytes of a source: keys and values of every layer in bfloat16, on the device. */
 const cacheOf = (length: number) => length * 64 * 2 * 8 * 2;
 
 t.test('kept, taken again, given back', { skip: !device && 'no device is named' }, async (t) => {
@@ -57,7 +57,7 @@ t.test('given back where it is needed', { skip: !device && 'no device is named' 
   one!.dispose();
   await large.close();
 
-  // Room for one large source, not for one beside what another left.
+  // Memory for one large source, not for one beside what another left.
   await using engine = await Engine.random(shape, { ...options, memoryLimit: needed + 1000 });
   const [small] = await engine.encode([ids(40)]);
   small!.dispose();

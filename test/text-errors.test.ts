@@ -99,7 +99,7 @@ t.test('prompts and options', async (t) => {
   });
   t.equal(encodes().length, 0, 'no source was encoded for any of these');
 
-  // What depends on the model is known when the source is there; it does not stay.
+  // Errors that depend on the model show when the source is encoded; the source does not stay.
   await model.generate('x');
   const { working } = model.engine.memory();
   await refused(t, 'ERR_INVALID_ARGUMENT', {

@@ -1,7 +1,7 @@
 /**
- * What the text level has to give, put together from single calls of the token level: the loop of predict
- * and remask by hand, and log-probabilities in double precision from raw logits. Also the instructions whose
- * answers models/numbers/README.md and the rules of the languages know.
+ * The expected results of the text level, put together from single calls of the token level: the loop of predict and
+ * remask by hand, and log-probabilities in double precision from raw logits. Also the instructions whose answers
+ * models/numbers/README.md and the rules of the languages know.
  */
 import type { Engine, Source, Target } from '../lib/index.js';
 import { logSumExp, remaskCount } from './reference/prediction.js';
@@ -22,7 +22,7 @@ export interface Inner {
   tokenScores: Float32Array;
 }
 
-/** What a target holds, without `<s>` and `</s>`. */
+/** The tokens and scores of a target, without `<s>` and `</s>`. */
 export function inner({ tokens, scores }: Target): Inner {
   return { tokens: tokens.slice(1, -1), tokenScores: scores.slice(1, -1) };
 }

@@ -13,7 +13,7 @@ export class Global {
     readonly name: string,
   ) {}
 }
-/** What calling `callable` gives, with `state` put into it and `items` set where there are some. */
+/** The object that calling `callable` gives, with `state` put into it and `items` set if there are some. */
 export class Made {
   constructor(
     readonly callable: Pickled,
@@ -28,7 +28,7 @@ export class Storage {
     readonly type: string,
     readonly bytes: Buffer,
     readonly valueBytes: number,
-    /** What the pickle says; default: as many as there are. */
+    /** The number of values that the pickle states; default: as many as there are. */
     readonly values = bytes.length / valueBytes,
   ) {}
 }

@@ -82,7 +82,7 @@ function renumbered(ids: Int32Array, kept: Int32Array): Int32Array {
 /** Every second id between `<s>` and `</s>`. */
 const isMasked = (target: Int32Array, i: number) => i % 2 === 1 && i < target.length - 1;
 
-/** What a model computes of a source and a target over it of which every second id is masked. */
+/** The results of a model for a source and a target over it, with every second id of the target masked. */
 async function computed(
   directory: string,
   maskTokenId: number,

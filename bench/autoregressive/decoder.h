@@ -22,7 +22,7 @@ struct NewIds {
   std::vector<int32_t> ids;  // at least one; what follows the text so far
 };
 
-// What comes after each sequence.
+// The prediction of the next id of each sequence.
 struct Predictions {
   std::vector<int32_t> ids;                // the best allowed id
   std::vector<float> log_probs;            // of it
@@ -34,7 +34,7 @@ class Decoder {
   Decoder(const Model& model, const mask_predict::Context& context);
 
   CacheShape cache_shape() const;
-  // Takes the new ids in, in one pass over all of them, and predicts what follows. The caches must have room.
+  // Takes the new ids in, in one pass over all of them, and predicts what follows. The caches must have the capacity.
   Predictions advance(const std::vector<NewIds>& inputs, bool logits);
 
  private:

@@ -68,7 +68,7 @@ void Generator::check(const std::vector<std::vector<int32_t>>& prompts, int64_t 
   }
 }
 
-void Generator::make_room(const std::vector<std::vector<int32_t>>& prompts, int64_t length) {
+void Generator::reserve(const std::vector<std::vector<int32_t>>& prompts, int64_t length) {
   const CacheShape shape = decoder_.cache_shape();
   if (sequences_.size() < prompts.size()) sequences_.resize(prompts.size());
   const auto grow = [&](KeyValueCache& cache, int64_t rows) {
@@ -123,7 +123,7 @@ void Generator::encode(const std::vector<std::vector<int32_t>>& prompts) {
 
 Generation Generator::generate(const std::vector<std::vector<int32_t>>& prompts, int64_t length, bool logits) {
   check(prompts, length);
-  make_room(prompts, length);
+  reserve(prompts, length);
   Generation generation;
   generation.ids.resize(prompts.size());
   generation.log_probs.resize(prompts.size());

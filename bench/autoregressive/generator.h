@@ -26,7 +26,7 @@ class Generator {
 
  private:
   void check(const std::vector<std::vector<int32_t>>& prompts, int64_t length) const;
-  void make_room(const std::vector<std::vector<int32_t>>& prompts, int64_t length);
+  void reserve(const std::vector<std::vector<int32_t>>& prompts, int64_t length);
   void encode(const std::vector<std::vector<int32_t>>& prompts);
 
   const Model& model_;

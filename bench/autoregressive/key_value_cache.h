@@ -15,8 +15,8 @@ struct CacheShape {
   int64_t layers, heads, head_size;
 };
 
-// Of one sequence. Per layer and head: keys as a matrix [head_size][capacity], then values [capacity][head_size],
-// each cut into groups of 48 columns.
+// The cache of one sequence. Per layer and head: keys as a matrix [head_size][capacity], then values
+// [capacity][head_size], each cut into groups of 48 columns.
 class KeyValueCache {
  public:
   KeyValueCache() = default;

@@ -36,7 +36,7 @@ struct Model {
   // The embeddings and the head, which source and target share; its layers are the encoder's, or those of a decoder
   // without one.
   std::shared_ptr<const mask_predict::Weights> shared;
-  // Of an encoder-decoder:
+  // Only in an encoder-decoder:
   std::vector<mask_predict::LayerWeights> decoding;
   std::vector<CrossAttention> cross;
   mask_predict::NormWeights decoding_norm;

@@ -89,7 +89,7 @@ for (const [model, variant] of models.flatMap((model) => variants.map((v) => [mo
     memory: engine.memory(),
   });
   const body = layers * (4 * hidden * hidden + 2 * hidden * feedForward);
-  // Of a job's source: its last layer ends with keys and values, since the target's length is given.
+  // The work on a job's source: its last layer ends with keys and values, since the target's length is given.
   const sourceBody = body - (2 * hidden * hidden + 2 * hidden * feedForward);
   const headSize = hidden * hidden + hidden * (maskTokenId + 1);
   const bytes = options.precision === 'bf16' ? 2 : 1; // of a weight

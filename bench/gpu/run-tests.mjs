@@ -24,7 +24,7 @@ const [program, group] = positionals;
 
 const groups = {
   engine:
-    /^(fixtures|simt-generate|deterministic|recordings|spare-memory|checkpoint|config|memory|lifecycle|disposed|abuse|workers|process|errors)\.test/,
+    /^(fixtures|simt-generate|deterministic|cuda-graphs|spare-memory|checkpoint|config|memory|lifecycle|disposed|abuse|workers|process|errors)\.test/,
   api: /^(generate|refine|scoring|demo|cli|text-errors)\.test/,
 };
 

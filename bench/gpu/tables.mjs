@@ -164,7 +164,7 @@ export function jobTables(results, limits) {
     own.length > 0
       ? own.toSorted((a, b) => (order(a) < order(b) ? -1 : order(a) > order(b) ? 1 : 0))
       : otherwise;
-  /** What bandwidth and rate allow: each part by the slower of the two. */
+  /** The time that bandwidth and rate allow: each part by the slower of the two. */
   const floor = (line) =>
     line?.terms?.reduce(
       (sum, [bytes, operations]) =>

@@ -1,4 +1,5 @@
-// What makes a run count: the opponents compute the same thing, and they are as fast as they are known to be.
+// Conditions under which a run counts: the opponents compute the same thing, and they are as fast as they are known to
+// be.
 
 /** A hash of `[batch][length]` tokens (FNV-1a over the ids), to compare runs by eye. */
 export function fingerprint(tokens) {
@@ -32,8 +33,9 @@ const known = [
 ];
 
 /**
- * Whether the expert row is as fast beside this machine's peak as it was beside that one's: milliseconds times GFLOP/s,
- * the operations the machine could have done meanwhile. `{ holds, text }`, or null where nothing is known.
+ * Checks that the expert row is as fast relative to this machine's peak as it was relative to that one's: milliseconds
+ * times GFLOP/s, the operations the machine could have done meanwhile. `{ holds, text }`, or null where nothing is
+ * known.
  */
 export function expertSpeed(setting, ms, gflops) {
   const reference = known.find(({ ms: _, gflops: __, ...other }) =>

@@ -76,7 +76,7 @@ const steps = {
 
 export const modelFolder = (size) => join(folder, 'models', size);
 
-/** What a failed program said: Python names the exception last. */
+/** The last line that a failed program printed: Python names the exception last. */
 const complaint = (error) =>
   String(error.stderr || error.message)
     .trim()

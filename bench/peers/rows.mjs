@@ -1,4 +1,4 @@
-// Who is measured: this package's engine and its peers, each in the precisions it offers.
+// The contestants: this package's engine and its peers, each in the precisions it offers.
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { targetLength } from '../workload.mjs';

@@ -111,13 +111,13 @@ def epoch_steps(examples, seed, epoch, rows):
         draws.choose(order, WINDOW, first)
     for window in range(math.ceil(len(order) / WINDOW)):
         members = sorted(order[window * WINDOW : (window + 1) * WINDOW], key=lambda e: examples.rows[e])
-        steps, room = [], 0
+        steps, left = [], 0
         for example in members:
-            if examples.rows[example] > room:
+            if examples.rows[example] > left:
                 steps.append([])
-                room = rows
+                left = rows
             steps[-1].append(example)
-            room -= examples.rows[example]
+            left -= examples.rows[example]
         places = list(range(len(steps)))
         Draws(seed, "steps", epoch, window).choose(places, len(places))
         yield from (steps[place] for place in places)

@@ -1,4 +1,4 @@
-// Who is compared: this package through its public token-level API, for each T, and the two autoregressive models on
+// The contestants: this package through its public token-level API, for each T, and the two autoregressive models on
 // the same kernels, each in a process of its own. All stay loaded and take turns.
 import { Engine } from '../../dist/index.js';
 import { startAutoregressive } from '../autoregressive/process.mjs';

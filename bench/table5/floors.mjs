@@ -1,5 +1,5 @@
-// What the machine's own limits allow: milliseconds that no program on it can beat, for the dense products and the
-// reading of weights and key/value caches; attention's arithmetic, norms and everything else are not in it.
+// The floors that the machine's own limits set: milliseconds that no program on it can beat, for the dense products and
+// the reading of weights and key/value caches; attention's arithmetic, norms and everything else are not in it.
 
 const activationBytes = 4; // caches are float32 on the CPU
 

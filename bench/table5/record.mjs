@@ -1,4 +1,4 @@
-// What was measured, in a file that later runs add to.
+// The results of measurements, in a file that later runs add to.
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';

@@ -60,7 +60,7 @@ export class Arguments {
   readonly #values: Record<string, string | boolean | string[] | undefined>;
 
   constructor(given: readonly string[], table: OptionTable) {
-    // What Node.js makes of bytes that are not UTF-8. A text with it is none that anybody wrote.
+    // Node.js turns bytes that are not UTF-8 into this character, so nobody wrote such a text.
     if (given.some((argument) => argument.includes('\ufffd'))) {
       throw new UsageError('an argument is not UTF-8: use a terminal and a locale in UTF-8');
     }

@@ -1,4 +1,4 @@
-/** What the commands have in common: their shape, the model they load, and the help on its options. */
+/** Code that the commands share: their shape, the model they load, and the help on its options. */
 import { embeddedModel, type ModelOptions } from '../text/loading.js';
 import { MaskPredict } from '../text/mask-predict.js';
 import type { Arguments } from './arguments.js';

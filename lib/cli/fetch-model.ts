@@ -43,8 +43,8 @@ export function transferLine({ file, bytes, total, rate }: Transfer, width: numb
   const percent = `${Math.floor(100 * part)}%`.padStart(4);
   const left = rate > 0 ? `, ${clock((total - bytes) / rate)} left` : '';
   const numbers = `${percent} of ${mebibytes(total)}, ${mebibytes(rate)}/s${left}`;
-  const room = width - 1 - numbers.length;
-  const bar = Math.min(30, room - file.length - 4);
+  const columns = width - 1 - numbers.length;
+  const bar = Math.min(30, columns - file.length - 4);
   if (bar >= 8) {
     const full = Math.round(bar * part);
     return `${file} [${'#'.repeat(full)}${' '.repeat(bar - full)}] ${numbers}`;

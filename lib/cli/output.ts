@@ -7,7 +7,7 @@ import type { Readable, Writable } from 'node:stream';
 export type OutputStream = Writable & { isTTY?: boolean };
 export type InputStream = Readable & { isTTY?: boolean };
 
-/** What a command reads and writes. */
+/** The streams that a command reads and writes. */
 export interface Surroundings {
   stdin: InputStream;
   stdout: OutputStream;

@@ -1,7 +1,7 @@
 /**
- * What `fill`, `embed` and `classify` have in common: they read the text of their arguments, or every line of the standard
- * input, and write at once what they make of it. Line n of the input is answered in order; lines that are there together
- * are read together, which changes no answer. An error names its line.
+ * Code that `fill`, `embed` and `classify` share. They read the text of their arguments, or every line of the standard
+ * input, and write each answer at once, in the order of the lines. Lines that arrive together are read together, which
+ * changes no answer. An error names its line.
  */
 import { MaskPredictError } from '../errors.js';
 import type { Arguments } from './arguments.js';

@@ -84,7 +84,7 @@ export async function run(given: readonly string[], surroundings: Surroundings):
   }
 }
 
-/** What is asked for that needs no command: help or the version. */
+/** Help or the version, if the arguments ask for it; they need no command. */
 function printed(given: readonly string[]): string | undefined {
   const [name] = given;
   const end = given.indexOf('--');

@@ -112,7 +112,7 @@ export const serve: Command = {
   },
 };
 
-/** What the embedded model can follow. */
+/** Instructions that the embedded model can follow. */
 const instructions = parts.flatMap((part) => part.instructions);
 
 function modelDirectory(given: Arguments): string {

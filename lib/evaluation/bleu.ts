@@ -73,7 +73,7 @@ export function bleu(
   return { ...scoreOf(sum, settings), signature: signatureOf(corpus, settings) };
 }
 
-/** What {@link bleu} sums over the sentences: for `bootstrap()`. Arguments and errors are the same. */
+/** The numbers that {@link bleu} sums over the sentences: for `bootstrap()`. Arguments and errors are the same. */
 export function bleuStatistics(
   hypotheses: readonly string[],
   references: References,
@@ -190,7 +190,10 @@ function brevityPenaltyOf(hypothesisLength: number, referenceLength: number): nu
   return hypothesisLength > 0 ? Math.exp(1 - referenceLength / hypothesisLength) : 0;
 }
 
-/** Of values up to 1, so that the mean of ones is 1; exp(log(100)) would be a little more than 100. */
+/**
+ * The geometric mean of values up to 1. Percentages would not do: the mean of ones is exactly 1, but exp(log(100)) is a
+ * little more than 100.
+ */
 function geometricMean(values: readonly number[]): number {
   return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
 }

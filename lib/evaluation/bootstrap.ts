@@ -6,8 +6,8 @@ import { resamples } from './resamples.js';
 import { SentenceStatistics } from './sentence-statistics.js';
 
 /**
- * What a system reached on each sentence of a test set: numbers whose mean is its score (accuracy, ROUGE), or what
- * `bleuStatistics()` or `chrfStatistics()` returned.
+ * A system's result on each sentence of a test set: numbers whose mean is its score (accuracy, ROUGE), or the result of
+ * `bleuStatistics()` or `chrfStatistics()`.
  */
 export type SystemScores = readonly number[] | Float64Array | SentenceStatistics;
 

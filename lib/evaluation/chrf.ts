@@ -52,7 +52,7 @@ export function chrf(
   return { score: fScore(sum, settings), signature: signatureOf(corpus, settings) };
 }
 
-/** What {@link chrf} sums over the sentences: for `bootstrap()`. Arguments and errors are the same. */
+/** The numbers that {@link chrf} sums over the sentences: for `bootstrap()`. Arguments and errors are the same. */
 export function chrfStatistics(
   hypotheses: readonly string[],
   references: References,
@@ -87,7 +87,10 @@ function signatureOf({ referenceCount }: Corpus, settings: Settings): string {
   });
 }
 
-/** Of each sentence and order: n-grams of the hypothesis, of the chosen reference, and those they have in common. */
+/**
+ * For each sentence and order: the number of n-grams of the hypothesis, of the chosen reference, and of those they have
+ * in common.
+ */
 function statisticsOf(corpus: Corpus, settings: Settings): SentenceStatistics {
   const cased = (text: string) => (settings.lowercase ? text.toLowerCase() : text);
   const rows = corpus.hypotheses.map((hypothesis, i) =>

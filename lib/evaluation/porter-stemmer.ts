@@ -99,7 +99,7 @@ function pastAndParticipleRemoved(word: string): string {
   return word;
 }
 
-/** What was in front of "ed" or "ing": with the e it lost, or without the consonant it doubled. */
+/** The stem in front of "ed" or "ing": with the e it lost, or without the consonant it doubled. */
 function endRestored(stem: string): string {
   const restored = apply(stem, step1bEnds);
   if (restored !== stem) return restored;

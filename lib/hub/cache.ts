@@ -75,7 +75,7 @@ export class RepositoryCache {
     return this.#write(this.#path('trees', `${commit}.json`), writtenListing(listing));
   }
 
-  /** Whether a snapshot has a file, of that many bytes if they are given. */
+  /** True if a snapshot has a file, of that many bytes if they are given. */
   async has(commit: string, name: string, size?: number): Promise<boolean> {
     return hasFile(join(this.snapshot(commit), name), size);
   }
@@ -131,8 +131,8 @@ export class RepositoryCache {
     });
   }
 
-  /** Throws `ERR_CACHE` if the disk has not room for so many bytes more. */
-  async checkRoom(bytes: number): Promise<void> {
+  /** Throws `ERR_CACHE` if the disk has less free space than that. */
+  async checkSpace(bytes: number): Promise<void> {
     await this.writing(async () => {
       await mkdir(this.#path('blobs'), { recursive: true });
       const { blocks, bavail, bsize } = await statfs(this.#cache);
@@ -141,7 +141,7 @@ export class RepositoryCache {
     });
   }
 
-  /** What `work` gives; an error of the file system says what it is about and what to do. */
+  /** Returns the result of `work`; an error of the file system then names its path and a remedy. */
   async writing<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -161,7 +161,7 @@ export class RepositoryCache {
   #full(reason: string, cause?: unknown): MaskPredictError {
     return new MaskPredictError(
       'ERR_CACHE',
-      `the disk of the cache ${this.#cache} is full: ${reason}; make room, or name another cache (the option cache, ` +
+      `the disk of the cache ${this.#cache} is full: ${reason}; free some space, or name another cache (the option cache, ` +
         `HF_HUB_CACHE); what was transferred is kept, and the next call goes on from there`,
       { cause },
     );

@@ -1,5 +1,5 @@
 /**
- * What a commit of a repository contains: size and hash of each file. A commit never changes, so neither does its
+ * The listing of a commit of a repository: size and hash of each file. A commit never changes, so neither does its
  * listing; the cache keeps it in the form Python's huggingface_hub does (`trees/COMMIT.json`).
  *
  * A file that git keeps itself has git's SHA-1 of its content; a large one (LFS, Xet) has the SHA-256 of its content.

@@ -34,7 +34,7 @@ export async function withLock<T>(
   }
 }
 
-/** Whether `path` is still the file that is locked: whoever cleans a cache may have removed it. */
+/** True if `path` is still the file that is locked: whoever cleans a cache may have removed it. */
 async function isStill(file: FileHandle, path: string): Promise<boolean> {
   const [own, named] = await Promise.all([file.stat(), stat(path).catch(() => undefined)]);
   return named !== undefined && own.ino === named.ino && own.dev === named.dev;

@@ -165,7 +165,7 @@ class Fetching {
       if (!(await this.#cache.has(commit, file.name, file.size))) missing.push(file);
     }
     if (missing.length === 0) return;
-    await this.#checkRoom(missing);
+    await this.#checkSpace(missing);
     const total = missing.reduce((sum, { size }) => sum + size, 0);
     const rate = new TransferRate();
     let done = 0;
@@ -190,22 +190,22 @@ class Fetching {
     }
   }
 
-  /** Room for what is still to come; what has come already may be there as a blob or as a part. */
-  async #checkRoom(missing: HubFile[]): Promise<void> {
+  /** Checks the space for what is still to come; what has come already may be there as a blob or as a part. */
+  async #checkSpace(missing: HubFile[]): Promise<void> {
     let bytes = 0;
     for (const file of missing) {
       if (!(await this.#cache.hasBlob(file))) {
         bytes += file.size - (await this.#cache.partialSize(file));
       }
     }
-    await this.#cache.checkRoom(bytes);
+    await this.#cache.checkSpace(bytes);
   }
 
   async #shards(commit: string, index: string): Promise<string[]> {
     return shardsOf(index, await this.#cache.readFile(commit, index));
   }
 
-  /** Whether the cache has everything of a commit that is needed; without a listing, everything that must be there. */
+  /** True if the cache has all needed files of a commit; without a listing, all files that every model must have. */
   async #isWhole(commit: string, listing: Listing | undefined): Promise<boolean> {
     const has = (name: string) =>
       this.#cache.has(commit, name, listing?.has(name) ? fileOf(listing, name).size : undefined);

@@ -19,7 +19,10 @@ export interface NeededFiles {
   index: string | undefined;
 }
 
-/** What is needed of a repository with these files. Throws `ERR_MODEL_FORMAT` if it has no configuration or weights. */
+/**
+ * The files that a model needs from a repository with these files. Throws `ERR_MODEL_FORMAT` if it has no configuration
+ * or weights.
+ */
 export function neededFiles(names: Iterable<string>): NeededFiles {
   const there = new Set(names);
   const weight = [...weights, ...torchWeights].find((name) => there.has(name));

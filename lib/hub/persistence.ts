@@ -24,7 +24,10 @@ export interface Persistence {
   reached?: () => number;
 }
 
-/** What `work` gives in the end. An error that is no {@link Interruption} is the last word at once. */
+/**
+ * Tries `work` until it succeeds and returns its result. An error that is no {@link Interruption} ends the tries at
+ * once.
+ */
 export async function persist<T>(
   { retries, pause, signal, reached = () => 0 }: Persistence,
   work: () => Promise<T>,

@@ -40,7 +40,7 @@ export interface HubOptions {
   offline?: boolean | undefined;
 }
 
-/** Of {@link modelDirectory}. */
+/** Options of {@link modelDirectory}. */
 export interface ModelDirectoryOptions extends HubOptions {
   /** Called while files are transferred, about ten times a second. */
   onProgress?: ((fraction: number, transfer: Transfer) => void) | undefined;

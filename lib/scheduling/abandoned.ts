@@ -4,7 +4,7 @@
  * iterator is collected.
  */
 
-/** What an iterator holds. Must not lead to the iterator, or that is never collected. */
+/** The resources of an iterator. They must not refer to the iterator, or it is never collected. */
 export interface Held {
   /** Gives it back; nothing if it has been. */
   end: () => void;

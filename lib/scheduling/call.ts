@@ -3,11 +3,11 @@ import type { Source } from '../token/sequences.js';
 import type { PassView, SourcePlan, TargetPlan } from './passes.js';
 import type { SourceEntry } from './source-cache.js';
 
-/** What became of a target. @internal */
+/** The outcome of a target. @internal */
 export interface TargetOutcome {
   /** Passes it took. */
   passes: number;
-  /** Of a target with candidates. */
+  /** Log-probabilities of the candidates, if the target has some. */
   logProbs: Float32Array[] | undefined;
 }
 
@@ -58,7 +58,7 @@ export class RunningTarget {
   }
 }
 
-/** What a reader of a paced call is told of a pass. @internal */
+/** The view of a pass that the reader of a paced call gets. @internal */
 export interface PacedView extends PassView {
   iteration: number;
   /** 1 where a position is masked again. */
@@ -75,9 +75,9 @@ export class ScheduledCall {
   readonly jobs = new Set<Job>();
   /** Sequences without a result. */
   open = 0;
-  /** Whether a sequence has ever begun. */
+  /** True if a sequence of the call has begun. */
   begun = false;
-  /** Whether it stands in the queue. */
+  /** True while the call stands in the queue. */
   queued = false;
   ended = false;
   /** Passes that went by while it was the first in line. */
@@ -87,7 +87,7 @@ export class ScheduledCall {
   /** When its first source joined a pass, and when its last one was encoded. */
   joined: number | undefined;
   encoded = 0;
-  /** What is to be undone when it ends: its timer, its listener. */
+  /** Clears the timer and the listener of the call when it ends. */
   forget: () => void = () => {};
   resolve!: (results: unknown[]) => void;
   reject!: (reason: unknown) => void;

@@ -1,8 +1,8 @@
 /**
- * What happens, for who subscribes through `node:diagnostics_channel`; nothing is made where nobody does.
+ * Messages about calls and passes, through `node:diagnostics_channel`. They are built only if someone subscribes.
  *
  * `mask-predict:request` is a tracing channel: `start`, `asyncEnd` and `error` of every call of the text level.
- * `mask-predict:iteration` has a message for every native call, after it.
+ * `mask-predict:batch` has a message for every batch that the engine ran, after it: one native call, of one or more passes.
  */
 import { channel, tracingChannel } from 'node:diagnostics_channel';
 import { endedIfDropped, type Held } from './abandoned.js';
@@ -30,7 +30,7 @@ export interface RequestEvent {
   error?: unknown;
 }
 
-export interface IterationEvent {
+export interface BatchEvent {
   /** Sources that were encoded and targets that were moved, and the rows of both. */
   sources: number;
   targets: number;
@@ -44,7 +44,7 @@ export interface IterationEvent {
 }
 
 const requests = tracingChannel<unknown, RequestEvent>('mask-predict:request');
-const iterations = channel('mask-predict:iteration');
+const batches = channel('mask-predict:batch');
 
 /** @internal Runs a call within its events. */
 export function traced<T>(event: () => RequestEvent, call: () => Promise<T>): Promise<T> {
@@ -86,6 +86,6 @@ async function* readingWithin<T, R>(
 }
 
 /** @internal */
-export function publishIteration(event: () => IterationEvent): void {
-  if (iterations.hasSubscribers) iterations.publish(event());
+export function publishBatch(event: () => BatchEvent): void {
+  if (batches.hasSubscribers) batches.publish(event());
 }

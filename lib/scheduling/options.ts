@@ -17,7 +17,7 @@ export interface SchedulingOptions {
    */
   queueLimit?: number;
   /**
-   * Passes, 0 … 1 048 576, default 8, that may go by the first call in line because its source has no room beside
+   * Passes, 0 … 1 048 576, default 8, that may go by the first call in line because its source does not fit beside
    * the running targets; then it goes first. Smaller is kinder to long sources, larger to running targets.
    */
   patience?: number;
@@ -29,7 +29,7 @@ export interface SchedulingOptions {
   expectedWait?: number;
 }
 
-/** What one call may ask of the scheduler. */
+/** Scheduling options of one call. */
 export interface QueueOptions {
   /** Integer from -100 to 100, default 0. A step is worth `scheduling.expectedWait` of waiting. */
   priority?: number;

@@ -16,17 +16,17 @@ export interface SourcePlan {
   readonly reading?: NativeReading | undefined;
 }
 
-/** What a target is to go through, from beginning to end. @internal */
+/** The plan of a target, from beginning to end. @internal */
 export interface TargetPlan {
   readonly target: Target;
   /** T. */
   readonly iterations: number;
-  /** Of the generator, if tokens are drawn. */
+  /** The seed of the generator, if tokens are drawn. */
   readonly seed?: bigint | undefined;
   readonly stop?: NativeStopRule;
   /** A log-probability: positions above it are not masked again. */
   readonly remaskBelow?: number | null;
-  /** If given, the target is weighed: one pass, and log-probabilities of these ids. */
+  /** If given, the target is scored: one pass, and log-probabilities of these ids. */
   readonly candidates?: Int32Array[];
 }
 
@@ -36,7 +36,7 @@ export interface TargetPass {
   /** Passes done before, and the last one that this call may do. */
   readonly passed: number;
   readonly until: number;
-  /** Whether what the last pass predicted is wanted as it was before some was masked again. */
+  /** True: also return the predictions of the last pass as they were before some were masked again. */
   readonly watched: boolean;
 }
 
@@ -47,16 +47,16 @@ export interface PassView {
 }
 
 /**
- * What a native call gives (AdvanceResult), its sources in the form the package shows them.
+ * The result of a native call (AdvanceResult), with its sources in the form that the package shows.
  * @internal
  */
 export interface PassResult extends Omit<AdvanceResult, 'sources' | 'views'> {
-  /** For each source, or why there was no room for it. */
+  /** For each source, or the error if it did not fit into memory. */
   sources: (Pick<Source, 'bytes' | 'dispose'> | Error)[];
   views?: PassView[];
 }
 
-/** What runs passes: an engine, or a test's imitation of one. One call at a time. @internal */
+/** Runs passes: an engine, or a test's imitation of one. One call at a time. @internal */
 export interface PassRunner {
   /**
    * Encodes sources and moves targets. With sources or candidates one pass; else passes until the first target is

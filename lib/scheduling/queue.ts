@@ -27,7 +27,7 @@ export class CallQueue {
   }
 
   /** `ERR_OVERLOADED` if no further call may wait. */
-  checkRoom(): void {
+  checkLimit(): void {
     if (this.#waiting < this.#limit) return;
     throw new MaskPredictError(
       'ERR_OVERLOADED',

@@ -1,15 +1,15 @@
 /**
  * Continuous batching: the concurrent calls of a model share its passes. A call that arrives joins the next pass,
  * its source encoded beside the running targets; a target that is done leaves at once. Who shares a pass with whom
- * (flight.ts) changes no bit of any result.
+ * (in-flight-batch.ts) changes no bit of any result.
  */
 import { onAbort } from '../abort.js';
 import { MaskPredictError } from '../errors.js';
 import type { Source } from '../token/sequences.js';
 import { Job, Pace, RunningTarget, ScheduledCall, type PacedView, type Sequence } from './call.js';
-import { publishIteration } from './diagnostics.js';
+import { publishBatch } from './diagnostics.js';
 import type { SchedulingOptions } from './options.js';
-import { compose, isEmpty, type Flight } from './flight.js';
+import { compose, isEmpty, type InFlightBatch } from './in-flight-batch.js';
 import type { PassResult, PassRunner } from './passes.js';
 import { CallQueue } from './queue.js';
 import type { SourceCache } from './source-cache.js';
@@ -38,12 +38,12 @@ export class Scheduler {
   readonly #queue: CallQueue;
   /** Targets that are being written, the least recently advanced first. */
   #running: RunningTarget[] = [];
-  #flight: Flight | undefined;
-  /** Whether the next pass is to be started soon. */
+  #inFlight: InFlightBatch | undefined;
+  /** True if the next pass will start soon. */
   #awaited = false;
   /** Rows that a pass may have: fewer than the budget after one of so many did not fit into memory. */
-  #room: number;
-  /** Whether there was no memory for a source: others have to end first. */
+  #rowBudget: number;
+  /** True after a source did not fit into memory: other calls have to end first. */
   #short = false;
   #closed: MaskPredictError | undefined;
 
@@ -52,7 +52,7 @@ export class Scheduler {
     this.#sources = sources;
     this.#options = options;
     this.#queue = new CallQueue(options.queueLimit);
-    this.#room = options.rowBudget;
+    this.#rowBudget = options.rowBudget;
   }
 
   /** Runs a call's sequences; their results in order. */
@@ -65,8 +65,8 @@ export class Scheduler {
   }
 
   /**
-   * Runs a sequence of one target pass by pass, each when its reader asks for it. A reader that pauses holds its
-   * source, and nothing else.
+   * Runs a sequence of one target pass by pass, each when its reader asks for it. A paused reader keeps its source in
+   * memory but does not block other calls.
    */
   paced<R>(sequence: Sequence<R>, options: ScheduledOptions): PacedCall<R> {
     const pace = new Pace();
@@ -124,7 +124,7 @@ export class Scheduler {
       return call;
     }
     try {
-      this.#queue.checkRoom();
+      this.#queue.checkLimit();
     } catch (error) {
       this.#statistics.endings.overloaded++;
       throw error;
@@ -151,8 +151,8 @@ export class Scheduler {
 
   /** There is something new to do: in a new pass soon, or in the next one. */
   #wake(): void {
-    if (this.#flight) {
-      if (this.#flight.free) this.#runner.interrupt();
+    if (this.#inFlight) {
+      if (this.#inFlight.free) this.#runner.interrupt();
     } else if (!this.#awaited) {
       this.#awaited = true;
       // Not at once: calls that are made together begin together.
@@ -168,58 +168,58 @@ export class Scheduler {
 
   #start(): void {
     this.#awaited = false;
-    if (this.#flight || this.#closed) return;
+    if (this.#inFlight || this.#closed) return;
     const sharing = {
       queue: this.#queue,
       running: () => this.#running,
-      room: this.#room,
+      rowBudget: this.#rowBudget,
       patience: this.#options.patience,
       begin: (job: Job, now: number) => this.#begin(job, now),
     };
-    let flight = compose({ ...sharing, sources: !this.#short });
-    if (isEmpty(flight) && this.#short) {
+    let batch = compose({ ...sharing, sources: !this.#short });
+    if (isEmpty(batch) && this.#short) {
       // Nothing runs that could give memory back: the next source fits now, or never.
       this.#short = false;
-      flight = compose({ ...sharing, sources: true });
+      batch = compose({ ...sharing, sources: true });
     }
-    if (isEmpty(flight)) return;
-    this.#flight = flight;
-    const moved = new Set(flight.targets);
-    this.#running = [...this.#running.filter((target) => !moved.has(target)), ...flight.targets];
+    if (isEmpty(batch)) return;
+    this.#inFlight = batch;
+    const moved = new Set(batch.targets);
+    this.#running = [...this.#running.filter((target) => !moved.has(target)), ...batch.targets];
     try {
       const { id, promise } = this.#runner.start(
-        [...flight.entries.keys()],
-        flight.targets.map(({ job, plan, passed }) => ({
+        [...batch.entries.keys()],
+        batch.targets.map(({ job, plan, passed }) => ({
           plan,
           passed,
-          until: flight.free && !job.call.pace ? plan.iterations : passed + 1,
+          until: batch.free && !job.call.pace ? plan.iterations : passed + 1,
           watched: job.call.pace !== undefined,
         })),
       );
-      flight.id = id;
+      batch.id = id;
       promise.then(
-        (result) => this.#finish(flight, result),
-        (error: unknown) => this.#failed(flight, error),
+        (result) => this.#finish(batch, result),
+        (error: unknown) => this.#failed(batch, error),
       );
     } catch (error) {
-      this.#failed(flight, error);
+      this.#failed(batch, error);
     }
   }
 
-  #finish(flight: Flight, result: PassResult): void {
-    this.#flight = undefined;
+  #finish(batch: InFlightBatch, result: PassResult): void {
+    this.#inFlight = undefined;
     const now = performance.now();
     this.#statistics.ran(result.passes, now);
-    this.#room = Math.min(this.#options.rowBudget, 2 * this.#room);
+    this.#rowBudget = Math.min(this.#options.rowBudget, 2 * this.#rowBudget);
     const gone = new Set<RunningTarget>();
     const done: Job[] = [];
-    flight.targets.forEach((target, index) => {
+    batch.targets.forEach((target, index) => {
       if (target.job.call.ended) return;
       if (this.#advanced(target, result, index, done)) gone.add(target);
     });
     this.#running = this.#running.filter((target) => !gone.has(target));
     const refused: [Job[], Error][] = [];
-    [...flight.entries].forEach(([entry, jobs], index) => {
+    [...batch.entries].forEach(([entry, jobs], index) => {
       const source = result.sources[index]!;
       this.#sources.encoded(entry, source instanceof Error ? undefined : source);
       if (source instanceof Error) refused.push([jobs, source]);
@@ -230,12 +230,12 @@ export class Scheduler {
     // The next pass runs while the texts of this one are made.
     this.#start();
     for (const job of done) this.#complete(job);
-    publishIteration(() => ({
-      sources: flight.entries.size,
-      targets: flight.targets.length,
-      rows: flight.rows,
+    publishBatch(() => ({
+      sources: batch.entries.size,
+      targets: batch.targets.length,
+      rows: batch.rows,
       passes: result.passes,
-      duration: now - flight.begun,
+      duration: now - batch.begun,
       waiting: this.#queue.waiting,
     }));
   }
@@ -325,20 +325,20 @@ export class Scheduler {
     }
   }
 
-  #failed(flight: Flight, error: unknown): void {
-    this.#flight = undefined;
+  #failed(batch: InFlightBatch, error: unknown): void {
+    this.#inFlight = undefined;
     const code =
       error instanceof MaskPredictError ? error.code : (error as { code?: unknown }).code;
-    const jobs = [...flight.entries.values()].flat();
-    for (const entry of flight.entries.keys()) this.#sources.encoded(entry, undefined);
+    const jobs = [...batch.entries.values()].flat();
+    for (const entry of batch.entries.keys()) this.#sources.encoded(entry, undefined);
     if (code === 'ERR_CANCELLED') {
       this.#requeue(jobs);
-    } else if (code === 'ERR_OUT_OF_MEMORY' && flight.entries.size + flight.targets.length > 1) {
+    } else if (code === 'ERR_OUT_OF_MEMORY' && batch.entries.size + batch.targets.length > 1) {
       // Each of them may fit without the others. Nothing was changed.
-      this.#room = Math.max(1, Math.floor(flight.rows / 2));
+      this.#rowBudget = Math.max(1, Math.floor(batch.rows / 2));
       this.#requeue(jobs);
     } else {
-      const calls = [...jobs, ...flight.targets.map(({ job }) => job)].map(({ call }) => call);
+      const calls = [...jobs, ...batch.targets.map(({ job }) => job)].map(({ call }) => call);
       for (const call of new Set(calls)) this.#end(call, 'failed', error);
       if (code === 'ERR_DISPOSED') this.close(error as MaskPredictError);
     }
@@ -363,12 +363,12 @@ export class Scheduler {
     if (call.pace) call.pace.resting = undefined;
     call.pace?.wake();
 
-    const flight = this.#flight;
-    if (!flight) return this.#wake();
+    const batch = this.#inFlight;
+    if (!batch) return this.#wake();
     const wanted =
-      [...flight.entries.keys()].some(({ users }) => users > 0) ||
-      flight.targets.some(({ job }) => !job.call.ended);
-    if (!wanted) this.#runner.cancel(flight.id);
-    else if (flight.free) this.#runner.interrupt();
+      [...batch.entries.keys()].some(({ users }) => users > 0) ||
+      batch.targets.some(({ job }) => !job.call.ended);
+    if (!wanted) this.#runner.cancel(batch.id);
+    else if (batch.free) this.#runner.interrupt();
   }
 }

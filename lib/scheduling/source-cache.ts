@@ -14,7 +14,7 @@ export class SourceEntry implements SourcePlan {
   readonly states: boolean;
   readonly reading: SourcePlan['reading'];
   users = 0;
-  /** Whether a pass that encodes it is running. */
+  /** True while a pass encodes the source. */
   encoding = false;
   source: EncodedSource | undefined;
 

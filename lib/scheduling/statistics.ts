@@ -1,4 +1,4 @@
-/** What a model counts of its calls, and how long they take. */
+/** Counts the calls of a model, and measures how long they take. */
 import { createHistogram } from 'node:perf_hooks';
 
 export interface LatencyStatistics {
@@ -26,10 +26,10 @@ export interface ModelStatistics {
   passesPerSecond: number;
   /**
    * Tokens of targets that were written to their end since loading, those of every length candidate, without `<s>` and
-   * `</s>`. Texts that are weighed (`choose`, `score`) are not written.
+   * `</s>`. Texts that are scored (`choose`, `score`) are not written.
    */
   tokens: number;
-  /** Of completed calls since loading. */
+  /** Latency of the calls that completed since loading. */
   latency: LatencyStatistics;
   /**
    * The same, by part: `queue` until a first source joined a pass, `encode` until the last one was encoded, `decode` the
@@ -121,7 +121,7 @@ export class Statistics {
     this.#counts[place]! += passes;
   }
 
-  /** Of the last ten full seconds, or as many as there were. */
+  /** Passes per second over the last ten full seconds, or as many as there were. */
   passesPerSecond(now: number): number {
     const second = Math.floor(now / 1000);
     let sum = 0;

@@ -1,5 +1,5 @@
 /**
- * Who may ask. There is no password, so a server that only this machine reaches must not be reachable through its
+ * Access control. There is no password, so a server that only this machine reaches must not be reachable through its
  * browser: a page whose name an attacker points to 127.0.0.1 sends that name as `Host` (DNS rebinding), and a page of
  * another site is not to start work. Pages that may ask are named (CORS).
  */
@@ -85,7 +85,7 @@ function answerPreflight(request: FastifyRequest, reply: FastifyReply, allowed: 
   reply.header('access-control-max-age', remembered).code(204).send();
 }
 
-/** Whether a browser says that a page of another site wants something done. */
+/** True if a browser says that a page of another site sends a POST request. */
 function isForeign({ method, headers }: FastifyRequest): boolean {
   return method === 'POST' && headers['sec-fetch-site'] === 'cross-site';
 }

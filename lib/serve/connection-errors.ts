@@ -1,7 +1,7 @@
 /**
- * What goes wrong where there is no request that a route could answer: a request line that is none, headers that are
- * too long, a request that never ends. Its answer is `{ error, code }` too, written to the connection itself, which
- * then ends.
+ * Errors of a connection without a request that a route could answer: a request line that is none, headers that are too
+ * long, a request that never ends. The answer is `{ error, code }` too, written to the connection itself, which then
+ * ends.
  */
 import { maxHeaderSize, STATUS_CODES, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -21,7 +21,7 @@ export function answerConnectionErrors(server: Server): void {
   });
 
   function end(socket: Duplex, error: RequestError): void {
-    // What is still sent to a connection that ends is an error again.
+    // Data that still arrives on a connection that ends causes the error again.
     if (ending.has(socket)) return;
     ending.add(socket);
     const begun = [...(answers.get(socket) ?? [])].some(({ headersSent }) => headersSent);

@@ -11,7 +11,7 @@ import type {
 import { MaskPredictError, type ErrorCode } from '../errors.js';
 import type { Limits } from './limits.js';
 
-/** Of requests; what the model says keeps the code of its {@link MaskPredictError}. */
+/** Error codes of requests; an error of the model keeps the code of its {@link MaskPredictError}. */
 export type RequestErrorCode =
   | 'ERR_INVALID_ARGUMENT'
   | 'ERR_INVALID_JSON'
@@ -120,7 +120,7 @@ export function requestError(error: unknown, limits: Limits): RequestError {
   return new RequestError(500, 'ERR_INTERNAL', 'the server failed; its log says how');
 }
 
-/** What a JSON schema says of a body, in words. */
+/** Puts into words why a body does not fit the JSON schema. */
 function invalid(found: FastifySchemaValidationError): RequestError {
   const { keyword, params, instancePath } = found;
   const { parentSchema } = found as { parentSchema?: { properties?: Record<string, unknown> } };

@@ -33,8 +33,8 @@ export const seedSchema = {
 };
 
 /**
- * Keywords of a schema apply to values of their own type only, which is how those of several types are meant.
- * What a model alone can know, as which lengths it has, is left to it, and so are the members of `length`, `stop` and `remask`.
+ * Keywords of a schema apply to values of their own type only, which is how those of several types are meant. The model
+ * checks whatever it alone can know, such as the lengths it has, and the members of `length`, `stop` and `remask`.
  */
 export function generateOptionsSchema({ iterations, texts }: Limits) {
   return {

@@ -1,4 +1,4 @@
-/** What one request may ask for, so that no single one takes the server from the others. */
+/** Limits of one request, so that no single one takes the server from the others. */
 export interface Limits {
   /** Bytes of a request's body. */
   body: number;

@@ -43,7 +43,7 @@ export class Listeners {
     return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
-  /** Whether nobody but this machine reaches it. */
+  /** True if only this machine can reach the server. */
   get loopback(): boolean {
     return this.#bound.every(({ address }) => isLoopback(address));
   }
@@ -90,7 +90,7 @@ export class Listeners {
   }
 }
 
-/** Of an IP address, as Node.js writes it. */
+/** True for a loopback IP address, as Node.js writes it. */
 export function isLoopback(address: string): boolean {
   return address === '::1' || /^(::ffff:)?127\./.test(address);
 }

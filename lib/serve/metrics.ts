@@ -111,7 +111,7 @@ function cacheMetrics(labels: Labels, { cacheBytes, sources }: ModelStatistics):
       'Sources asked for, by whether they were encoded already.',
       asked,
     ),
-    metric('counter', 'mask_predict_cache_evictions_total', 'Sources that had to make room.', [
+    metric('counter', 'mask_predict_cache_evictions_total', 'Sources evicted for others.', [
       { labels, value: sources.evictions },
     ]),
   ];

@@ -10,7 +10,7 @@ export class Requests {
     return this.#running.size;
   }
 
-  /** Whether no further work is taken. */
+  /** True if no further work is taken. */
   get closed(): boolean {
     return this.#closed;
   }

@@ -1,4 +1,4 @@
-/** What every route works with. */
+/** The model and the limits that every route works with. */
 import type { MaskPredict } from '../text/mask-predict.js';
 import { RequestError } from './errors.js';
 import type { Limits } from './limits.js';
@@ -12,7 +12,7 @@ export interface Served {
   requests: Requests;
 }
 
-/** Of an address that names a model. */
+/** Parameters of an address that names a model. */
 export interface ModelParameters {
   name: string;
   version?: string;

@@ -24,7 +24,7 @@ import { classifyRoute, embedRoute, fillMaskRoute } from './readings.js';
 import type { Served } from './served.js';
 
 export interface ServerOptions extends Access {
-  /** Of the model, in the addresses of the Open Inference Protocol; see model-name.ts. */
+  /** The name of the model in the addresses of the Open Inference Protocol; see model-name.ts. */
   name: string;
   /** Names or addresses to listen at. */
   hosts: readonly string[];
@@ -164,7 +164,7 @@ function routes(
   pageRoutes(app, served, examples);
 }
 
-/** What the model can do; of what it cannot the answer says why. */
+/** Adds routes for what the model can do. The other routes answer why it cannot. */
 function offerModel(app: FastifyInstance, served: Served): void {
   const { head, classes } = served.model.engine.config;
   const withHead: [string, Route][] = [

@@ -260,7 +260,7 @@ export function* parts(text: string): Generator<string> {
   }
 }
 
-/** Whether the longest part would end between two halves of a character. */
+/** True if the longest part would end between two halves of a character. */
 function endsInPair(text: string): boolean {
   return /[\uD800-\uDBFF]/.test(text[LONGEST_PART - 1]!);
 }

@@ -13,17 +13,17 @@ import type { TextOptions, TextReader } from './text.js';
 export type ClassifyInput = string | { text: string; pair: string };
 
 export interface Classification {
-  /** Of the class with the highest score. */
+  /** The label of the class with the highest score. */
   label: string;
   index: number;
   /**
-   * Of every class: probabilities that add up to 1; of `multi_label_classification` one of its own for each class; the
-   * raw logits of a regression, or of a model of a single class, which ranks texts.
+   * The score of every class: probabilities that add up to 1; for `multi_label_classification` an independent
+   * probability for each class; raw logits for a regression, or for a model of a single class, which ranks texts.
    */
   scores: number[];
 }
 
-/** What config.json says of the classes. @internal */
+/** The settings of the classes in config.json. @internal */
 export interface ClassSettings {
   directory: string;
   id2label: unknown;

@@ -105,7 +105,7 @@ const huggingFaceFiles = [
 ];
 const partName = /^(.*)-model_part-(\d+)\.pt$/;
 
-/** What `input` is; throws where that is not clear. */
+/** Finds out which kind of model `input` is; throws if that is not clear. */
 function findModel(input: unknown): Model {
   if (typeof input !== 'string' || input === '') {
     throw invalidArgument(`the model to convert must be a path, not ${shown(input)}`);

@@ -24,7 +24,7 @@ export interface EmbedOptions extends TextOptions {
    * Default: as the model's files say, else `'mean'`.
    */
   pooling?: Pooling;
-  /** Whether vectors are divided by their Euclidean length. Default: as the model's files say, else false. */
+  /** True: vectors are divided by their Euclidean length. Default: as the model's files say, else false. */
   normalize?: boolean;
 }
 
@@ -69,7 +69,7 @@ export class Embedder {
 }
 
 /**
- * What the files of sentence-transformers in a model directory say. Throws for one that is damaged.
+ * Reads the files of sentence-transformers in a model directory. Throws for one that is damaged.
  * @internal
  */
 export function readEmbeddingSettings(directory: string): EmbeddingSettings {

@@ -1,7 +1,7 @@
 /**
- * What stands at `<mask>` (ModernBERT: `[MASK]`): the most probable pieces, or which of some labels (cloze
- * classification). The text is read as Hugging Face's tokenizers read it: `<mask>` takes the white space to its left with
- * it.
+ * Fills `<mask>` (ModernBERT: `[MASK]`) with the most probable pieces, or with one of given labels (cloze
+ * classification). The text is read as Hugging Face's tokenizers read it: `<mask>` takes the white space to its left
+ * with it.
  */
 import { invalidArgument, shown } from '../errors.js';
 import { countOption, filledMasks } from '../token/readings.js';
@@ -16,7 +16,7 @@ export interface FillMaskOptions extends Omit<TextOptions, 'parseSpecial'> {
 }
 
 export interface FillLabelsOptions extends Omit<TextOptions, 'parseSpecial'> {
-  /** What may stand at the text's one `<mask>`, each a word of its own; all with as many tokens. */
+  /** Candidates for the text's one `<mask>`, each a word of its own; all have the same number of tokens. */
   labels: readonly string[];
 }
 
@@ -47,7 +47,7 @@ export interface LabelCandidate {
   probability: number;
 }
 
-/** Of {@link FillMaskOptions} and {@link FillLabelsOptions}, but their own. @internal */
+/** The text options among {@link FillMaskOptions} and {@link FillLabelsOptions}. @internal */
 export const fillOptions = textOptions.filter((name) => name !== 'parseSpecial');
 
 /** @internal */
@@ -91,7 +91,7 @@ export class MaskFiller {
     const tokens = answers[0]![0]!.length - 2;
     const candidates = answers.flat().map((answer) => answer.slice(1, -1));
     const ids = this.#expanded(this.#ids(text, given, name, tokens - 1), tokens, name);
-    return new Reading(ids, { kind: 'weigh', candidates }, ({ values }) => {
+    return new Reading(ids, { kind: 'score', candidates }, ({ values }) => {
       let next = 0;
       const logProbs = answers.map((spellings) =>
         logSumExp(spellings.map(() => sum(values.subarray(next, (next += tokens))))),
@@ -114,7 +114,7 @@ export class MaskFiller {
     return spaced!.length === bare!.length ? [spaced!, bare!] : [spaced!];
   }
 
-  /** The text's ids, with room for `more`; every `<mask>` of the text is among them. */
+  /** The text's ids, with space for `more`; every `<mask>` of the text is among them. */
   #ids(text: string, given: TextOptions, name: string, more: number): Int32Array {
     const { ids } = this.#texts.text(text, { ...given, parseSpecial: true }, name, more);
     const masks = this.#masks(ids);
@@ -156,7 +156,7 @@ export class MaskFiller {
   }
 }
 
-/** Of log-probabilities of what excludes each other. */
+/** The log-probability that one of several exclusive events happens. */
 function logSumExp(logProbs: number[]): number {
   const largest = Math.max(...logProbs);
   if (logProbs.length === 1 || largest === -Infinity) return largest;

@@ -1,4 +1,4 @@
-/** What `generate` and `refine` are asked for, and what they give. */
+/** Options and results of `generate` and `refine`. */
 import type { NativeStopRule } from '../../native/binding.cjs';
 import type { RemaskRule, StopRule } from '../token/engine-options.js';
 import { invalidArgument, shown } from '../errors.js';
@@ -32,7 +32,7 @@ export interface LengthCandidate {
   length: number;
   /** Mean log-probability of the text of this length. */
   score: number;
-  /** Of the length predictor, over all lengths. */
+  /** The log-probability that the length predictor gives this length, among all lengths. */
   lengthLogProb: number;
 }
 
@@ -62,7 +62,7 @@ export interface Generation {
   candidates?: LengthCandidate[];
   /** Passes over the target; fewer than asked where further ones could change nothing, or `stop` or `remask` ended them. */
   iterations: number;
-  /** Whether the instruction was cut to what the model can read. */
+  /** True if the instruction was cut to the length that the model can read. */
   truncated: boolean;
   /**
    * Milliseconds; of a call with several prompts, those of the whole call. `queue`: until a first source joined a
@@ -75,7 +75,7 @@ export interface RefinedToken {
   piece: string;
   id: number;
   score: number;
-  /** Whether this position is masked again after this pass. */
+  /** True if this position is masked again after this pass. */
   masked: boolean;
 }
 
@@ -153,7 +153,7 @@ export interface Written {
   /** Mean log-probability over the inner tokens. */
   score: number;
   iterations: number;
-  /** Of length candidates, all of them. */
+  /** All length candidates, if there were several. */
   candidates: LengthCandidate[] | undefined;
   moments: Moments;
 }

@@ -147,9 +147,10 @@ export class MaskPredict {
   }
 
   /**
-   * The same as {@link generate} for one prompt and one length, yielding the text after every pass. The
-   * generator's return value is what `generate` would give. A pass is run when its step is asked for: a reader that
-   * pauses holds its encoded source, and nothing else; one that drops the generator, until that is collected.
+   * The same as {@link generate} for one prompt and one length, yielding the text after every pass. The generator's
+   * return value is what `generate` would give. A pass runs when its step is asked for. A paused reader keeps its
+   * encoded source in memory but does not block other calls; the source of a dropped generator stays until the
+   * generator is collected.
    */
   refine(
     prompt: string,
@@ -230,8 +231,8 @@ export class MaskPredict {
   }
 
   /**
-   * Pseudo-log-likelihood of a given answer (eq. 2-4): each token's log-probability with that one masked
-   * and the others given.
+   * Pseudo-log-likelihood of a given answer (eq. (2)-(4)): each token's log-probability with that one masked and the
+   * others given.
    */
   score(
     prompt: string,
@@ -259,8 +260,8 @@ export class MaskPredict {
   }
 
   /**
-   * What stands at each `<mask>` (ModernBERT: `[MASK]`) of a text that is read by itself, as these models were trained: an array of pieces for
-   * each mask, best first. With `labels`, which of them stands at the text's one `<mask>`, best first (cloze
+   * Fills each `<mask>` (ModernBERT: `[MASK]`) of a text that is read by itself, as these models were trained: an array
+   * of pieces for each mask, best first. With `labels`, ranks the labels for the text's one `<mask>`, best first (cloze
    * classification). `<mask>` and other special tokens in the text are read as Hugging Face's tokenizers read them. A
    * text with too many tokens is cut, but never a mask: that is `ERR_INVALID_ARGUMENT`.
    */
@@ -283,9 +284,9 @@ export class MaskPredict {
   }
 
   /**
-   * Pseudo-log-likelihood of a text by itself (eq. 2-3): each token's log-probability with that one masked and the others
-   * given. A text with n tokens takes n passes over it, which share passes with one another and with those of the other
-   * texts.
+   * Pseudo-log-likelihood of a text by itself (eq. (2)-(4)): each token's log-probability with that one masked and the
+   * others given. A text with n tokens takes n passes over it, which share passes with one another and with those of
+   * the other texts.
    */
   pseudoLogLikelihood(text: string, options?: LikelihoodOptions): Promise<TextScore>;
   pseudoLogLikelihood(texts: readonly string[], options?: LikelihoodOptions): Promise<TextScore[]>;
@@ -438,7 +439,7 @@ export class MaskPredict {
   }
 }
 
-/** What errors call the texts of a call. */
+/** Names for the texts of a call, for error messages. */
 function namesOf(given: unknown, noun: string): string[] {
   return Array.isArray(given)
     ? Array.from(given, (_, index) => `${noun} ${index}`)

@@ -41,7 +41,7 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Of config.json: what the classes mean. */
+/** Fields of config.json that say what the classes mean. */
 export const classFields = ['id2label', 'label2id', 'problem_type'] as const;
 
 export const modulesFile = 'modules.json';

@@ -9,7 +9,7 @@ import { textOptions, type TextOptions, type TextReader } from './text.js';
 import { Tokenizer, type TextPieces } from './tokenizer.js';
 
 export interface AskOptions extends Omit<TextOptions, 'parseSpecial' | 'overflow'> {
-  /** What stands before the question. Default: that of the model's card. */
+  /** The text before the question. Default: that of the model's card. */
   instruction?: string;
 }
 
@@ -18,7 +18,7 @@ export interface Answer {
   choice: string;
   /** Its place among the choices. */
   index: number;
-  /** Of every choice, its share of all choices together. */
+  /** The probability of every choice; they add up to 1. */
   probabilities: number[];
 }
 
@@ -54,7 +54,7 @@ export class MultipleChoice {
     const spellings = list.map((_, index) => this.#spellings(letters[index]!));
     const ids = this.#ids(promptOf(instruction, question, list), options);
     const candidates = spellings.flat().map((id) => Int32Array.of(id));
-    return new Reading(ids, { kind: 'weigh', candidates }, ({ values }) => {
+    return new Reading(ids, { kind: 'score', candidates }, ({ values }) => {
       let next = 0;
       const weights = spellings.map((of) =>
         of.reduce((total) => total + Math.exp(values[next++]!), 0),

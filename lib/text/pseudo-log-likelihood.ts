@@ -1,6 +1,6 @@
 /**
- * Pseudo-log-likelihood of a text by itself (eq. 2-3): every inner position masked once, the rest given. Each masked copy
- * is a reading of its own; copies of all texts share passes.
+ * Pseudo-log-likelihood of a text by itself, eq. (2)-(4): every inner position is masked once, the rest is given. Each
+ * masked copy is a reading of its own; copies of all texts share passes.
  */
 import { Reading } from './reading.js';
 import { sum, type TextScore } from './scoring.js';
@@ -14,7 +14,7 @@ export const likelihoodOptions = textOptions.filter((name) => name !== 'overflow
 
 /** @internal */
 export class PseudoLogLikelihoods {
-  /** Of all texts, one behind the other. */
+  /** The readings of all texts, one behind the other. */
   readonly readings: Reading<number>[] = [];
   readonly #lengths: number[];
 
@@ -24,13 +24,13 @@ export class PseudoLogLikelihoods {
     for (const ids of encoded) {
       for (let position = 1; position < ids.length - 1; position++) {
         this.readings.push(
-          new Reading(ids, { kind: 'score', position }, ({ values }) => values[0]!),
+          new Reading(ids, { kind: 'scoreAt', position }, ({ values }) => values[0]!),
         );
       }
     }
   }
 
-  /** What the readings gave, text by text. */
+  /** The results of the readings, text by text. */
   results(logProbs: number[]): TextScore[] {
     let next = 0;
     return this.#lengths.map((length) => {

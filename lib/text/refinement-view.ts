@@ -15,7 +15,7 @@ export interface ViewOptions {
   colours: boolean;
   /** T, as asked. */
   iterations: number;
-  /** Whether the model chose the length. */
+  /** True if the model chose the length. */
   lengthPredicted: boolean;
 }
 
@@ -29,8 +29,8 @@ const scale = [
 ];
 
 /**
- * Whether to write colours: `FORCE_COLOR` (`0` or `false` for none), then `NO_COLOR`, then whether the stream
- * is a terminal that has any.
+ * True if the view may write colours: `FORCE_COLOR` decides (`0` or `false`: none), then `NO_COLOR`, then the stream,
+ * which must be a terminal with colours.
  */
 export function wantsColours(stream: { isTTY?: boolean }, environment: NodeJS.ProcessEnv): boolean {
   const { FORCE_COLOR: force, NO_COLOR: none, TERM: terminal } = environment;
@@ -39,7 +39,7 @@ export function wantsColours(stream: { isTTY?: boolean }, environment: NodeJS.Pr
   return stream.isTTY === true && terminal !== 'dumb';
 }
 
-/** What the lines of a view mean. */
+/** The legend of a view. */
 export function legend(colours: boolean): string {
   const masked = colours ? reversed(' like this ') : '‹like this›';
   const certainty = colours

@@ -1,4 +1,7 @@
-/** What `choose`, `score` and `predictLength` do over a source: texts are weighed, none is written. */
+/**
+ * `score` (pseudo-log-likelihood, eq. (2)-(4)), `choose` (section 5.1) and `predictLength` over a source: they score
+ * given texts and write none.
+ */
 import { invalidArgument, shown } from '../errors.js';
 import type { Sequence, TargetOutcome } from '../scheduling/call.js';
 import type { TargetPlan } from '../scheduling/passes.js';

@@ -14,7 +14,7 @@ export const LONGEST_SEGMENT = 4096;
 export interface Segment {
   /** A part of the text. Lone surrogates are replaced by U+FFFD. */
   readonly text: string;
-  /** Whether the text was cut inside a word after this part. */
+  /** True if the text was cut inside a word after this part. */
   readonly endsInsideWord: boolean;
 }
 

@@ -2,7 +2,7 @@
  * SentencePiece as the tokenizer needs it, over the sentencepiece-js package: one instance per model
  * file and process, ids without surprises, and nothing left behind in the process.
  *
- * What the package does and what is done about it here:
+ * Faults of that package, and our remedies:
  *
  * - Any file loads, damaged ones too, and then every text has no ids. The file is read and checked
  *   first (lib/text/sentencepiece-model.ts), and the loaded instance is tried.
@@ -85,7 +85,7 @@ export class SentencePiece {
     return ids;
   }
 
-  /** What WebAssembly throws may be a bare number; only damage that no check can see makes it throw. */
+  /** WebAssembly may throw a bare number. Only damage that no check can see makes it throw. */
   #run<T>(call: (processor: SentencePieceProcessor) => T): T {
     try {
       return call(this.#processor);

@@ -62,15 +62,15 @@ export class TextReader {
 
   /**
    * The ids of two texts that are read as one sequence, `<s> text </s></s> pair </s>` or `[CLS] text [SEP] pair [SEP]`.
-   * Where they are too long, the longer one is cut, or both to halves of what there is room for.
+   * Where they are too long, the longer one is cut, or both to halves of what is allowed.
    */
   pair(text: string, pair: string, options: TextOptions, name: string): Int32Array {
     const { begin, between, end } = this.#pieces;
     const around = 2 + between.length;
-    const room = this.#mostIds - around;
+    const most = this.#mostIds - around;
     const encode = (part: string, which: string) => {
       const named = `${which} of ${name}`;
-      // One more than there is room for, to see that there are more.
+      // One more than is allowed, to see that there are more.
       const { ids, truncated } = this.text(part, { ...options, overflow: 'truncate' }, named, -1);
       const inner = ids.subarray(1, -1);
       const { parseSpecial = false } = options;
@@ -78,14 +78,14 @@ export class TextReader {
       return { inner, count };
     };
     const [first, second] = [encode(text, 'the text'), encode(pair, 'the pair')];
-    if (first.count + second.count > room && options.overflow === 'error') {
+    if (first.count + second.count > most && options.overflow === 'error') {
       throw invalidArgument(
         `${name} has ${first.count + second.count + around} ids with ${this.#ends()}, at most ` +
-          `${room + around} are allowed; ` +
+          `${most + around} are allowed; ` +
           `shorten it, or let overflow: 'truncate' cut it`,
       );
     }
-    const [a, b] = shares(first.count, second.count, Math.max(room, 0));
+    const [a, b] = shares(first.count, second.count, Math.max(most, 0));
     const [head, tail] = [first.inner.subarray(0, a), second.inner.subarray(0, b)];
     return Int32Array.from([begin, ...head, ...between, ...tail, end]);
   }
@@ -120,11 +120,11 @@ export class TextReader {
   }
 }
 
-/** How much of two texts is read where there is room for so many tokens, as Hugging Face's tokenizers share it. */
-function shares(first: number, second: number, room: number): [number, number] {
-  if (first + second <= room) return [first, second];
+/** How much of two texts is read where at most so many tokens are allowed, as Hugging Face's tokenizers share it. */
+function shares(first: number, second: number, most: number): [number, number] {
+  if (first + second <= most) return [first, second];
   const shorter = Math.min(first, second);
-  const half = Math.floor(room / 2);
-  const [less, more] = shorter > half ? [half, room - half] : [shorter, room - shorter];
+  const half = Math.floor(most / 2);
+  const [less, more] = shorter > half ? [half, most - half] : [shorter, most - shorter];
   return first > second ? [more, less] : [less, more];
 }

@@ -17,7 +17,8 @@ import { ByteLevelPieces } from './byte-level-pieces.js';
 import { XlmRobertaPieces } from './xlm-roberta-pieces.js';
 
 /**
- * What each kind of file brings; the rest is {@link Tokenizer}'s. Ids and texts have been checked.
+ * The part of a tokenizer that depends on the kind of its file; {@link Tokenizer} does the rest, and has checked ids
+ * and texts.
  * @internal
  */
 export interface TextPieces {
@@ -32,15 +33,15 @@ export interface TextPieces {
   readonly pieces: number;
   /** The number of ids that stand for something, one more than the largest. */
   readonly vocabulary: number;
-  /** Whether the white space before a mask belongs to it, so that its answer brings it. */
+  /** True if the white space before a mask belongs to the mask, so that its answer includes the space. */
   readonly maskTakesSpace: boolean;
-  /** Whether pieces are bytes, not characters. */
+  /** True if pieces are bytes, not characters. */
   readonly isOfBytes: boolean;
   /** The ids of `text`, without those around it, a part at a time. */
   encode(text: string, parseSpecial: boolean): Iterable<number[]>;
   decode(ids: number[], keepSpecial: boolean): string;
   piece(id: number): string;
-  /** What a piece writes: its space is one. */
+  /** The text that a piece writes, with its space as a space. */
   written(id: number): string;
 }
 
@@ -62,13 +63,13 @@ export interface EncodeOptions {
   parseSpecial?: boolean;
   /** The most ids to return, `<s>` and `</s>` included; at least 2. Default: no limit. */
   maxIds?: number;
-  /** What to do with more ids than `maxIds`: leave them out before `</s>`, or throw. Default: truncate. */
+  /** If there are more ids than `maxIds`: leave them out before `</s>`, or throw. Default: truncate. */
   overflow?: 'truncate' | 'error';
 }
 
 export interface Encoding {
   ids: Int32Array;
-  /** Whether ids were left out. */
+  /** True if ids were left out. */
   truncated: boolean;
 }
 
@@ -101,7 +102,7 @@ export class Tokenizer {
     return this.#pieces.mask;
   }
 
-  /** What stands for the mask in a text: `<mask>` or `[MASK]`. */
+  /** The mask token as it is written in a text: `<mask>` or `[MASK]`. */
   get maskToken(): string {
     return this.#pieces.piece(this.#pieces.mask);
   }

@@ -42,7 +42,7 @@ export interface Trimmed {
   ids: Int32Array;
   /** Pieces of the tokenizer. */
   pieces: { before: number; after: number };
-  /** Of the weights' files and the tokenizer's. */
+  /** Bytes of the weights' files and the tokenizer's. */
   bytes: { before: number; after: number };
   /** Tensors of the model that have no place in the trimmed one, by name. */
   leftOut: string[];

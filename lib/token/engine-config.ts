@@ -1,6 +1,6 @@
 /** The sizes of a model. */
 export interface EngineConfig {
-  /** Of config.json: `'xlm-roberta'`, `'xlm-roberta-xl'` or `'modernbert'`. */
+  /** The `model_type` of config.json: `'xlm-roberta'`, `'xlm-roberta-xl'` or `'modernbert'`. */
   modelType: string;
   layers: number;
   /** Width of the states. */
@@ -16,29 +16,29 @@ export interface EngineConfig {
   maxIds: number;
   /** Classes of the length predictor, 0 without one. */
   lengths: number;
-  /** Whether it has a language-model head: without one it can embed texts, but predicts no tokens. */
+  /** True if the model has a language-model head. Without one it can embed texts, but predicts no tokens. */
   head: boolean;
-  /** Of its sequence classifier, 0 without one. */
+  /** Classes of the sequence classifier, 0 without one. */
   classes: number;
-  /** Of its token classifier, 0 without one. */
+  /** Classes of the token classifier, 0 without one. */
   tokenClasses: number;
   maskTokenId: number;
-  /** Of `<s>`, `</s>` and `<pad>`, or `[CLS]`, `[SEP]` and `[PAD]`. */
+  /** Ids of `<s>`, `</s>` and `<pad>`, or of `[CLS]`, `[SEP]` and `[PAD]`. */
   beginTokenId: number;
   endTokenId: number;
   padTokenId: number;
   /** LayerNorm before or after each block. */
   norm: 'pre' | 'post';
-  /** What targets attend to of their source: the option `attention`, or what the model was trained with. */
+  /** The attention of targets to their source: the option `attention`, or that which the model was trained with. */
   attention: 'dynamic' | 'mixed';
   layerNormEpsilon: number;
-  /** Whether the head is the word embeddings. */
+  /** True if the head shares the matrix of the word embeddings. */
   tieWordEmbeddings: boolean;
   /** Weights, a tied one counted once. */
   parameters: number;
   /** Weights of the layers' matrices: multiplications for each row that goes through them. */
   bodyWeights: number;
-  /** What ModernBERT alone has. */
+  /** Fields that only ModernBERT has. */
   modernBert?: {
     /** For each layer, whether a key is seen only from `window` ids before it to `window` after it. */
     localLayers: boolean[];
@@ -47,9 +47,9 @@ export interface EngineConfig {
     localTheta: number;
     /** Never answered, beside begin, end, padding and the mask. */
     otherSpecialIds: number[];
-    /** What a sequence classifier reads: the mean of the final states, or the first one. */
+    /** The input of a sequence classifier: the mean of the final states, or the first one. */
     classifierPooling: 'mean' | 'cls';
-    /** Whether its classifier is one of tokens. */
+    /** True if its classifier is a token classifier. */
     tokenClassifier: boolean;
   };
 }

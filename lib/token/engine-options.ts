@@ -51,9 +51,9 @@ export interface EngineOptions {
 }
 
 /**
- * What a target attends to of its source, in every layer. `'dynamic'`: the source's keys and values of that layer, dynamic
- * mixed attention, eq. (7). `'mixed'`: keys and values that the layer's weights make of the source's final states, plain
- * mixed attention, eq. (6), which the paper compares with.
+ * The keys and values of its source that a target attends to, in every layer. `'dynamic'`: the source's keys and values
+ * of that layer, dynamic mixed attention, eq. (7). `'mixed'`: keys and values that the layer's weights make of the
+ * source's final states, plain mixed attention, eq. (6), which the paper compares with.
  */
 export type TargetAttention = 'dynamic' | 'mixed';
 
@@ -92,9 +92,10 @@ export interface CallOptions {
 
 export interface SourceOptions extends CallOptions {
   /**
-   * Whether the final states of the sources are made and kept. Default `true`. Targets do not need them: `false` saves
-   * most of the last layer's work and the memory of the states, and changes no bit of any target; but `source.states()`,
-   * `source.lengthLogits` and `source.predictLengths()` are `ERR_INVALID_ARGUMENT` then. For targets of a given length.
+   * True: the final states of the sources are computed and kept. Default `true`. Targets do not need them: `false`
+   * saves most of the last layer's work and the memory of the states, and changes no bit of any target; but
+   * `source.states()`, `source.lengthLogits` and `source.predictLengths()` are `ERR_INVALID_ARGUMENT` then. For targets
+   * of a given length.
    */
   states?: boolean;
 }
@@ -125,7 +126,10 @@ export interface RemaskRule {
 }
 
 export interface RemaskOptions extends CallOptions {
-  /** Of a probability. Default 1: as many positions as `counts` says. */
+  /**
+   * A probability. Only positions whose score is not above it are masked again. Default 1: as many positions as
+   * `counts` says.
+   */
   below?: number;
 }
 

@@ -7,7 +7,7 @@
  */
 import { native } from './native.js';
 
-export interface KernelOptions {
+export interface OperationOptions {
   /** Default: what the environment variable MASK_PREDICT_DEVICE names, else `'cpu'`. */
   device?: 'cpu' | 'cuda' | `cuda:${string}`;
   /**
@@ -44,9 +44,9 @@ export function packWeight(
   type: Exclude<PackedWeight['type'], 'int8' | 'fp8'>,
   rows: number,
   columns: number,
-  options: KernelOptions = {},
+  options: OperationOptions = {},
 ): PackedWeight {
-  return native.kernels.packWeight(values, type, rows, columns, options) as PackedWeight;
+  return native.operations.packWeight(values, type, rows, columns, options) as PackedWeight;
 }
 
 export interface LinearArguments {
@@ -64,8 +64,8 @@ export interface LinearArguments {
 }
 
 /** `activation(input · weightᵀ + bias) + residual`, `[rows, weight.rows]`. */
-export function linear(args: LinearArguments, options: KernelOptions = {}): Float32Array {
-  return native.kernels.linear(args, options);
+export function linear(args: LinearArguments, options: OperationOptions = {}): Float32Array {
+  return native.operations.linear(args, options);
 }
 
 /**
@@ -89,9 +89,9 @@ export function gatedRows(rows: number): number[] {
  */
 export function gatedLinear(
   args: { input: Float32Array; weight: PackedWeight },
-  options: KernelOptions = {},
+  options: OperationOptions = {},
 ): Float32Array {
-  return native.kernels.linear({ ...args, activation: 'gate' }, options);
+  return native.operations.linear({ ...args, activation: 'gate' }, options);
 }
 
 export interface MixedAttentionArguments {
@@ -122,14 +122,14 @@ export interface MixedAttentionArguments {
 }
 
 /**
- * Dynamic mixed attention (eq. 7): every query row attends to all rows of its source and all rows of
- * its own sequence, in one softmax over both, scores scaled by `1/sqrt(head size)`. `[query rows, width]`.
+ * Dynamic mixed attention, eq. (7): every query row attends to all rows of its source and all rows of its own sequence,
+ * in one softmax over both, scores scaled by `1/sqrt(head size)`. `[query rows, width]`.
  */
 export function mixedAttention(
   args: MixedAttentionArguments,
-  options: KernelOptions = {},
+  options: OperationOptions = {},
 ): Float32Array {
-  return native.kernels.mixedAttention(args, options);
+  return native.operations.mixedAttention(args, options);
 }
 
 export interface EmbedArguments {
@@ -144,22 +144,22 @@ export interface EmbedArguments {
 }
 
 /** `words[id] + positionTable[position]`, `[rows, width]`. (Token type 0 is part of `positionTable`.) */
-export function embed(args: EmbedArguments, options: KernelOptions = {}): Float32Array {
-  return native.kernels.embed(args, options);
+export function embed(args: EmbedArguments, options: OperationOptions = {}): Float32Array {
+  return native.operations.embed(args, options);
 }
 
 export interface LayerNormArguments {
-  /** `[rows, width]`, width = scale.length. */
+  /** `[rows, width]`, width = gain.length. */
   input: Float32Array;
-  scale: Float32Array;
+  gain: Float32Array;
   /** On the CPU it may be left out. */
   shift?: Float32Array;
   epsilon: number;
 }
 
-/** `(x - mean) / sqrt(variance + epsilon) · scale + shift` per row, population variance. */
-export function layerNorm(args: LayerNormArguments, options: KernelOptions = {}): Float32Array {
-  return native.kernels.layerNorm(args, options);
+/** `(x - mean) / sqrt(variance + epsilon) · gain + shift` per row, population variance. */
+export function layerNorm(args: LayerNormArguments, options: OperationOptions = {}): Float32Array {
+  return native.operations.layerNorm(args, options);
 }
 
 export interface RotateArguments {
@@ -177,24 +177,24 @@ export interface RotateArguments {
  * Rotary positions, on the CPU: the elements j and j + headSize / 2 of each head are a pair, turned by the angle
  * position · theta^(-2j / headSize). `[rows, heads × headSize]`.
  */
-export function rotate(args: RotateArguments, options: KernelOptions = {}): Float32Array {
-  return native.kernels.rotate(args, options);
+export function rotate(args: RotateArguments, options: OperationOptions = {}): Float32Array {
+  return native.operations.rotate(args, options);
 }
 
 /** The mean of each sequence's rows: `[sequences, width]`. */
 export function meanRows(
   args: { input: Float32Array; offsets: Int32Array; width: number },
-  options: KernelOptions = {},
+  options: OperationOptions = {},
 ): Float32Array {
-  return native.kernels.meanRows(args, options);
+  return native.operations.meanRows(args, options);
 }
 
 /** The rows of `input` that `index` names, in its order: `[index.length, width]`. */
 export function gatherRows(
   args: { input: Float32Array; index: Int32Array; width: number },
-  options: KernelOptions = {},
+  options: OperationOptions = {},
 ): Float32Array {
-  return native.kernels.gatherRows(args, options);
+  return native.operations.gatherRows(args, options);
 }
 
 export interface LmHeadArguments {
@@ -215,9 +215,9 @@ export interface LmHeadArguments {
  */
 export function lmHeadArgmax(
   args: LmHeadArguments,
-  options: KernelOptions = {},
+  options: OperationOptions = {},
 ): { ids: Int32Array; logProbs: Float32Array; logSumExp: Float32Array } {
-  return native.kernels.lmHeadArgmax(args, options);
+  return native.operations.lmHeadArgmax(args, options);
 }
 
 /** The logit of `ids[i]` in row `rows[i]` of `states`: `[ids.length]`. */
@@ -229,9 +229,9 @@ export function logitsAt(
     rows: Int32Array;
     ids: Int32Array;
   },
-  options: KernelOptions = {},
+  options: OperationOptions = {},
 ): Float32Array {
-  return native.kernels.logitsAt(args, options);
+  return native.operations.logitsAt(args, options);
 }
 
 export interface RemaskArguments {
@@ -248,14 +248,15 @@ export interface RemaskArguments {
 }
 
 /**
- * Masks again the `counts[i]` maskable positions of sequence `i` with the lowest scores; a tie goes to
- * the lower position. Their scores become 0. Returns copies, and which positions were chosen.
+ * The end of an iteration of Mask-Predict (section 3.3): masks again the `counts[i]` maskable positions of sequence `i`
+ * with the lowest scores; a tie goes to the lower position. Their scores become 0. Returns copies, and which positions
+ * were chosen.
  */
 export function remask(
   args: RemaskArguments,
-  options: KernelOptions = {},
+  options: OperationOptions = {},
 ): { tokens: Int32Array; scores: Float32Array; masked: Uint8Array } {
-  return native.kernels.remask(args, options);
+  return native.operations.remask(args, options);
 }
 
 export interface SampleArguments {
@@ -283,7 +284,7 @@ export interface SampleArguments {
  */
 export function sample(
   args: SampleArguments,
-  options: KernelOptions = {},
+  options: OperationOptions = {},
 ): { ids: Int32Array; logProbs: Float32Array } {
-  return native.kernels.sample(args, options);
+  return native.operations.sample(args, options);
 }

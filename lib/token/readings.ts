@@ -1,4 +1,4 @@
-/** What the engine says of sequences that are read for their own sake: candidates for masks, and embeddings. */
+/** Answers about sequences that are read for their own sake: candidates for masks, and embeddings. */
 import type { NativeAnswer } from '../../native/binding.cjs';
 import { booleanOption, integerOption } from '../options.js';
 import { invalidArgument, shown } from '../errors.js';
@@ -11,7 +11,7 @@ export interface FillMaskOptions extends CallOptions {
 
 /** The candidates for one `<mask>`, best first. */
 export interface FilledMask {
-  /** Of the `<mask>` in its source. */
+  /** The position of the `<mask>` in its source. */
   position: number;
   ids: Int32Array<ArrayBuffer>;
   /** Over all real ids. */
@@ -24,7 +24,7 @@ export type Pooling = 'mean' | 'first';
 export interface EmbedOptions extends CallOptions {
   /** Default `'mean'`. */
   pooling?: Pooling;
-  /** Whether the embedding is divided by its Euclidean length. Default false. */
+  /** True: the embedding is divided by its Euclidean length. Default false. */
   normalize?: boolean;
 }
 

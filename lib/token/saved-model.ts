@@ -57,7 +57,7 @@ export function attentionField({ attention }: EngineConfig): { mask_predict_atte
   return attention === 'dynamic' ? {} : { mask_predict_attention: attention };
 }
 
-/** What ModernBERT's config.json has beside the fields of XLM-R's. */
+/** Fields of ModernBERT's config.json that XLM-R's does not have. */
 function modernBertFields(config: EngineConfig): Record<string, unknown> {
   const { modernBert, beginTokenId, endTokenId, padTokenId } = config;
   if (!modernBert) return {};
@@ -90,7 +90,7 @@ function modernBertFields(config: EngineConfig): Record<string, unknown> {
   };
 }
 
-/** What `work` gives; an error of the file system says which path it was about. */
+/** Returns the result of `work`; an error of the file system then names its path. */
 export async function written<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

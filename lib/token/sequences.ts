@@ -1,4 +1,4 @@
-/** What an engine works on: sources, encoded once, and targets, the texts being written over them. */
+/** The sequences of an engine: sources, encoded once, and targets, the texts that are written over them. */
 import type { NativeAnswer, NativeSource, NativeTarget } from '../../native/binding.cjs';
 import { invalidArgument } from '../errors.js';
 import { checkOptions } from '../options.js';

@@ -10,7 +10,7 @@ import { written } from '../token/saved-model.js';
 import { replaceDirectory, writeWhole } from './whole-directory.js';
 
 export interface AverageModelsOptions {
-  /** What the means are rounded to. Default: what the first model has. */
+  /** The type that the means are rounded to. Default: that of the first model. */
   precision?: 'fp32' | 'fp16' | 'bf16';
   signal?: AbortSignal;
 }
@@ -27,7 +27,7 @@ interface StoredTensor {
 interface ModelFile {
   directory: string;
   handle: FileHandle;
-  /** Of the data in the file. */
+  /** The offset of the data in the file. */
   begin: number;
   tensors: Map<string, StoredTensor>;
 }

@@ -76,15 +76,15 @@ export function checkRows(dataset: Lengths, rows: number): void {
 /** Cuts `slots` into runs of at most `rows` ids each, in their order. */
 export function runsOf(slots: readonly Slot[], dataset: Lengths, rows: number): Slot[][] {
   const runs: Slot[][] = [];
-  let room = 0;
+  let left = 0;
   for (const slot of slots) {
     const own = dataset.rows(slot.example);
-    if (own > room) {
+    if (own > left) {
       runs.push([]);
-      room = rows;
+      left = rows;
     }
     runs.at(-1)!.push(slot);
-    room -= own;
+    left -= own;
   }
   return runs;
 }

@@ -1,6 +1,7 @@
 /**
- * What a training step hides (section 3.3 of the paper): of a target of N inner tokens, 1 … N of them, the number and
- * the positions uniform; of a source, a fixed share. Hidden tokens become `<mask>`; `<s>` and `</s>` never do.
+ * The corruption of a training step (section 3.3 of the paper). It masks 1 … N of the N inner tokens of a target, with
+ * a uniform number and uniform positions, and a fixed share of the inner tokens of a source. `<s>` and `</s>` are never
+ * masked.
  */
 import { Draws } from './random.js';
 

@@ -1,6 +1,6 @@
 /**
- * What a training reads: one or several sources of examples, tokenised once. A file's ids are kept in a cache file whose
- * name is a hash of the file's bytes, the tokenizer's and whatever else decides the ids, so a second start finds
+ * The data of a training: one or several sources of examples, tokenised once. A file's ids are kept in a cache file
+ * whose name is a hash of the file's bytes, the tokenizer's and whatever else decides the ids, so a second start finds
  * them; those of a caller's iterable are kept while the dataset is open.
  *
  * An example longer than the model reads is left out and counted. An output without a token is an error that names its
@@ -74,7 +74,7 @@ export class Dataset {
   readonly fingerprint: string;
   readonly examples: number;
   readonly leftOut: number;
-  /** Of the first examples; as many as were asked for. */
+  /** Texts of the first examples; as many as were asked for. */
   readonly texts: readonly Example[];
   /** The first example of each part. */
   readonly #firsts: number[];

@@ -16,7 +16,7 @@ export interface Schedule {
   name: ScheduleName;
   /** W, 0 or more. */
   warmup: number;
-  /** Of `'polynomial'`. */
+  /** The exponent of `'polynomial'`. */
   power: number;
 }
 

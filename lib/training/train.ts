@@ -22,7 +22,7 @@ export interface DataOptions {
   maxTarget?: number;
   /** Directory of the token cache. Default `$XDG_CACHE_HOME/mask-predict` or `~/.cache/mask-predict`. */
   cache?: string;
-  /** What happens to the data: examples tokenised so far, then once how many there are. */
+  /** Called while the data is read: with the number of examples tokenised so far, then once with the number of all. */
   onData?: (event: DataEvent) => void;
 }
 
@@ -46,7 +46,7 @@ export interface TrainOptions extends DataOptions {
   schedule?: ScheduleName;
   /** Steps of linear warm-up, below the number of steps. Default 500. */
   warmup?: number;
-  /** Of the polynomial. Default 1. */
+  /** The exponent of the polynomial. Default 1. */
   power?: number;
   /** Percent of a source's inner tokens that are masked, 0 … 100. Default 15. */
   sourceMask?: number;
@@ -76,7 +76,7 @@ export interface TrainingStep {
 /** Where a training is. JSON. @internal */
 export interface TrainingState {
   version: 1;
-  /** What the position means: these must be the same when the training goes on. */
+  /** The meaning of the position: these values must be the same when the training goes on. */
   data: string;
   rows: number;
   sourceMask: number;
@@ -89,7 +89,7 @@ export interface TrainingState {
   elapsed: number;
 }
 
-/** What the loop needs to know of the trainer. @internal */
+/** The part of the trainer that the loop needs. @internal */
 export interface TrainingContext {
   readonly learningRate: number;
   readonly seed: bigint;

@@ -18,7 +18,7 @@ export interface TrainerOptions {
   dropout?: number;
   /** ε of the loss, 0 … 1. Default 0.1. */
   labelSmoothing?: number;
-  /** What the length predictor's loss counts in the whole. Default 0.1. */
+  /** The weight of the length predictor's loss in the total. Default 0.1. */
   lengthWeight?: number;
   /** β₁ and β₂ of AdamW, at least 0 and below 1. Default [0.9, 0.98]. */
   betas?: readonly [number, number];
@@ -26,7 +26,7 @@ export interface TrainerOptions {
   epsilon?: number;
   /** Decoupled. Default 0.01. */
   weightDecay?: number;
-  /** What decays: matrices and embeddings (default), or `'all'`, biases and norms too. */
+  /** Tensors that decay: matrices and embeddings (default), or with `'all'` also biases and norms. */
   decay?: 'matrices' | 'all';
   /** Gradients are scaled down to this norm over all tensors; 0: never. Default 1. */
   clipNorm?: number;
@@ -37,22 +37,25 @@ export interface TrainerOptions {
    */
   average?: number;
   /**
-   * What targets attend to of their source: `'dynamic'`, eq. (7), or `'mixed'`, eq. (6), as {@link TargetAttention} says. With
-   * `'mixed'` sources go through all layers before the targets do, in one graph: the gradient of what the targets see
-   * flows into the sources' final states and through their layers. Default: what the model's config.json says,
-   * `'dynamic'` for a new one.
+   * The states of its source that a target attends to: `'dynamic'`, eq. (7), or `'mixed'`, eq. (6); see {@link
+   * TargetAttention}. With `'mixed'` sources go through all layers before the targets do, in one graph: the gradient of
+   * the keys and values that targets attend to flows into the sources' final states and through their layers. Default:
+   * as the model's config.json says, `'dynamic'` for a new one.
    */
   attention?: TargetAttention;
-  /** What is not trained: `'embeddings'`, every tensor of `roberta.embeddings`. It takes no gradients or moments then. */
+  /**
+   * Tensors that are not trained: `'embeddings'` names every tensor of `roberta.embeddings`. They need no gradients or
+   * moments then.
+   */
   freeze?: readonly 'embeddings'[];
   /**
-   * What is computed again on the way back instead of being kept: nothing (default), the output of GELU, or everything
-   * of a layer but its input. It changes the memory and the time, and no bit of the result.
+   * The backward pass computes these values again instead of keeping them: nothing (default), the output of GELU, or
+   * everything of a layer except its input. This changes memory and time, and no bit of the result.
    */
   recompute?: 'none' | 'gelu' | 'layer';
   /**
-   * Of the products; `'auto'` (default) is `'fp32'`. Weights, sums and the optimiser are float32 always. `'bf16'` is
-   * `ERR_DEVICE`: such products are not implemented for training.
+   * The precision of the products; `'auto'` (default) is `'fp32'`. Weights, sums and the optimiser are float32 always.
+   * `'bf16'` is `ERR_DEVICE`: such products are not implemented for training.
    */
   precision?: 'auto' | 'fp32' | 'bf16';
   /** 1 … 256. Default: as many processors as the process may use. Results do not depend on it. */
@@ -62,7 +65,7 @@ export interface TrainerOptions {
    * before it is tried. Default: what the machine has available.
    */
   memoryLimit?: number;
-  /** Of weights that are drawn, of dropout, and of the data's order and masks. Default 0. */
+  /** The seed of drawn weights, of dropout, and of the data's order and masks. Default 0. */
   seed?: number | bigint;
   /** Called with 0 … 1 while the model loads. */
   onProgress?: (fraction: number) => void;
@@ -98,7 +101,7 @@ export interface TrainerShape {
   vocabulary?: number;
 }
 
-/** What a machine may have otherwise when a training goes on. */
+/** Options that may differ from the first run when a training goes on, maybe on another machine. */
 export type ResumeOptions = Pick<
   TrainerOptions,
   'threads' | 'memoryLimit' | 'onProgress' | 'signal'

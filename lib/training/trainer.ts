@@ -55,17 +55,17 @@ export interface TrainerStepOptions {
 /** Bytes. */
 export interface TrainerMemory {
   weights: number;
-  /** Of the weights' average; 0 where none is kept. */
+  /** Bytes of the weights' average; 0 if none is kept. */
   average: number;
   gradients: number;
   /** The optimiser's. */
   moments: number;
-  /** Of the largest step so far, or what was reserved. */
+  /** Bytes of the largest step so far, or of what was reserved. */
   working: number;
   limit: number;
 }
 
-/** What is kept of a training beside its tensors. */
+/** The data of a checkpoint beside its tensors. */
 interface Note {
   format: 2;
   architecture: Omit<TrainingArchitecture, 'seed' | 'draw'>;
@@ -89,10 +89,7 @@ export class Trainer implements StepRunner {
   readonly #tokenizer: Parts['tokenizer'];
   #updates: number;
 
-  /**
-   * What a training loop keeps here between its steps, and what a checkpoint keeps of it: JSON. After
-   * {@link Trainer.resume} it is what it was.
-   */
+  /** A training loop's own JSON, kept between its steps and in checkpoints. {@link Trainer.resume} restores it. */
   state: unknown;
 
   private constructor(parts: Parts) {
@@ -195,7 +192,7 @@ export class Trainer implements StepRunner {
   get instructionSet(): string {
     return this.#native.facts.instructionSet;
   }
-  /** Whether the model had no length predictor, so that one was added. */
+  /** True if the model had no length predictor, so that one was added. */
   get addedLengthPredictor(): boolean {
     return this.#native.facts.addedLengthHead;
   }
@@ -379,7 +376,7 @@ async function start(
   }
 }
 
-/** What a call gives, or the signal's reason. */
+/** The result of a call, or the signal's reason as an error. */
 async function settled<T>(
   trainer: NativeTrainer,
   signal: AbortSignal | undefined,

@@ -1,6 +1,6 @@
 /**
- * What happened in a training, as JSON lines: `{ "step": …, "loss": …, … }` of every step, and
- * `{ "validation": { … }, "step": … }`. A training that goes on first takes out what came after its checkpoint.
+ * The log of a training, as JSON lines: `{ "step": …, "loss": …, … }` of every step, and `{ "validation": { … },
+ * "step": … }`. A training that goes on first takes out what came after its checkpoint.
  */
 import { createReadStream } from 'node:fs';
 import { open, rename, type FileHandle } from 'node:fs/promises';

@@ -18,7 +18,7 @@ import { restoreDirectory } from './whole-directory.js';
 import type { TrainOptions, TrainingStep } from './train.js';
 import type { ValidateOptions, Validation } from './validate.js';
 
-/** What is trained. */
+/** The trainer, as a run uses it. */
 export interface Trainee {
   train(
     dataset: DatasetSource,
@@ -58,7 +58,7 @@ export interface RunFile {
   settings: unknown;
   bestBy: BestBy;
   best: { step: number; value: number } | null;
-  /** Of the models in `kept/`, the best first. */
+  /** The models in `kept/`, the best first. */
   kept?: { step: number; value: number }[];
 }
 
@@ -215,7 +215,7 @@ class Run {
     const { directory, keepBest } = this.#options;
     const name = ({ step }: { step: number }) => join(runFiles.kept, checkpointName(step));
     const all = [...(this.#file.kept ?? []), { step: this.#step, value }];
-    // Of equal ones the later goes first: it was trained for longer.
+    // If two are equal, the later goes first: it was trained for longer.
     all.sort((a, b) => b.value - a.value || b.step - a.step);
     const [kept, others] = [all.slice(0, keepBest), all.slice(keepBest)];
     if (kept.some(({ step }) => step === this.#step)) {

@@ -71,7 +71,7 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
   });
 }
 
-/** What was renamed in a directory lasts when the directory is on the disk. Not every system can do that. */
+/** Forces a directory to the disk, so that renames in it last. Not every system can do that. */
 async function flush(directory: string): Promise<void> {
   const handle = await open(directory, 'r').catch(() => undefined);
   await handle?.sync().catch(() => {});

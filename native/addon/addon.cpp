@@ -37,7 +37,7 @@ Napi::Object define(Napi::Env env, Napi::Object exports) {
   exports.Set("initialize", Napi::Function::New<initialize>(env, "initialize"));
   exports.Set("instructionSets", Napi::Function::New<list_instruction_sets>(env, "instructionSets"));
   exports.Set("lockFile", Napi::Function::New<lock_file>(env, "lockFile"));
-  exports.Set("kernels", define_kernels(env));
+  exports.Set("operations", define_operations(env));
   exports.Set("trainingOperations", define_training_operations(env));
   exports.Set("NativeEngine", EngineObject::define(env));
   exports.Set("NativeTrainer", TrainerObject::define(env));

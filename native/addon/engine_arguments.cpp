@@ -115,9 +115,9 @@ Reading read_reading(const Napi::Value& value, std::vector<int32_t>& ids, const 
   if (!value.IsObject()) invalid("what to read of " + name + " must be an object");
   const Napi::Object object = value.As<Napi::Object>();
   constexpr std::pair<const char*, Reading::Kind> kinds[] = {
-      {"mean", Reading::Mean},           {"first", Reading::First}, {"classes", Reading::Classes},
-      {"tokens", Reading::TokenClasses}, {"weigh", Reading::Weigh}, {"best", Reading::Best},
-      {"logits", Reading::Logits},       {"score", Reading::Weigh},
+      {"mean", Reading::Mean},           {"first", Reading::First},   {"classes", Reading::Classes},
+      {"tokens", Reading::TokenClasses}, {"score", Reading::Score},   {"best", Reading::Best},
+      {"logits", Reading::Logits},       {"scoreAt", Reading::Score},
   };
   const std::string given = read_string(object.Get("kind"), "what to read of " + name);
   const auto* const kind =
@@ -127,12 +127,12 @@ Reading read_reading(const Napi::Value& value, std::vector<int32_t>& ids, const 
   reading.kind = kind->second;
   const int32_t mask = engine.mask_token_id();
   if (reading.kind == Reading::Best) reading.count = read_integer(object.Get("count"), "count", 1, 1 << 20);
-  if (given == "score") {
+  if (given == "scoreAt") {
     reading.position = read_integer(object.Get("position"), "position", 1, static_cast<int64_t>(ids.size()) - 2);
     int32_t& scored = ids[static_cast<size_t>(reading.position)];
     reading.candidates = {{scored}};
     scored = mask;
-  } else if (reading.kind == Reading::Weigh) {
+  } else if (reading.kind == Reading::Score) {
     const auto masks = std::count(ids.begin(), ids.end(), mask);
     const Napi::Array list = read_array(object.Get("candidates"), "candidates of " + name);
     for (uint32_t n = 0; n < list.Length(); n++) {
@@ -229,7 +229,7 @@ std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackI
 
 namespace {
 
-// What ModernBERT alone has.
+// Fields of the configuration that only ModernBERT has.
 Napi::Object modern_bert_object(Napi::Env env, const ModelConfig& c) {
   Napi::Object object = Napi::Object::New(env);
   Napi::Array local = Napi::Array::New(env, c.rotary.local.size()), others = Napi::Array::New(env);

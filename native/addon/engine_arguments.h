@@ -1,4 +1,4 @@
-// What the calls of an engine take and give, between JavaScript's form and the engine's.
+// Converts arguments and results of an engine's calls between JavaScript's form and the engine's.
 #pragma once
 
 #include <napi.h>
@@ -22,7 +22,7 @@ LoadOptions read_options(const Napi::Value& value);
 TargetAttention read_attention(const Napi::Value& value);
 std::optional<Sampling> read_sampling(const Napi::Value& value);
 Napi::Array read_array(const Napi::Value& value, const std::string& name);
-// What the model's begin and end are called in messages: "<s>", or "<s> (id 0)" with `ids`.
+// The names of the begin and end tokens in messages: "<s>", or "<s> (id 0)" with `ids`.
 struct EndNames {
   std::string begin, end;
 };
@@ -30,12 +30,11 @@ EndNames end_names(const ModelConfig& config, bool ids);
 // Error(InvalidArgument) where a candidate's id is not a real one.
 void check_candidate(const View<int32_t>& ids, const std::string& name, const ModelConfig& config);
 std::vector<int32_t> read_source_ids(const Napi::Value& value, const ModelConfig& config, uint32_t index);
-// What is asked of the sequence `ids`, in which a position that is scored becomes <mask>. Error(InvalidArgument) also
-// where the engine's model cannot answer.
+// Reads the question about the sequence `ids`; a position that is scored becomes <mask> in it. Error(InvalidArgument)
+// also if the engine's model cannot answer.
 Reading read_reading(const Napi::Value& value, std::vector<int32_t>& ids, const std::string& name,
                      const Engine& engine);
-// What the arguments of advance() from the `next`-th on say of its sources: ids, and whether states are wanted or what
-// is to be read.
+// The sources in the arguments of advance() from the `next`-th on: ids, and if states are wanted or a reading.
 struct NewSource {
   std::vector<int32_t> ids;
   bool with_states;
@@ -48,7 +47,7 @@ StopRule read_stop(const Napi::Value& value);
 float read_remask_below(const Napi::Value& value);
 std::vector<std::vector<int32_t>> read_candidates(const Napi::Value& value, const Target& target, uint32_t index,
                                                   const ModelConfig& config);
-// What the arguments of advance() from the `next`-th on say of its targets: plans, seeds, stops, bounds, candidates.
+// The targets in the arguments of advance() from the `next`-th on: plans, seeds, stopping rules, bounds, candidates.
 std::vector<TargetWork> read_works(const Targets& targets, const Napi::CallbackInfo& info, size_t next,
                                    const ModelConfig& config);
 

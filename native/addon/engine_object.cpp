@@ -340,7 +340,7 @@ Napi::Value EngineObject::advance(const Napi::CallbackInfo& info) {
     return started(info.Env(),
                    [this, s = state_, new_sources = std::move(new_sources), works = std::move(works),
                     interrupted = interrupted_](const std::atomic<bool>& cancelled) mutable -> Executor::Answer {
-                     // A source there is no room for does not hold up the others.
+                     // A source that does not fit into memory does not stop the others.
                      Sources made;
                      std::vector<std::pair<std::shared_ptr<Source>, std::string>> outcomes;
                      for (const NewSource& source : new_sources) {

@@ -1,5 +1,5 @@
-// What the addon keeps per JavaScript environment (main thread or worker): the class of its errors and its own
-// classes' constructors. Nothing of JavaScript's is kept per process.
+// The addon's data for one JavaScript environment (main thread or worker): the class of its errors and its own classes'
+// constructors. No JavaScript value is kept per process.
 #pragma once
 
 #include <napi.h>
@@ -21,8 +21,9 @@ struct Environment {
   Napi::FunctionReference error_class;
   Napi::FunctionReference source_class;
   Napi::FunctionReference target_class;
-  // What the next object of these classes is about; null where JavaScript calls their constructors itself. Not handed over
-  // in an External, of which Node leaves a piece behind for each that an ending worker has not collected.
+  // The native side of the next object of these classes; null if JavaScript calls their constructors itself. We do not
+  // pass it in an External, because Node leaks a piece of memory for each External that an ending worker has not
+  // collected.
   std::shared_ptr<SourceHandle> next_source;
   std::shared_ptr<Target> next_target;
   // Threads for the synchronous operations, by their number; kept so that a call does not start any.

@@ -21,12 +21,12 @@ namespace mask_predict {
 
 class Executor {
  public:
-  // What a call does on the executor's thread, and what it then answers on the JavaScript thread.
+  // Work runs on the executor's thread; the Answer that it returns runs on the JavaScript thread.
   using Answer = std::function<Napi::Value(Napi::Env)>;
   using Work = std::function<Answer(const std::atomic<bool>& cancelled)>;
 
-  // `owner` is what messages call it ("engine"). `idle` is called on the JavaScript thread when the first call begins (false) and when the last ends (true).
-  // Error(Device) if the system refuses a thread.
+  // Messages name the `owner` ("engine"). `idle` is called on the JavaScript thread when the first call begins (false)
+  // and when the last ends (true). Error(Device) if the system refuses a thread.
   Executor(Napi::Env env, const char* owner, std::function<void(bool)> idle);
   ~Executor();
   Executor(const Executor&) = delete;

@@ -42,7 +42,7 @@ Context context_of(Napi::Env env, const Napi::Value& value, std::string* asked) 
   return context;
 }
 
-KernelCall::KernelCall(const Napi::CallbackInfo& info) : env(info.Env()) {
+OperationCall::OperationCall(const Napi::CallbackInfo& info) : env(info.Env()) {
   if (!info[0].IsObject()) invalid("the arguments must be an object");
   // Each property once and all of them first: a getter is JavaScript, which could detach what was read before.
   const Napi::Object arguments = info[0].As<Napi::Object>();
@@ -54,12 +54,12 @@ KernelCall::KernelCall(const Napi::CallbackInfo& info) : env(info.Env()) {
   context = context_of(env, info[1]);
 }
 
-Napi::Value KernelCall::argument(const char* name) const {
+Napi::Value OperationCall::argument(const char* name) const {
   const auto found = arguments_.find(name);
   return found == arguments_.end() ? env.Undefined() : found->second;
 }
 
-const PackedMatrix& KernelCall::weight(const char* name) const {
+const PackedMatrix& OperationCall::weight(const char* name) const {
   const Napi::Value value = argument(name);
   void* wrapped = nullptr;
   if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&weight_tag) ||
@@ -72,21 +72,21 @@ const PackedMatrix& KernelCall::weight(const char* name) const {
   return packed.second;
 }
 
-int64_t KernelCall::rows(const View<float>& view, const char* name, int64_t width) const {
+int64_t OperationCall::rows(const View<float>& view, const char* name, int64_t width) const {
   if (width < 1 || view.size % width != 0)
     invalid(std::string(name) + " has " + std::to_string(view.size) + " values, which are no rows of " +
             std::to_string(width));
   return view.size / width;
 }
 
-int64_t KernelCall::width(const View<float>& view, const char* name, int64_t rows) const {
+int64_t OperationCall::width(const View<float>& view, const char* name, int64_t rows) const {
   if (view.size == 0 || view.size % rows != 0)
     invalid(std::string(name) + " has " + std::to_string(view.size) + " values, which are no " + std::to_string(rows) +
             " rows");
   return view.size / rows;
 }
 
-int64_t KernelCall::sequences(const View<int32_t>& offsets, const char* name, int64_t rows) const {
+int64_t OperationCall::sequences(const View<int32_t>& offsets, const char* name, int64_t rows) const {
   if (offsets.size < 1 || offsets.data[0] != 0) invalid(std::string(name) + " must begin with 0");
   for (int64_t i = 1; i < offsets.size; i++)
     if (offsets.data[i] < offsets.data[i - 1]) invalid(std::string(name) + " must not fall");
@@ -95,44 +95,44 @@ int64_t KernelCall::sequences(const View<int32_t>& offsets, const char* name, in
   return offsets.size - 1;
 }
 
-void KernelCall::check_range(const View<int32_t>& values, const char* name, int64_t least, int64_t most) const {
+void OperationCall::check_range(const View<int32_t>& values, const char* name, int64_t least, int64_t most) const {
   for (int64_t i = 0; i < values.size; i++)
     if (values.data[i] < least || values.data[i] > most)
       invalid(std::string(name) + "[" + std::to_string(i) + "] is " + std::to_string(values.data[i]) + "; it must be " +
               std::to_string(least) + " to " + std::to_string(most));
 }
 
-const void* KernelCall::put(const void* values, int64_t bytes) {
+const void* OperationCall::put(const void* values, int64_t bytes) {
   if (on_cpu()) return values;
   void* copy = work(bytes);
   operations().upload(context, copy, values, static_cast<uint64_t>(bytes));
   return copy;
 }
 
-void* KernelCall::work(int64_t bytes) {
+void* OperationCall::work(int64_t bytes) {
   const auto size = static_cast<uint64_t>(std::max<int64_t>(bytes, 1));
   buffers_.push_back(device_buffer(context, size, nullptr, "the memory of an operation"));
   return buffers_.back().as<void>();
 }
 
-void* KernelCall::take(void* values, int64_t bytes, bool keep) {
+void* OperationCall::take(void* values, int64_t bytes, bool keep) {
   if (on_cpu()) return values;
   void* result = work(bytes);
-  // What an operation forgets to write is not a number.
+  // Fill the result with NaN, so that a value that an operation forgets to write shows.
   const std::vector<uint8_t> poison(static_cast<size_t>(bytes), 0xff);
   operations().upload(context, result, keep ? values : poison.data(), static_cast<uint64_t>(bytes));
   downloads_.push_back([=, this] { operations().download(context, values, result, static_cast<uint64_t>(bytes)); });
   return result;
 }
 
-const void* KernelCall::activations(const float* values, int64_t count) {
+const void* OperationCall::activations(const float* values, int64_t count) {
   if (context.activations == ValueType::F32) return in(values, count);
   std::vector<uint16_t> narrow(static_cast<size_t>(count));
   std::transform(values, values + count, narrow.begin(), float_to_bf16);
   return in(narrow);
 }
 
-void* KernelCall::activations_out(float* values, int64_t count) {
+void* OperationCall::activations_out(float* values, int64_t count) {
   if (context.activations == ValueType::F32) return out(values, count);
   const auto narrow = std::make_shared<std::vector<uint16_t>>(static_cast<size_t>(count));
   void* result = out(narrow->data(), count);
@@ -140,14 +140,14 @@ void* KernelCall::activations_out(float* values, int64_t count) {
   return result;
 }
 
-const float* KernelCall::bias(const View<float>& view) {
+const float* OperationCall::bias(const View<float>& view) {
   std::vector<float> values(view.data, view.data + view.size);
   values.resize((values.size() + cpu::panel_columns - 1) / cpu::panel_columns * cpu::panel_columns);
   padded_.push_back(std::move(values));
   return in(padded_.back());
 }
 
-void KernelCall::finish() {
+void OperationCall::finish() {
   for (const auto& download : downloads_) download();
   downloads_.clear();
 }

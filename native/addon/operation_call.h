@@ -20,9 +20,9 @@ inline constexpr napi_type_tag weight_tag = {0x6d61736b2d707265, 0x646963742d777
 // CPU 'fp32', or what `precision` holds, which then says what is asked for.
 Context context_of(Napi::Env env, const Napi::Value& options, std::string* precision = nullptr);
 
-class KernelCall {
+class OperationCall {
  public:
-  explicit KernelCall(const Napi::CallbackInfo& info);
+  explicit OperationCall(const Napi::CallbackInfo& info);
 
   // The arguments by name. Errors name them; `size` is what the others make it.
   Napi::Value argument(const char* name) const;

@@ -63,7 +63,7 @@ Napi::Value pack_weight(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value call_linear(KernelCall& call) {
+Napi::Value call_linear(OperationCall& call) {
   const PackedMatrix& weight = call.weight("weight");
   const View<float> input = call.floats("input");
   const int64_t rows = call.rows(input, "input", weight.inputs);
@@ -94,7 +94,7 @@ Napi::Value call_linear(KernelCall& call) {
   return output;
 }
 
-Napi::Value call_mixed_attention(KernelCall& call) {
+Napi::Value call_mixed_attention(OperationCall& call) {
   const int64_t heads = call.integer("heads", 1, 1024);
   const View<int32_t> query_offsets = call.integers("queryOffsets");
   const int64_t sequences = query_offsets.size - 1;
@@ -174,7 +174,7 @@ Napi::Value call_mixed_attention(KernelCall& call) {
   return output;
 }
 
-Napi::Value call_embed(KernelCall& call) {
+Napi::Value call_embed(OperationCall& call) {
   const PackedMatrix& words = call.weight("words");
   const View<int32_t> ids = call.integers("ids"), positions = call.integers("positions", ids.size);
   const View<float> table = call.floats("positionTable");
@@ -186,8 +186,8 @@ Napi::Value call_embed(KernelCall& call) {
   return output;
 }
 
-Napi::Value call_layer_norm(KernelCall& call) {
-  const View<float> input = call.floats("input"), gain = call.floats("scale");
+Napi::Value call_layer_norm(OperationCall& call) {
+  const View<float> input = call.floats("input"), gain = call.floats("gain");
   const float* const shift = call.has("shift") ? call.in(call.floats("shift", gain.size)) : nullptr;
   if (shift == nullptr) call.require_rotary("a norm without shift");
   const int64_t rows = call.rows(input, "input", gain.size);
@@ -201,7 +201,7 @@ Napi::Value call_layer_norm(KernelCall& call) {
 }
 
 // A table of angles for `theta`, and rows turned by it.
-Napi::Value call_rotate(KernelCall& call) {
+Napi::Value call_rotate(OperationCall& call) {
   call.require_rotary("rotate()");
   const int64_t heads = call.integer("heads", 1, 1024), size = call.integer("headSize", 2, 1 << 16);
   if (size % 2 != 0) invalid("headSize must be even");
@@ -220,7 +220,7 @@ Napi::Value call_rotate(KernelCall& call) {
   return output;
 }
 
-Napi::Value call_mean_rows(KernelCall& call) {
+Napi::Value call_mean_rows(OperationCall& call) {
   const int64_t width = call.integer("width", 1, 1 << 28);
   const View<float> input = call.floats("input");
   const View<int32_t> offsets = call.integers("offsets");
@@ -233,7 +233,7 @@ Napi::Value call_mean_rows(KernelCall& call) {
   return output;
 }
 
-Napi::Value call_gather_rows(KernelCall& call) {
+Napi::Value call_gather_rows(OperationCall& call) {
   const int64_t width = call.integer("width", 1, 1 << 28);
   const View<float> input = call.floats("input");
   const View<int32_t> index = call.integers("index");
@@ -245,7 +245,7 @@ Napi::Value call_gather_rows(KernelCall& call) {
   return output;
 }
 
-Napi::Value call_lm_head_argmax(KernelCall& call) {
+Napi::Value call_lm_head_argmax(OperationCall& call) {
   const PackedMatrix& weight = call.weight("weight");
   const View<float> states = call.floats("states");
   const int64_t rows = call.rows(states, "states", weight.inputs);
@@ -266,7 +266,7 @@ Napi::Value call_lm_head_argmax(KernelCall& call) {
   return result;
 }
 
-Napi::Value call_logits_at(KernelCall& call) {
+Napi::Value call_logits_at(OperationCall& call) {
   const PackedMatrix& weight = call.weight("weight");
   const View<float> states = call.floats("states");
   const float* bias = call.bias(call.floats("bias", weight.outputs));
@@ -279,7 +279,7 @@ Napi::Value call_logits_at(KernelCall& call) {
   return output;
 }
 
-Napi::Value call_remask(KernelCall& call) {
+Napi::Value call_remask(OperationCall& call) {
   const View<int32_t> tokens = call.integers("tokens"), offsets = call.integers("offsets");
   const View<float> scores = call.floats("scores", tokens.size);
   const View<uint8_t> maskable = call.bytes("maskable", tokens.size);
@@ -316,7 +316,7 @@ Napi::Value call_remask(KernelCall& call) {
   return result;
 }
 
-Napi::Value call_sample(KernelCall& call) {
+Napi::Value call_sample(OperationCall& call) {
   const int64_t vocabulary = call.integer("vocabulary", 5, 1 << 28);
   const View<float> logits = call.floats("logits");
   const int64_t rows = call.rows(logits, "logits", vocabulary);
@@ -338,10 +338,10 @@ Napi::Value call_sample(KernelCall& call) {
   return result;
 }
 
-template <Napi::Value (*body)(KernelCall&)>
+template <Napi::Value (*body)(OperationCall&)>
 Napi::Value checked(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    KernelCall call(info);
+    OperationCall call(info);
     const Napi::Value result = body(call);
     call.finish();
     return result;
@@ -350,21 +350,21 @@ Napi::Value checked(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-Napi::Object define_kernels(Napi::Env env) {
-  Napi::Object kernels = Napi::Object::New(env);
-  kernels.Set("packWeight", Napi::Function::New<pack_weight>(env, "packWeight"));
-  kernels.Set("linear", Napi::Function::New<checked<call_linear>>(env, "linear"));
-  kernels.Set("mixedAttention", Napi::Function::New<checked<call_mixed_attention>>(env, "mixedAttention"));
-  kernels.Set("embed", Napi::Function::New<checked<call_embed>>(env, "embed"));
-  kernels.Set("layerNorm", Napi::Function::New<checked<call_layer_norm>>(env, "layerNorm"));
-  kernels.Set("rotate", Napi::Function::New<checked<call_rotate>>(env, "rotate"));
-  kernels.Set("meanRows", Napi::Function::New<checked<call_mean_rows>>(env, "meanRows"));
-  kernels.Set("gatherRows", Napi::Function::New<checked<call_gather_rows>>(env, "gatherRows"));
-  kernels.Set("lmHeadArgmax", Napi::Function::New<checked<call_lm_head_argmax>>(env, "lmHeadArgmax"));
-  kernels.Set("logitsAt", Napi::Function::New<checked<call_logits_at>>(env, "logitsAt"));
-  kernels.Set("remask", Napi::Function::New<checked<call_remask>>(env, "remask"));
-  kernels.Set("sample", Napi::Function::New<checked<call_sample>>(env, "sample"));
-  return kernels;
+Napi::Object define_operations(Napi::Env env) {
+  Napi::Object operations = Napi::Object::New(env);
+  operations.Set("packWeight", Napi::Function::New<pack_weight>(env, "packWeight"));
+  operations.Set("linear", Napi::Function::New<checked<call_linear>>(env, "linear"));
+  operations.Set("mixedAttention", Napi::Function::New<checked<call_mixed_attention>>(env, "mixedAttention"));
+  operations.Set("embed", Napi::Function::New<checked<call_embed>>(env, "embed"));
+  operations.Set("layerNorm", Napi::Function::New<checked<call_layer_norm>>(env, "layerNorm"));
+  operations.Set("rotate", Napi::Function::New<checked<call_rotate>>(env, "rotate"));
+  operations.Set("meanRows", Napi::Function::New<checked<call_mean_rows>>(env, "meanRows"));
+  operations.Set("gatherRows", Napi::Function::New<checked<call_gather_rows>>(env, "gatherRows"));
+  operations.Set("lmHeadArgmax", Napi::Function::New<checked<call_lm_head_argmax>>(env, "lmHeadArgmax"));
+  operations.Set("logitsAt", Napi::Function::New<checked<call_logits_at>>(env, "logitsAt"));
+  operations.Set("remask", Napi::Function::New<checked<call_remask>>(env, "remask"));
+  operations.Set("sample", Napi::Function::New<checked<call_sample>>(env, "sample"));
+  return operations;
 }
 
 }  // namespace mask_predict

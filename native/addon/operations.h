@@ -5,6 +5,6 @@
 
 namespace mask_predict {
 
-Napi::Object define_kernels(Napi::Env env);
+Napi::Object define_operations(Napi::Env env);
 
 }  // namespace mask_predict

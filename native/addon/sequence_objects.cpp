@@ -133,7 +133,7 @@ Napi::Value SourceObject::states(const Napi::CallbackInfo& info) {
   });
 }
 
-// Of a source that was read and not kept.
+// The answer of a source that was read and not kept.
 Napi::Value SourceObject::answer(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const Source& read = source(info.Env());

@@ -1,4 +1,4 @@
-// What a trainer takes, from JavaScript's form to its own.
+// Converts a trainer's arguments from JavaScript's form to its own.
 #pragma once
 
 #include <napi.h>

@@ -44,7 +44,7 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   void count_memory(Napi::Env env, int64_t bytes);
 
   std::shared_ptr<State> state_;
-  // What does not change, for the JavaScript thread: the trainer is the other thread's.
+  // Facts that never change, copied for the JavaScript thread: the trainer itself belongs to the other thread.
   ModelConfig config_;
   int threads_ = 0;
   std::string instruction_set_;

@@ -22,7 +22,7 @@ namespace {
 
 using namespace training;
 
-TrainingContext context_of(const KernelCall& call) {
+TrainingContext context_of(const OperationCall& call) {
   if (call.context.kernels == nullptr) invalid("the operations of training run on the CPU");
   return {&cpu::training_kernels_for(*call.context.kernels), call.context.pool};
 }
@@ -49,7 +49,7 @@ class Results {
 std::vector<float> floats(int64_t count) { return std::vector<float>(static_cast<size_t>(count)); }
 
 // input [rows, inputs], weight [outputs, inputs], bias [outputs]: output, and gelu of it.
-Napi::Value call_linear_forward(KernelCall& call) {
+Napi::Value call_linear_forward(OperationCall& call) {
   const View<float> bias = call.floats("bias"), weight = call.floats("weight");
   const int64_t inputs = call.width(weight, "weight", bias.size);
   const View<float> input = call.floats("input");
@@ -62,7 +62,7 @@ Napi::Value call_linear_forward(KernelCall& call) {
 }
 
 // input, weight, outputGradient [rows, outputs].
-Napi::Value call_linear_backward(KernelCall& call) {
+Napi::Value call_linear_backward(OperationCall& call) {
   const int64_t outputs = call.integer("outputs", 1, 1 << 24);
   const View<float> weight = call.floats("weight");
   const int64_t inputs = call.width(weight, "weight", outputs);
@@ -85,7 +85,7 @@ Napi::Value call_linear_backward(KernelCall& call) {
 }
 
 // input, outputGradient [rows, width], gain, shift [width], epsilon: both directions.
-Napi::Value call_norm(KernelCall& call) {
+Napi::Value call_norm(OperationCall& call) {
   const View<float> input = call.floats("input"), gain = call.floats("gain"), shift = call.floats("shift", gain.size);
   const int64_t width = gain.size, rows = call.rows(input, "input", width);
   const View<float> gradient = call.floats("outputGradient", input.size);
@@ -108,7 +108,7 @@ Napi::Value call_norm(KernelCall& call) {
   return results.value();
 }
 
-Napi::Value call_gelu_backward(KernelCall& call) {
+Napi::Value call_gelu_backward(OperationCall& call) {
   const View<float> input = call.floats("input"), gradient = call.floats("outputGradient", input.size);
   Results results(call.env);
   float* const result = results.add("inputGradient", input.size);
@@ -119,7 +119,7 @@ Napi::Value call_gelu_backward(KernelCall& call) {
 
 // sourceLengths [sources], targetLengths [targets], sourceOf [targets], not falling: the rows of each source, followed
 // by those of its targets.
-std::vector<AttentionGroup> read_groups(const KernelCall& call, int64_t& rows) {
+std::vector<AttentionGroup> read_groups(const OperationCall& call, int64_t& rows) {
   const View<int32_t> sources = call.integers("sourceLengths"), targets = call.integers("targetLengths"),
                       source_of = call.integers("sourceOf", targets.size);
   call.check_range(sources, "sourceLengths", 1, 1 << 20);
@@ -141,7 +141,7 @@ std::vector<AttentionGroup> read_groups(const KernelCall& call, int64_t& rows) {
 }
 
 // queryKeyValue [rows, 3 * width], outputGradient [rows, width], heads: both directions.
-Napi::Value call_attention(KernelCall& call) {
+Napi::Value call_attention(OperationCall& call) {
   int64_t rows = 0;
   const std::vector<AttentionGroup> groups = read_groups(call, rows);
   const View<float> states = call.floats("queryKeyValue"), gradient = call.floats("outputGradient", states.size / 3);
@@ -158,7 +158,7 @@ Napi::Value call_attention(KernelCall& call) {
 }
 
 // index [rows], gradient [rows, width], tableRows.
-Napi::Value call_scatter_rows(KernelCall& call) {
+Napi::Value call_scatter_rows(OperationCall& call) {
   const View<int32_t> index = call.integers("index");
   const int64_t table = call.integer("tableRows", 1, 1 << 24);
   call.check_range(index, "index", 0, table - 1);
@@ -172,7 +172,7 @@ Napi::Value call_scatter_rows(KernelCall& call) {
 }
 
 // states [rows, width], decoder [ids, width], bias [ids], gold [rows], realIds, smoothing, chunk, factor.
-Napi::Value call_head_loss(KernelCall& call) {
+Napi::Value call_head_loss(OperationCall& call) {
   const View<int32_t> gold = call.integers("gold");
   const View<float> bias = call.floats("bias"), decoder = call.floats("decoder"), states = call.floats("states");
   const int64_t width = call.width(decoder, "decoder", bias.size), rows = call.rows(states, "states", width);
@@ -198,7 +198,7 @@ Napi::Value call_head_loss(KernelCall& call) {
 }
 
 // The groups of call_attention, states [rows, width], weight [lengths, width], lengths, factor.
-Napi::Value call_length_loss(KernelCall& call) {
+Napi::Value call_length_loss(OperationCall& call) {
   int64_t rows = 0;
   const std::vector<AttentionGroup> groups = read_groups(call, rows);
   const View<float> states = call.floats("states"), weight = call.floats("weight");
@@ -217,7 +217,7 @@ Napi::Value call_length_loss(KernelCall& call) {
 }
 
 // input [rows, width], residual or none, probability, seed, step, site, firstRow.
-Napi::Value call_dropout(KernelCall& call) {
+Napi::Value call_dropout(OperationCall& call) {
   const int64_t width = call.integer("width", 1, 1 << 24);
   const View<float> input = call.floats("input");
   const float* residual = call.has("residual") ? call.floats("residual", input.size).data : nullptr;
@@ -234,7 +234,7 @@ Napi::Value call_dropout(KernelCall& call) {
 
 // weights, gradients, first, second, average [count]; decayed: how many of them, from the first, decay; rate, number,
 // and the optimiser's options. The results are new arrays.
-Napi::Value call_adamw(KernelCall& call) {
+Napi::Value call_adamw(OperationCall& call) {
   const View<float> weights = call.floats("weights"), gradients = call.floats("gradients", weights.size),
                     first = call.floats("first", weights.size), second = call.floats("second", weights.size),
                     average = call.floats("average", weights.size);
@@ -259,10 +259,10 @@ Napi::Value call_adamw(KernelCall& call) {
   return results.value();
 }
 
-template <Napi::Value (*body)(KernelCall&)>
+template <Napi::Value (*body)(OperationCall&)>
 Napi::Value checked(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    KernelCall call(info);
+    OperationCall call(info);
     return body(call);
   });
 }

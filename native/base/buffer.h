@@ -21,8 +21,8 @@ class MemoryBudget {
   void release(uint64_t bytes) { used_.fetch_sub(bytes); }
   uint64_t used() const { return used_.load(); }
 
-  // What is asked, before memory is refused, to give back what is only kept for later: whether it did. Set before the
-  // budget is shared; called by whoever reserves.
+  // Before the budget refuses memory, it calls this function, which frees spare memory and returns true if it freed
+  // some. Set it before the budget is shared; the thread that reserves calls it.
   void set_reclaim(std::function<bool()> reclaim) { reclaim_ = std::move(reclaim); }
   bool reclaim() const { return reclaim_ && reclaim_(); }
 
@@ -51,7 +51,7 @@ class Buffer {
   // Throws Error(OutOfMemory) that names `purpose`. A null budget counts nothing.
   Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose)
       : Buffer(bytes, std::move(budget), purpose, host_memory, nullptr) {}
-  // Of another memory, cleared in that stream.
+  // Allocates from another memory; cleared in that stream.
   Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::string& purpose, const Memory& memory,
          void* stream);
   // Read-only bytes of a file's mapping, which lives as long as `owner`; counted like any other.

@@ -1,4 +1,5 @@
-// What a control group of Linux leaves to this process, in its two versions. Only where native/base/*_linux.cpp is built.
+// The limits that a control group of Linux sets for this process, in its two versions. Only where
+// native/base/*_linux.cpp is built.
 #pragma once
 
 #include <cstdint>

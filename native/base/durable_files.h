@@ -8,9 +8,9 @@ namespace mask_predict {
 
 // nullptr if it cannot be written.
 std::FILE* open_to_write(const std::string& path);
-// What was written, to the disk.
+// Forces the written bytes of the file to the disk.
 bool flush_to_disk(std::FILE* file);
-// In one step, also over a file that is there.
+// Renames in one step, also over an existing file.
 bool rename_over(const std::string& from, const std::string& to);
 void remove_file(const std::string& path);
 // A rename lasts when the directory is on the disk; a system that cannot do that for a directory is left alone.

@@ -15,7 +15,7 @@ enum class FileUse { Map, Read };
 class MappedFile {
  public:
   // Throws Error(ModelFormat) that names the path and the reason: not there, not readable, not a regular
-  // file, or one that became shorter while it was read; Error(OutOfMemory) if the system has no room for it.
+  // file, or one that became shorter while it was read; Error(OutOfMemory) if the system has no memory for it.
   explicit MappedFile(const std::string& path, FileUse use = FileUse::Map);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
@@ -42,7 +42,8 @@ class MappedFile {
 // Throws Error(ModelFormat) if there is no directory of that name.
 void check_directory(const std::string& path);
 
-// Whether a directory entry of that name exists, be it a link that leads nowhere: opening it then says so.
+// True if a directory entry of that name exists, even a link that leads nowhere: opening it then fails with a clear
+// error.
 bool entry_exists(const std::string& path);
 
 // Size, times, and where it lies on the disk: another text for a file that was changed or replaced, whatever time stamp

@@ -17,7 +17,7 @@
 namespace mask_predict {
 namespace {
 
-// What an empty file's data() points to: the system maps no empty ranges.
+// The data() of an empty file points here, because the system maps no empty ranges.
 const uint8_t kNothing = 0;
 
 [[noreturn]] void fail(const std::string& path, int reason) {

@@ -10,7 +10,7 @@
 namespace mask_predict {
 namespace {
 
-// What an empty file's data() points to: the system maps no empty ranges.
+// The data() of an empty file points here, because the system maps no empty ranges.
 const uint8_t kNothing = 0;
 
 [[noreturn]] void fail(const std::string& path, DWORD reason) {
@@ -78,15 +78,15 @@ MappedFile::MappedFile(const std::string& path, FileUse use) : path_(path), use_
   if (use == FileUse::Map) {
     data_ = static_cast<const uint8_t*>(map_whole(file, path));
   } else {
-    void* const room = ::VirtualAlloc(nullptr, static_cast<size_t>(size), MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
-    if (room == nullptr) fail(path, ::GetLastError());
+    void* const memory = ::VirtualAlloc(nullptr, static_cast<size_t>(size), MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+    if (memory == nullptr) fail(path, ::GetLastError());
     try {
-      read_whole(file, path, room, size);
+      read_whole(file, path, memory, size);
     } catch (...) {
-      ::VirtualFree(room, 0, MEM_RELEASE);
+      ::VirtualFree(memory, 0, MEM_RELEASE);
       throw;
     }
-    data_ = static_cast<const uint8_t*>(room);
+    data_ = static_cast<const uint8_t*>(memory);
   }
   size_ = size;
 }

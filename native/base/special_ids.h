@@ -31,7 +31,7 @@ static constexpr HeadIds xlm_roberta_ids(int32_t mask_token_id) {
   return {real, {begin_id, pad_id, end_id, mask_token_id, real, real}};
 }
 
-// Whether one of first ... first + count - 1 is never answered.
+// True if one of first ... first + count - 1 is an id that is never answered.
 static constexpr bool has_never(const HeadIds& ids, int64_t first, int64_t count) {
   for (const int32_t id : ids.never)
     if (id >= first && id < first + count && id < ids.real) return true;

@@ -57,7 +57,7 @@ struct MultiplyTask {
   const int32_t* weight_sums = nullptr;  // [columns]: of the column's bytes
 };
 
-// What one row has seen of the vocabulary so far (kernels_lm_head.h).
+// One row's results over the part of the vocabulary seen so far (kernels_lm_head.h).
 struct HeadState {
   float largest;     // largest logit of all real ids seen
   float best_logit;  // largest logit of the allowed ids seen

@@ -11,7 +11,7 @@ namespace {
 using mask_predict::cpu::bytes_per_step;
 using mask_predict::cpu::group_columns;
 
-// What is known of a row before it is quantized.
+// The range of a row, found before it is quantized.
 struct Range {
   Vector most = Vector::zero(), least = Vector::zero();
   Vector nothing = Vector::zero();  // 0 * x: NaN if x is not a finite number

@@ -69,7 +69,7 @@ struct AdamTask {
   float average_take;  // average += average_take * (weights - average), after the update
 };
 
-// What one row has seen of its logits.
+// One row's sums over the logits seen so far.
 struct LogitScan {
   float largest;
   double sum;    // of exp(logit - largest)

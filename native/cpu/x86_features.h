@@ -1,5 +1,6 @@
-// What an x86-64 processor can do and its system keeps in a switch of threads, asked of the processor itself: not every
-// compiler's library has __builtin_cpu_supports, and Clang's knew no name for F16C for long.
+// The features of an x86-64 processor whose registers the system also saves when it switches threads. We ask the
+// processor itself, because not every compiler's library has __builtin_cpu_supports, and Clang's had no name for F16C
+// for a long time.
 #pragma once
 
 namespace mask_predict::cpu {

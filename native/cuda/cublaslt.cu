@@ -53,7 +53,7 @@ struct CublasLt::Functions {
                   void* b_layout, const void* beta, const void* c, void* c_layout, void* d, void* d_layout,
                   const Algorithm* algorithm, void* workspace, size_t workspace_bytes, cudaStream_t stream);
 
-  // Whether all of them are in the library.
+  // Looks up all of them. False if the library lacks one.
   bool look_up() {
     bool all = true;
     const auto find = [&](auto& function, const char* name) {

@@ -23,8 +23,8 @@ class CublasLt {
   static std::unique_ptr<CublasLt> find(std::string& note);
   ~CublasLt();
 
-  // Whether it can multiply matrices of these sizes; all pointers are aligned to 16 bytes. Plans the product at the
-  // first call, which must not be while the stream is recorded.
+  // True if it can multiply matrices of these sizes; all pointers are aligned to 16 bytes. The first call plans the
+  // product and must not happen while the stream is captured.
   bool can_multiply(int rows, int outputs, int inputs);
   // sums[rows, outputs] = input[rows, inputs] . weights[outputs, inputs]ᵀ, for sizes it can multiply.
   void multiply(cudaStream_t stream, const void* weights, const void* input, int rows, int outputs, int inputs,

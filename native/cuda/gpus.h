@@ -8,7 +8,7 @@
 
 namespace mask_predict::cuda {
 
-// What keeps this process from every GPU.
+// The reason why this process can use no GPU.
 struct Obstacle {
   std::string reason;              // empty if nothing does
   bool is_missing_driver = false;  // the ordinary case of a machine that has no GPU
@@ -33,7 +33,7 @@ std::vector<Gpu> gpus();
 // NVML is not there to ask. `unfit` says of each of the others why not.
 std::vector<Gpu> usable_gpus(std::string& unfit);
 
-// Whether `name`, what stands behind "cuda:", has the form of a number or of a UUID.
+// True if `name`, the part behind "cuda:", has the form of a number or of a UUID.
 bool names_gpu(const std::string& name);
 
 // The index of the GPU of this number, or of this UUID or the beginning of one, as CUDA_VISIBLE_DEVICES takes it. Throws

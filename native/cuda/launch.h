@@ -36,7 +36,7 @@ inline void check(cudaError_t status, const std::string& call) {
   throw Error(code, call + ": " + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) + ")");
 }
 
-// What has to be known and set once per kernel and device.
+// Properties of a kernel that are read and set once per kernel and device.
 struct KernelTraits {
   size_t shared_bytes = 48 * 1024;  // the dynamic shared memory it may take; this much without asking
   bool can_be_dependent = false;

@@ -1,4 +1,4 @@
-// What every .cu file includes first: the CUDA language, all inline PTX, the warp sums and the only launcher.
+// Every .cu file includes this file first: the CUDA language, all inline PTX, the warp sums and the only launcher.
 //
 // A .cu file is compiled twice. nvcc makes device code of it (C++17). A test build compiles the same text as
 // plain C++20 with MASK_PREDICT_SIMT defined; native/simt then supplies the same names and runs every thread

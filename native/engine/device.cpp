@@ -36,7 +36,7 @@ OpenDevice open_cpu(int threads, bool deterministic) {
 
 #if MASK_PREDICT_CUDA
 
-// What a device's context points to.
+// A CUDA device's context points to these.
 struct CudaResources {
   std::shared_ptr<cuda::Stream> stream;
   cpu::ThreadPool pool;
@@ -55,7 +55,7 @@ OpenDevice open_cuda(int index, bool float_activations, int threads, bool determ
   device.context.activations = float_activations ? ValueType::F32 : ValueType::BF16;
   device.context.stream = stream.get();
   device.context.pool = &resources->pool;
-  device.context.plain_copies = cuda::has_cublaslt(*stream);
+  device.context.row_major_copies = cuda::has_cublaslt(*stream);
   device.resources = resources;
   device.name = std::string(cuda::device_kind) + ":" + std::to_string(index);
   device.available_memory = cuda::available_memory(*stream);

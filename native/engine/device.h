@@ -18,21 +18,21 @@ struct OpenDevice {
   uint64_t available_memory = 0;
   // Why 'auto' took no GPU although there is a driver for one; empty otherwise.
   std::string fallback;
-  // What came of not having to be deterministic; empty where that was not said.
+  // What `deterministic: false` led to (for example which cuBLASLt was found); empty if it was not set.
   std::string note;
 };
 
-// `device`: "auto", "cpu", "cuda" (the GPU with the most free memory of those this build can use), "cuda:N", "cuda:UUID"
-// (or "simt", in a test build); the environment variable MASK_PREDICT_DEVICE says what "auto" means, otherwise it is
-// "cuda", or "cpu" where there is no such GPU. `precision`: "auto", "fp32", "bf16", "fp16".
-// `deterministic`: whether a row's bits may not depend on the rows beside it.
-// Throws Error(Device) that says what is missing, Error(InvalidArgument) for a name that means nothing.
+// `device`: "auto", "cpu", "cuda" (the GPU with the most free memory of those this build can use), "cuda:N",
+// "cuda:UUID" (or "simt", in a test build); the environment variable MASK_PREDICT_DEVICE says what "auto" means,
+// otherwise it is "cuda", or "cpu" where there is no such GPU. `precision`: "auto", "fp32", "bf16", "fp16", "int8",
+// "fp8". `deterministic`: if true, a row's bits do not depend on the rows beside it. Throws Error(Device) that says
+// what is missing, Error(InvalidArgument) for a name that means nothing.
 OpenDevice open_device(const std::string& device, const std::string& precision, int threads, bool deterministic);
 
-// What "auto" is replaced by, or "auto".
+// The device that MASK_PREDICT_DEVICE sets for "auto", or "auto".
 std::string default_device();
 
-// The checks of open_device that need no device: whether both names mean something and this build has the device.
+// The checks of open_device that need no device: both names are known, and this build has the device.
 void check_device(const std::string& device, const std::string& precision);
 
 }  // namespace mask_predict

@@ -11,7 +11,7 @@ namespace {
 // Rows whose logits are in memory at once where they have to be (sampling).
 constexpr int64_t logit_rows = 8;
 
-// What disposed sources leave behind, at most, from one call to the next: some forty XL sources of 64 ids.
+// Limit for the spare buffers that disposed sources leave from one call to the next: about forty XL sources of 64 ids.
 constexpr uint64_t most_spare_bytes = uint64_t{1} << 30;
 
 std::atomic<uint64_t> next_number{1};
@@ -36,7 +36,7 @@ Engine::Engine(std::shared_ptr<const Weights> weights, const Context& context, s
       head_(*weights_, allowed_ids, context_, budget_),
       workspace_(weights_->config, context_, budget_),
       arena_(context_, budget_),
-      recordings_(context_),
+      graphs_(context_),
       number_(next_number.fetch_add(1)) {
   if (context_.operations->host_memory) return;
   spares_ = std::make_shared<SpareBuffers>();
@@ -140,7 +140,7 @@ Engine::Head Engine::run_iteration(const TargetBatch& batch, const TargetBatch::
   StackPass pass = iteration.pass;
   pass.attention = attention_;
   run_stack(context_, *weights_, pass, batch.wants_states(), workspace_);
-  const int64_t rows = iteration.masked_room;
+  const int64_t rows = iteration.padded_masked;
   if (rows == 0) return {};
   const void* const transformed = transform_states(0, rows);
   Head head{arena_.take<int32_t>(rows), arena_.take<float>(rows), arena_.take<float>(rows)};
@@ -158,19 +158,20 @@ void Engine::run_iterations(const TargetBatch& batch, const std::vector<TargetBa
   };
   if (batch.use() == TargetBatch::Use::Once) return all();
   const auto address = [](const void* pointer) { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(pointer)); };
-  // First what the shape says the place of.
+  // Reserve buffers first: their addresses are part of the graph's key.
   workspace_.reserve(iterations.front().pass.rows);
   int64_t most_masked = 0;
-  for (const TargetBatch::Iteration& iteration : iterations) most_masked = std::max(most_masked, iteration.masked_room);
-  reserve_partials(most_masked);
-  Recordings::Shape shape = batch.shape();
-  shape.insert(shape.end(), {workspace_.address(), address(head_memory_.as<void>())});
   for (const TargetBatch::Iteration& iteration : iterations)
-    shape.insert(shape.end(), {static_cast<uint64_t>(iteration.masked_room), iteration.masks_again,
-                               address(iteration.masked_on_device), address(iteration.pass.last_sequences),
-                               address(iteration.remask.counts)});
+    most_masked = std::max(most_masked, iteration.padded_masked);
+  reserve_partials(most_masked);
+  CudaGraphs::Key key = batch.graph_key();
+  key.insert(key.end(), {workspace_.address(), address(head_memory_.as<void>())});
+  for (const TargetBatch::Iteration& iteration : iterations)
+    key.insert(key.end(), {static_cast<uint64_t>(iteration.padded_masked), iteration.masks_again,
+                           address(iteration.masked_on_device), address(iteration.pass.last_sequences),
+                           address(iteration.remask.counts)});
   throw_if_cancelled();
-  recordings_.run(shape, all);
+  graphs_.run(key, all);
 }
 
 void Engine::remask(const Targets& targets, const std::vector<int32_t>& counts, float below) {

@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/cuda_graphs.h"
 #include "engine/device_arena.h"
 #include "engine/layer_stack.h"
 #include "engine/mask_predict.h"
-#include "engine/recordings.h"
 #include "engine/sequence.h"
 #include "engine/spare_buffers.h"
 #include "engine/target_batch.h"
@@ -35,31 +35,33 @@ class Engine {
   const Weights& weights() const { return *weights_; }
   TargetAttention attention() const { return attention_; }
   int32_t mask_token_id() const { return static_cast<int32_t>(config().mask_token_id); }
-  // What caches and working memory take of their share of the limit. May be asked from any thread.
+  // The budget of caches and working memory, their share of the limit. Any thread may read it.
   const MemoryBudget& budget() const { return *budget_; }
   uint64_t number() const { return number_; }
-  // What an encoded source keeps for each of its ids: keys and values of every layer, and, if wanted, its final state.
+  // Bytes that an encoded source keeps for each of its ids: keys and values of every layer, and, if wanted, its final
+  // state.
   int64_t bytes_per_source_id(bool with_states) const {
     return config().hidden * (2 * config().layers * bytes_of(context_.activations) +
                               (with_states ? static_cast<int64_t>(sizeof(float)) : 0));
   }
 
-  // Room for a source: 2 ... max_ids() ids, each a real one, checked by the caller. Without states lengths cannot be
-  // predicted, and with dynamic attention the last layer makes nothing but its keys and values. Error(OutOfMemory). Its cache is put aside, where
-  // that is a GPU's, when it goes.
+  // Allocates a source of 2 ... max_ids() ids, each a real one, checked by the caller. Without states lengths cannot be
+  // predicted, and with dynamic attention the last layer computes only its keys and values. Error(OutOfMemory). When the
+  // source goes, a GPU's cache is kept as a spare buffer.
   std::shared_ptr<Source> new_source(const std::vector<int32_t>& ids, bool with_states);
 
-  // The same for a source that is read and not kept: when a pass has encoded it, its reading has the answer. The reading
-  // must be one that the model can give (check_reading).
+  // The same for a source that is read and not kept: when a pass has encoded it, its reading has the answer. The
+  // reading must be one that the model can give (check_reading).
   std::shared_ptr<Source> new_reading(const std::vector<int32_t>& ids, Reading reading);
   // Error(InvalidArgument) that says what the model lacks. May be asked from any thread. What predicts tokens needs the
   // head.
   void check_head() const;
   void check_reading(const Reading& reading) const;
 
-  // What everything below is made of: passes that encode new sources beside running targets, so that weights are read
-  // once for all. One pass if there are sources or candidates, which one is enough for; else passes until the first
-  // target is done or has passed its `until`, or until interrupted. Returns their number.
+  // Runs passes that encode new sources beside running targets, so that weights are read once for all. encode, read,
+  // predict, decode and log_probs call it. It runs one pass if there are sources or candidates, because one is enough
+  // for them; else passes until the first target is done or has passed its `until`, or until interrupted. Returns their
+  // number.
   int64_t advance(const Sources& sources, const std::vector<TargetWork*>& works, const Signals& signals);
 
   Sources encode(const std::vector<std::vector<int32_t>>& ids, bool with_states, const std::atomic<bool>& cancelled);
@@ -75,7 +77,8 @@ class Engine {
   void remask(const Targets& targets, const std::vector<int32_t>& counts, float below);
 
   // T iterations of predict and remask with n = floor(N (T - t) / T). A target whose n reaches 0 is done: further
-  // passes would change nothing; so is one that the rule stops, or that has no score below `remask_below`. Returns the passes each target took.
+  // passes would change nothing; so is one that the rule stops, or that has no score below `remask_below`. Returns the
+  // passes each target took.
   std::vector<int32_t> decode(const Targets& targets, int64_t iterations, const std::optional<Sampling>& sampling,
                               const StopRule& stop, float remask_below, const std::atomic<bool>& cancelled);
 
@@ -90,7 +93,7 @@ class Engine {
                                                          const std::atomic<bool>& cancelled);
 
  private:
-  // What the head says of each masked row; the device's memory.
+  // The head's answer for each masked row, in the device's memory.
   struct Head {
     int32_t* ids;
     float* log_probs;
@@ -118,7 +121,7 @@ class Engine {
   void draw(const TargetBatch& batch, const TargetBatch::Iteration& iteration, const Head& head);
   float* reserve_head(int64_t floats);
   // Parts of advance.
-  int64_t masked_room(const TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead) const;
+  int64_t padded_masked(const TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead) const;
   TargetBatch::Iteration plan(TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead, bool looking);
   bool look(TargetBatch& batch, const std::vector<TargetWork*>& works);
   void finish_sources(Sources sources, int64_t first);
@@ -126,14 +129,15 @@ class Engine {
   void answer(const Sources& sources, int64_t first);
   void answer_pooled(const Sources& sources, int64_t first);
   void answer_classes(const Sources& sources, int64_t first, int64_t rows);
-  // What XLM-R's sequence classifier multiplies by its last layer, from the states of <s>; and ModernBERT's, whose
-  // classifiers are two kinds of one head.
+  // The input of the classifier's last layer: XLM-R's, from the states of <s>; and ModernBERT's, whose sequence and
+  // token classifiers share one head.
   const void* classifier_input(int64_t first, int64_t rows);
   const void* modern_bert_classifier_input(const Sources& sources, int64_t first, int64_t rows);
-  void answer_weighed(const Sources& sources, int64_t first, int64_t rows);
+  void answer_scores(const Sources& sources, int64_t first, int64_t rows);
   void answer_best(const Sources& sources, int64_t first, int64_t rows);
   void answer_logits(const Sources& sources, int64_t first, int64_t rows);
-  void weigh(const TargetBatch::Iteration& iteration, const Head& head, const std::vector<TargetWork*>& works);
+  void score_candidates(const TargetBatch::Iteration& iteration, const Head& head,
+                        const std::vector<TargetWork*>& works);
   // Advances each until it is done. Error(ModelFormat) where logits are not numbers.
   void run_to_end(std::vector<TargetWork>& works, const std::atomic<bool>& cancelled);
 
@@ -147,7 +151,7 @@ class Engine {
   StackWorkspace workspace_;
   DeviceArena arena_;
   Buffer head_memory_;
-  Recordings recordings_;
+  CudaGraphs graphs_;
   const uint64_t number_;
 };
 

@@ -1,4 +1,5 @@
-// What the layers of every architecture are made of; their order is in xlm_roberta_layers.cpp and modern_bert_layers.cpp.
+// The building blocks of the layers of every architecture; xlm_roberta_layers.cpp and modern_bert_layers.cpp put them
+// in order.
 #pragma once
 
 #include <utility>
@@ -8,7 +9,7 @@
 
 namespace mask_predict {
 
-// What is particular to a layer's attention.
+// The options of one layer's attention.
 struct AttentionKind {
   const float* angles = nullptr;  // of rotary positions, by which queries and keys are turned; nullptr: they are not
   int64_t window = -1;            // as mixed_attention takes it
@@ -112,7 +113,8 @@ struct LayerOperations {
     rows = pass.wanted_rows;
   }
 
-  // Eq. (7): this layer's rows attend to what they themselves and their source were on entering the layer.
+  // Eq. (7): this layer's rows attend to the states that they themselves and their source had when they entered the
+  // layer.
   void attend(const LayerWeights& layer, int64_t index, const AttentionKind& kind = {}) {
     void* const keys_values = project_keys_values(layer, index, kind);
     const bool last = pass.wanted != nullptr && index + 1 == config().layers;

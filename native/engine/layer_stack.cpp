@@ -1,3 +1,4 @@
+// The layer stack with dynamic mixed attention, section 3.2, eq. (7): its working memory and its entry.
 #include "engine/layer_stack.h"
 
 #include <utility>

@@ -1,4 +1,4 @@
-// The encoder: embeddings and layers with dynamic mixed attention (section 3.2, eq. 7), for any ragged set of
+// The encoder: embeddings and layers with dynamic mixed attention (section 3.2, eq. (7)), for any ragged set of
 // sequences at once. There is one stack; a source and a target differ only in what they may attend to.
 #pragma once
 
@@ -41,7 +41,7 @@ struct StackPass {
     char* keys_values;    // [layers, rows, 2 * hidden]
   };
   std::vector<Keep> keep;
-  // Mixed: what is kept is made of final states (eq. 6), so that all rows of these sources are wanted.
+  // Mixed: the kept keys and values are made of final states, eq. (6), so that all rows of these sources are wanted.
   TargetAttention attention = TargetAttention::Dynamic;
 };
 

@@ -1,4 +1,20 @@
-// One call for everything that goes through the stack: advance, and what is made of it.
+// The Mask-Predict loop, section 3.3. Engine::advance runs a part of it for any set of targets; encode, read, predict,
+// decode and log_probs call it.
+//
+// A target begins as <s> <mask> ... <mask> </s>, or with some positions given. N positions are masked at the start, and
+// there are T passes. For t = 1 ... T:
+//
+//   1. Predict. The target goes through the layer stack, eq. (7); the last layer and the head compute only the masked
+//      positions. Each of them gets the allowed id with the highest probability (or a drawn one), and as its score the
+//      log-probability of that id. The others keep id and score.
+//   2. Mask again the n = floor(N (T - t) / T) of the N positions that have the lowest scores; a tie goes to the lower
+//      position. Their scores are forgotten. A bound keeps positions whose score is above it (bounded_count).
+//
+// The target is done when no position was masked again, or earlier if its stopping rule holds.
+//
+// The host knows every n in advance, because it depends on N, T and t alone. So it plans several iterations and runs
+// them without reading a result, in a CUDA graph where the device has them; only a bound, a stopping rule or somebody
+// who watches makes it look at each pass.
 #include "engine/mask_predict.h"
 
 #include <algorithm>
@@ -7,13 +23,13 @@
 #include <utility>
 
 #include "engine/engine.h"
-#include "engine/room.h"
+#include "engine/padding.h"
 
 namespace mask_predict {
 namespace {
 
-// Iterations that are planned and, on a device that can, recorded together: where nobody may interrupt, and where
-// somebody may.
+// Number of iterations that are planned together and, on a device with CUDA graphs, run as one graph: if nobody may
+// interrupt the call, and if somebody may.
 constexpr int64_t planned_iterations = 32;
 constexpr int64_t interruptible_iterations = 4;
 
@@ -64,28 +80,30 @@ int64_t Engine::advance(const Sources& all_sources, const std::vector<TargetWork
       work->log_probs.assign(work->candidates->size(), std::vector<float>(work->target->masked.size()));
   }
   if (order.empty() && sources.empty()) return 0;
-  // What is drawn comes last: the head takes the best ids of all rows before in one go.
+  // Sort targets that draw their tokens to the end: the head then takes the best ids of all rows before them in one
+  // call.
   std::stable_partition(order.begin(), order.end(), [](const TargetWork* work) { return !work->sampling; });
 
   Targets targets;
-  bool weighing = false, looking = false;
+  bool scoring = false, looking = false;
   int64_t end = std::numeric_limits<int64_t>::max();  // passes until the first target has to leave
   for (const TargetWork* work : order) {
     targets.push_back(work->target);
-    weighing = weighing || work->candidates;
+    scoring = scoring || work->candidates;
     looking = looking || work->watched || work->stop.kind != StopRule::Never || work->remask_below < 0;
     end = std::min(end, std::max<int64_t>(std::min(work->until, work->last_pass()) - work->passed, 1));
   }
-  if (weighing || !sources.empty()) end = 1;
+  if (scoring || !sources.empty()) end = 1;
   int64_t together = signals.interrupted != nullptr ? interruptible_iterations : planned_iterations;
-  const bool can_record = context_.operations->begin_recording != nullptr;
-  if (looking || !can_record) together = 1;
-  // Sources, which come once, are not worth recording; drawing and weighing ask the device for numbers in between.
+  const bool can_capture = context_.operations->begin_capture != nullptr;
+  if (looking || !can_capture) together = 1;
+  // Sources come once, so a graph of them would not be used again. Drawing and scoring read numbers from the device in
+  // between.
   const bool drawing = !order.empty() && order.back()->sampling;
-  const bool recorded = can_record && sources.empty() && !drawing && !weighing;
+  const bool in_graph = can_capture && sources.empty() && !drawing && !scoring;
 
-  TargetBatch batch(std::move(targets), arena_, recorded ? TargetBatch::Use::Recorded : TargetBatch::Use::Once,
-                    config(), sources);
+  TargetBatch batch(std::move(targets), arena_, in_graph ? TargetBatch::Use::InGraph : TargetBatch::Use::Once, config(),
+                    sources);
   const DeviceArena::Mark mark = arena_.mark();
   int64_t done = 0;
   for (bool leave = false; !leave;) {
@@ -93,11 +111,11 @@ int64_t Engine::advance(const Sources& all_sources, const std::vector<TargetWork
     std::vector<TargetBatch::Iteration> planned;
     const int64_t count = std::min(together, end - done);
     for (int64_t ahead = 1; ahead <= count; ahead++) planned.push_back(plan(batch, order, ahead, looking));
-    if (weighing || !sources.empty()) {
+    if (scoring || !sources.empty()) {
       const Head head = run_iteration(batch, planned.front());
       finish_sources(sources, planned.front().masked);
       answer(sources, planned.front().masked);
-      if (weighing) weigh(planned.front(), head, order);
+      if (scoring) score_candidates(planned.front(), head, order);
     } else {
       run_iterations(batch, planned);
     }
@@ -125,20 +143,20 @@ int64_t Engine::advance(const Sources& all_sources, const std::vector<TargetWork
   return done;
 }
 
-// Room for the masked rows of the iteration `ahead` of what has been done. Where all targets are in the same pass t of
-// the same T, it depends on these and on the room of all their N positions, of which at most N (T - t + 1) / T are
-// masked then: so one recording fits texts of other lengths. The first pass has what its caller has masked.
-int64_t Engine::masked_room(const TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead) const {
+// The padded number of masked rows of the iteration `ahead` of what has been done. If all targets are in the same pass
+// t of the same T, it depends on t, T and the padded number N of all their positions, of which at most N (T - t + 1) /
+// T are masked then: so one CUDA graph serves texts of other lengths. In the first pass the caller chose the masks.
+int64_t Engine::padded_masked(const TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead) const {
   const int64_t masked = batch.masked_count();
   if (batch.use() == TargetBatch::Use::Once) return masked;
   const int64_t iterations = works.front()->iterations, pass = works.front()->passed + ahead;
   const bool together = std::all_of(works.begin(), works.end(), [&](const TargetWork* work) {
     return work->iterations == iterations && work->passed + ahead == pass;
   });
-  const int64_t room = room_for_rows(masked);
-  if (!together || pass == 1) return room;
-  const int64_t most = (room_for_rows(batch.maskable_count()) * (iterations - pass + 1) + iterations - 1) / iterations;
-  return std::max(room, room_for_rows(most));
+  const int64_t padded = padded_rows(masked);
+  if (!together || pass == 1) return padded;
+  const int64_t most = (padded_rows(batch.maskable_count()) * (iterations - pass + 1) + iterations - 1) / iterations;
+  return std::max(padded, padded_rows(most));
 }
 
 // The iteration `ahead` of what has been done. Where each pass is looked at, what to mask again is known after it.
@@ -147,7 +165,7 @@ TargetBatch::Iteration Engine::plan(TargetBatch& batch, const std::vector<Target
   std::vector<int32_t> counts;
   for (const TargetWork* work : works)
     counts.push_back(looking || work->candidates ? 0 : static_cast<int32_t>(work->count_after(work->passed + ahead)));
-  TargetBatch::Iteration iteration = batch.plan(counts, mask_token_id(), masked_room(batch, works, ahead));
+  TargetBatch::Iteration iteration = batch.plan(counts, mask_token_id(), padded_masked(batch, works, ahead));
   for (size_t i = 0; i < works.size(); i++) {
     if (!works[i]->sampling) continue;
     Sampling sampling = *works[i]->sampling;
@@ -157,7 +175,8 @@ TargetBatch::Iteration Engine::plan(TargetBatch& batch, const std::vector<Target
   return iteration;
 }
 
-// What those who watch see of a pass, which targets stop, and masking again. Whether a target stops.
+// After a pass: copies tokens and scores for watched targets, applies the stopping rules, and masks again. Returns true
+// if a target is done.
 bool Engine::look(TargetBatch& batch, const std::vector<TargetWork*>& works) {
   const TargetBatch::Values all = batch.values();
   std::vector<int32_t> counts;
@@ -181,7 +200,8 @@ bool Engine::look(TargetBatch& batch, const std::vector<TargetWork*>& works) {
   return any;
 }
 
-// What is kept of sources with states beside keys and values, from these states, which lie behind `first` other rows.
+// Stores the final states of the sources that keep them, and the length logits computed from these states. The states
+// lie behind `first` other rows.
 void Engine::finish_sources(Sources sources, int64_t first) {
   // Rows of a source without states are there where its keys and values were made of them.
   sources.erase(std::remove_if(sources.begin(), sources.end(),
@@ -223,8 +243,10 @@ std::vector<float> Engine::log_probs_at(const void* transformed, const std::vect
   return log_probs;
 }
 
-// Log-probabilities of candidates, from the iteration's rows as the head has transformed them.
-void Engine::weigh(const TargetBatch::Iteration& iteration, const Head& head, const std::vector<TargetWork*>& works) {
+// Scores candidates, eq. (2)-(4) and section 5.1: the log-probability of each candidate's id at every masked position,
+// from the iteration's rows as the head has transformed them.
+void Engine::score_candidates(const TargetBatch::Iteration& iteration, const Head& head,
+                              const std::vector<TargetWork*>& works) {
   const std::vector<float> log_sums = arena_.get(head.log_sums, iteration.best());
   std::vector<int32_t> rows, ids;
   const auto of_masked = [&](size_t i, const auto& use) {

@@ -1,5 +1,5 @@
-// What one call of Engine::advance is asked to do with a target, and what it answers. Targets at different passes, of
-// different lengths and T, sampled or not, and texts to be weighed go through one pass together.
+// The work of one call of Engine::advance on a target, and its answer (section 3.3). Targets at different passes, of
+// different lengths and T, sampled or not, and texts to be scored go through one pass together.
 #pragma once
 
 #include <atomic>
@@ -28,10 +28,10 @@ struct TargetWork {
   StopRule stop;
   // Positions whose log-probability is above this are not masked again; 0, which none is above: Mask-Predict.
   float remask_below = 0;
-  // Whether tokens and scores are wanted as the last pass left them, before some were masked again.
+  // True: copy tokens and scores as the last pass left them, before some are masked again.
   bool watched = false;
-  // If given, the target is not to be changed: one pass, and the log-probability of each candidate's id [length] at
-  // every masked position.
+  // If given, the target is only scored (eq. (2)-(4), section 5.1) and not changed: one pass, and the log-probability
+  // of each candidate's id [length] at every masked position.
   std::optional<std::vector<std::vector<int32_t>>> candidates;
 
   enum State { Going, Done, NotNumbers };

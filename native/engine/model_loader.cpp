@@ -99,7 +99,7 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
     weights = random_weights(*request.random, type.value_or(WeightType::F32), request.seed, context);
   } else {
     const std::string key = identity_of(request.directory) + "\n" + model.device.name + " " +
-                            (type ? name_of(*type) : "stored") + (device.plain_copies ? " twice " : " ") +
+                            (type ? name_of(*type) : "stored") + (device.row_major_copies ? " twice " : " ") +
                             (options.map ? "mapped " : "read ") + std::to_string(options.mask_token_id);
     const auto entry = shared_entry(key);
     // Asked again and again, so that a cancelled load need not wait. (Not a timed mutex: ThreadSanitizer does not see

@@ -17,7 +17,7 @@ namespace mask_predict {
 struct LoadOptions {
   std::string device = "auto";  // as open_device takes it
   // On the CPU "auto" and "fp32" keep matrices as stored, "bf16", "fp16" and "int8" narrow them. On a GPU "auto" is
-  // "bf16".
+  // "bf16", and "int8" and "fp8" narrow matrices.
   std::string precision = "auto";
   int threads = 0;                           // 0: as many processors as the process may use
   uint64_t memory_limit = 0;                 // 0: what the machine has available
@@ -37,7 +37,7 @@ struct ModelRequest {
 struct LoadedModel {
   OpenDevice device;
   std::unique_ptr<Engine> engine;
-  std::string precision;  // of the matrices: "fp32", "fp16", "bf16" or "int8"
+  std::string precision;  // of the matrices: "fp32", "fp16", "bf16", "int8" or "fp8"
   uint64_t memory_limit = 0;
 };
 

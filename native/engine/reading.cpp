@@ -68,7 +68,7 @@ std::vector<int32_t> wanted_positions(const Reading& reading, const std::vector<
   switch (reading.kind) {
     case Reading::First:
     case Reading::Classes: return {0};
-    case Reading::Weigh:
+    case Reading::Score:
     case Reading::Best:
       if (reading.position >= 0) return {static_cast<int32_t>(reading.position)};
       for (size_t i = 0; i < ids.size(); i++)
@@ -130,7 +130,7 @@ void Engine::answer(const Sources& sources, int64_t first) {
       case Reading::First: answer_pooled(group, row); break;
       case Reading::Classes:
       case Reading::TokenClasses: answer_classes(group, row, rows); break;
-      case Reading::Weigh: answer_weighed(group, row, rows); break;
+      case Reading::Score: answer_scores(group, row, rows); break;
       case Reading::Best: answer_best(group, row, rows); break;
       case Reading::Logits: answer_logits(group, row, rows); break;
     }
@@ -217,7 +217,7 @@ void Engine::answer_classes(const Sources& sources, int64_t first, int64_t rows)
                                                             values.begin() + (i + 1) * classes);
 }
 
-void Engine::answer_weighed(const Sources& sources, int64_t first, int64_t rows) {
+void Engine::answer_scores(const Sources& sources, int64_t first, int64_t rows) {
   const void* const transformed = transform_states(first, rows);
   const Head head{arena_.take<int32_t>(rows), arena_.take<float>(rows), arena_.take<float>(rows)};
   take_best(transformed, rows, head);
@@ -284,7 +284,7 @@ void Engine::answer_best(const Sources& sources, int64_t first, int64_t rows) {
   }
 }
 
-// Of all ids, whatever the head answers from.
+// Logits of the whole vocabulary, even if the head may answer only some ids.
 void Engine::answer_logits(const Sources& sources, int64_t first, int64_t rows) {
   const char* next = static_cast<const char*>(transform_states(first, rows));
   const int64_t row_bytes = config().hidden * bytes_of(context_.activations), vocabulary = config().vocabulary;

@@ -15,14 +15,14 @@ struct Reading {
     First,         // the state of <s>
     Classes,       // the logits of the classes, from the state of <s>
     TokenClasses,  // the logits of the tokens' classes, of every id
-    Weigh,         // at every <mask>, or at one position, the log-probability of each candidate's id
+    Score,         // at every <mask>, or at one position, the log-probability of each candidate's id
     Best,          // at every <mask> the `count` most probable ids
     Logits,        // of the whole vocabulary, at every id
   };
   Kind kind = Mean;
   int64_t count = 0;                             // of Best
-  std::vector<std::vector<int32_t>> candidates;  // of Weigh: ids, one for each <mask>
-  int64_t position = -1;                         // of Weigh: the only one that is asked about; -1: every <mask>
+  std::vector<std::vector<int32_t>> candidates;  // of Score: ids, one for each <mask>
+  int64_t position = -1;                         // of Score: the only one that is asked about; -1: every <mask>
 
   // The answer: [hidden] of Mean and First, [classes], [length, classes], [candidates, masks], log-probabilities
   // [masks, count] of Best with their ids, best first, and [length, vocabulary] of Logits, raw. `count` is what there
@@ -30,7 +30,7 @@ struct Reading {
   std::vector<float> values;
   std::vector<int32_t> ids;
 
-  bool wants_head() const { return kind == Weigh || kind == Best || kind == Logits; }
+  bool wants_head() const { return kind == Score || kind == Best || kind == Logits; }
 };
 
 // The positions of a source with these ids whose final states a reading wants, rising.

@@ -1,4 +1,4 @@
-// What an engine works on: sources, encoded once and kept, and targets, the texts being written over them.
+// The sequences of an engine: sources, encoded once and kept, and targets, the texts that are written over them.
 #pragma once
 
 #include <cstdint>

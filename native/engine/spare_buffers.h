@@ -17,7 +17,7 @@ namespace mask_predict {
 
 class SpareBuffers {
  public:
-  // From any thread. A buffer there is no room in the list for goes at once.
+  // From any thread. A buffer that the full list cannot take is freed at once.
   void put(Buffer&& buffer) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
     try {
@@ -26,8 +26,8 @@ class SpareBuffers {
     }
   }
 
-  // The smallest one that has as many bytes and wastes no more than as many; an empty one if there is none. What it
-  // holds is what it held. From here on on the engine's thread.
+  // The smallest spare buffer of at least `bytes` and at most twice that, else an empty one. Contents are not cleared.
+  // This function and those below run on the engine's thread.
   Buffer take(uint64_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
     auto best = buffers_.end();

@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "engine/room.h"
+#include "engine/padding.h"
 
 namespace mask_predict {
 namespace {
@@ -55,18 +55,18 @@ TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Use use, const Mod
     most_rows_ = std::max(most_rows_, length);
     most_keys_ = std::max(most_keys_, length + source_length);
   }
-  row_room_ = rows_;
-  target_room_ = static_cast<int64_t>(targets_.size());
-  if (use == Use::Recorded) {
-    row_room_ = room_for_rows(rows_);
-    target_room_ = room_for_sequences(target_room_);
-    most_rows_ = room_for_length(most_rows_);
-    const auto room = static_cast<size_t>(row_room_);
-    tokens.resize(room);  // any real id
-    positions.resize(room, static_cast<int32_t>(first_position(config, 0)));
-    scores.resize(room);
-    maskable.resize(room);
-    sequences_.resize(static_cast<size_t>(target_room_), AttentionSequence{0, 0, 0, 0, nullptr, 0});
+  padded_rows_ = rows_;
+  padded_targets_ = static_cast<int64_t>(targets_.size());
+  if (use == Use::InGraph) {
+    padded_rows_ = padded_rows(rows_);
+    padded_targets_ = padded_sequences(padded_targets_);
+    most_rows_ = padded_length(most_rows_);
+    const auto rows = static_cast<size_t>(padded_rows_);
+    tokens.resize(rows);  // any real id
+    positions.resize(rows, static_cast<int32_t>(first_position(config, 0)));
+    scores.resize(rows);
+    maskable.resize(rows);
+    sequences_.resize(static_cast<size_t>(padded_targets_), AttentionSequence{0, 0, 0, 0, nullptr, 0});
   }
   most_queries_ = most_rows_;
   for (const std::shared_ptr<Source>& source : sources_) {
@@ -85,21 +85,21 @@ TargetBatch::TargetBatch(Targets targets, DeviceArena& arena, Use use, const Mod
   positions_ = arena.put(positions);
   scores_ = arena.put(scores);
   maskable_ = arena.put(maskable);
-  // Room for any later set of masks; behind them any row.
-  masked.resize(static_cast<size_t>(row_room_ + wanted_source_rows_));
+  // Space for any later set of masks; behind them any row.
+  masked.resize(static_cast<size_t>(padded_rows_ + wanted_source_rows_));
   masked_rows_ = arena.put(masked);
   device_offsets_ = put_offsets(offsets_);
   device_sequences_ = arena.put(sequences_);
 }
 
 int32_t* TargetBatch::put_offsets(std::vector<int32_t> offsets) const {
-  offsets.resize(static_cast<size_t>(target_room_) + 1, offsets.back());
+  offsets.resize(static_cast<size_t>(padded_targets_) + 1, offsets.back());
   return arena_.put(offsets);
 }
 
 StackPass TargetBatch::pass() const {
   StackPass pass;
-  pass.rows = row_room_ + source_rows_;
+  pass.rows = padded_rows_ + source_rows_;
   pass.ids = tokens_;
   pass.positions = positions_;
   pass.sequences = device_sequences_;
@@ -114,7 +114,7 @@ StackPass TargetBatch::pass() const {
   return pass;
 }
 
-StackPass TargetBatch::pass_of_masked(int64_t masked_room) const {
+StackPass TargetBatch::pass_of_masked(int64_t padded_masked) const {
   StackPass pass = this->pass();
   if (targets_.empty() && wanted_source_rows_ == source_rows_) return pass;
   std::vector<AttentionSequence> last = sequences_;
@@ -122,7 +122,7 @@ StackPass TargetBatch::pass_of_masked(int64_t masked_room) const {
     last[i].first_query = masked_offsets_[i];
     last[i].queries = masked_offsets_[i + 1] - masked_offsets_[i];
   }
-  pass.last_most_queries = std::min(most_rows_, masked_room);
+  pass.last_most_queries = std::min(most_rows_, padded_masked);
   int64_t next = masked_count();
   auto keep = pass.keep.begin();
   for (size_t i = 0; i < sources_.size(); i++) {
@@ -134,7 +134,7 @@ StackPass TargetBatch::pass_of_masked(int64_t masked_room) const {
     pass.last_most_queries = std::max(pass.last_most_queries, source.queries);
   }
   pass.wanted = masked_rows_;
-  pass.wanted_rows = masked_room + wanted_source_rows_;
+  pass.wanted_rows = padded_masked + wanted_source_rows_;
   pass.last_sequences = arena_.put(last);
   return pass;
 }
@@ -142,19 +142,20 @@ StackPass TargetBatch::pass_of_masked(int64_t masked_room) const {
 RemaskArguments TargetBatch::masks_again(const std::vector<int32_t>& counts, int32_t mask_token_id) {
   // Behind the counts the number of rows masked until then, which fill_masks wants: one array to upload instead of two.
   std::vector<int32_t> numbers = counts;
-  numbers.resize(static_cast<size_t>(target_room_));
+  numbers.resize(static_cast<size_t>(padded_targets_));
   numbers.push_back(static_cast<int32_t>(masked_count()));
   for (size_t i = 0; i < counts.size(); i++) masked_offsets_[i + 1] = masked_offsets_[i] + counts[i];
-  return {tokens_,      scores_,    maskable_,     device_offsets_, arena_.put(numbers), put_offsets(masked_offsets_),
-          target_room_, most_rows_, mask_token_id, masked_rows_};
+  return {
+      tokens_,         scores_,    maskable_,     device_offsets_, arena_.put(numbers), put_offsets(masked_offsets_),
+      padded_targets_, most_rows_, mask_token_id, masked_rows_};
 }
 
 TargetBatch::Iteration TargetBatch::plan(const std::vector<int32_t>& counts, int32_t mask_token_id,
-                                         int64_t masked_room) {
+                                         int64_t padded_masked) {
   Iteration iteration{
-      pass_of_masked(masked_room), masked_count(), masked_room, masked_offsets_, {}, nullptr, {}, false};
+      pass_of_masked(padded_masked), masked_count(), padded_masked, masked_offsets_, {}, nullptr, {}, false};
   iteration.remask = masks_again(counts, mask_token_id);
-  iteration.masked_on_device = iteration.remask.counts + target_room_;
+  iteration.masked_on_device = iteration.remask.counts + padded_targets_;
   iteration.masks_again = masked_count() > 0;
   return iteration;
 }
@@ -172,7 +173,7 @@ void TargetBatch::masked_positions(const Iteration& iteration, std::vector<int32
 void TargetBatch::finish(const Context& context, const Iteration& iteration, const int32_t* ids,
                          const float* log_probs) const {
   context.operations->fill_masks(
-      context, {masked_rows_, iteration.masked_on_device, iteration.masked_room, ids, log_probs, tokens_, scores_});
+      context, {masked_rows_, iteration.masked_on_device, iteration.padded_masked, ids, log_probs, tokens_, scores_});
   if (iteration.masks_again) context.operations->remask(context, iteration.remask);
 }
 
@@ -181,10 +182,10 @@ void TargetBatch::remask(const Context& context, const std::vector<int32_t>& cou
   if (masked_count() > 0) context.operations->remask(context, arguments);
 }
 
-std::vector<uint64_t> TargetBatch::shape() const {
+std::vector<uint64_t> TargetBatch::graph_key() const {
   const auto address = [](const void* pointer) { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(pointer)); };
-  return {static_cast<uint64_t>(row_room_),
-          static_cast<uint64_t>(target_room_),
+  return {static_cast<uint64_t>(padded_rows_),
+          static_cast<uint64_t>(padded_targets_),
           static_cast<uint64_t>(most_rows_),
           address(tokens_),
           address(positions_),

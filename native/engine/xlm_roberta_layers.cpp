@@ -1,4 +1,5 @@
-// XLM-RoBERTa's layers, with LayerNorm after each block (base, large) or before (XL, XXL).
+// XLM-RoBERTa's layers with dynamic mixed attention, eq. (7), and with LayerNorm after each block (base, large) or
+// before (XL, XXL).
 #include "engine/layer_operations.h"
 
 namespace mask_predict {

@@ -78,7 +78,7 @@ std::map<std::string, std::set<std::string>> read_index(const std::string& path)
   fail(directory, message);
 }
 
-// What DataParallel, torch.compile, Lightning and PEFT put before every name, as far as all names have it.
+// The prefix that DataParallel, torch.compile, Lightning or PEFT put before every name; empty unless all names have it.
 std::string common_prefix(const std::vector<Tensor>& tensors) {
   std::string prefix;
   for (bool longer = !tensors.empty(); longer;) {
@@ -231,17 +231,17 @@ void Checkpoint::release(const Tensor& tensor, uint64_t offset, uint64_t bytes) 
   tensor.file->release(static_cast<uint64_t>(tensor.data - tensor.file->data()) + offset, bytes);
 }
 
-const uint8_t* rows_of(const Tensor& tensor, int64_t first, int64_t count, std::vector<uint8_t>& room) {
+const uint8_t* rows_of(const Tensor& tensor, int64_t first, int64_t count, std::vector<uint8_t>& buffer) {
   const int64_t columns = tensor.shape.size() < 2 ? 1 : tensor.shape[1];
   const auto width = static_cast<int64_t>(tensor.bytes) / std::max<int64_t>(1, tensor.shape[0] * columns);
   if (tensor.strides.empty()) return tensor.data + first * columns * width;
   const int64_t across = tensor.shape.size() < 2 ? 1 : tensor.strides[1];
-  room.resize(static_cast<size_t>(count * columns * width));
-  uint8_t* to = room.data();
+  buffer.resize(static_cast<size_t>(count * columns * width));
+  uint8_t* to = buffer.data();
   for (int64_t row = first; row < first + count; row++)
     for (int64_t column = 0; column < columns; column++, to += width)
       std::memcpy(to, tensor.data + (row * tensor.strides[0] + column * across) * width, static_cast<size_t>(width));
-  return room.data();
+  return buffer.data();
 }
 
 }  // namespace mask_predict

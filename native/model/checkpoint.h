@@ -27,14 +27,14 @@ struct Tensor {
 };
 
 // Rows first ... first + count - 1 (of a vector: values) in row-major order: where they lie, or, if the tensor has
-// strides, copied to `room`. Only for tensors of one or two extents.
-const uint8_t* rows_of(const Tensor& tensor, int64_t first, int64_t count, std::vector<uint8_t>& room);
+// strides, copied to `buffer`. Only for tensors of one or two extents.
+const uint8_t* rows_of(const Tensor& tensor, int64_t first, int64_t count, std::vector<uint8_t>& buffer);
 
 class Checkpoint {
  public:
   // Throws Error(ModelFormat): no such directory or file, or anything in the files that is not as it must be.
   static Checkpoint open(const std::string& directory, FileUse use = FileUse::Map);
-  // Of one file, whatever its name: safetensors, or one that torch.save wrote.
+  // Opens one file of any name: safetensors, or one that torch.save wrote.
   static Checkpoint open_file(const std::string& path);
 
   // The tensor, with or without the "roberta." prefix in the file, or nullptr; prefixes that wrappers put before all
@@ -48,10 +48,10 @@ class Checkpoint {
   // For messages: how many tensors there are, and the names of some.
   std::string describe() const;
 
-  // What the __metadata__ of the first file that has the key say, or nullptr.
+  // The value of this key in the __metadata__ of the first file that has it, or nullptr.
   const std::string* metadata(const std::string& key) const;
 
-  // What keeps the tensor's bytes mapped.
+  // The mapping that holds the tensor's bytes; keep it as long as they are used.
   std::shared_ptr<const MappedFile> mapping(const Tensor& tensor) const;
 
   // Tells the system that the tensor's pages are no longer needed (they are read again if touched), or those of a part.

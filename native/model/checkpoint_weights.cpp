@@ -33,7 +33,7 @@ class CheckpointSource : public TensorSource {
         model_name_(config.is_modern_bert() ? "ModernBERT" : "XLM-RoBERTa or XLM-RoBERTa-XL"),
         saved_(is_saved(checkpoint)) {}
 
-  // Whether these are matrices that were packed before they were saved.
+  // True if the file holds matrices that were packed before they were saved.
   bool saved() const { return saved_; }
 
   bool has(const std::string& name) const override { return checkpoint_.find(name) != nullptr; }
@@ -91,11 +91,11 @@ class CheckpointSource : public TensorSource {
     // A part after the other, so that a large matrix is not in memory twice.
     const int64_t row_bytes = matrix.inputs * bytes_of(type_of(tensor));
     const int64_t part = std::max<int64_t>(1, part_bytes / (row_bytes * cpu::group_columns)) * cpu::group_columns;
-    std::vector<uint8_t> room;
+    std::vector<uint8_t> buffer;
     for (int64_t row = 0; row < count; row += part) {
       const int64_t rows = std::min(part, count - row);
-      const uint8_t* const values = taken.gate ? gated_rows(tensor, row, rows, count, row_bytes, room)
-                                               : rows_of(tensor, taken.first + row, rows, room);
+      const uint8_t* const values = taken.gate ? gated_rows(tensor, row, rows, count, row_bytes, buffer)
+                                               : rows_of(tensor, taken.first + row, rows, buffer);
       context_.operations->pack(context_, {values, type_of(tensor), nullptr, nullptr}, first + row, rows, matrix);
       if (!taken.gate)
         checkpoint_.release(tensor, static_cast<uint64_t>((taken.first + row) * row_bytes),
@@ -108,23 +108,23 @@ class CheckpointSource : public TensorSource {
     const Tensor& tensor = rows == 0 ? find(name, {columns}) : find(name, {rows, columns});
     const WeightType type = type_of(tensor);
     std::vector<float> values(static_cast<size_t>(rows == 0 ? columns : rows * columns));
-    std::vector<uint8_t> room;
-    const uint8_t* const stored = rows_of(tensor, 0, tensor.shape.front(), room);
+    std::vector<uint8_t> buffer;
+    const uint8_t* const stored = rows_of(tensor, 0, tensor.shape.front(), buffer);
     for (size_t i = 0; i < values.size(); i++) values[i] = read_weight(stored, type, static_cast<int64_t>(i));
     checkpoint_.release(tensor);
     return values;
   }
 
  private:
-  // Rows first ... first + rows - 1 in the order of a gated feed-forward of `outputs` rows, in `room`.
+  // Rows first ... first + rows - 1 in the order of a gated feed-forward of `outputs` rows, in `buffer`.
   static const uint8_t* gated_rows(const Tensor& tensor, int64_t first, int64_t rows, int64_t outputs,
-                                   int64_t row_bytes, std::vector<uint8_t>& room) {
-    room.resize(static_cast<size_t>(rows * row_bytes));
-    std::vector<uint8_t> row_room;
+                                   int64_t row_bytes, std::vector<uint8_t>& buffer) {
+    buffer.resize(static_cast<size_t>(rows * row_bytes));
+    std::vector<uint8_t> row_buffer;
     for (int64_t i = 0; i < rows; i++)
-      std::memcpy(room.data() + i * row_bytes, rows_of(tensor, gated_row(first + i, outputs), 1, row_room),
+      std::memcpy(buffer.data() + i * row_bytes, rows_of(tensor, gated_row(first + i, outputs), 1, row_buffer),
                   static_cast<size_t>(row_bytes));
-    return room.data();
+    return buffer.data();
   }
 
   static bool is_saved(const Checkpoint& checkpoint) {
@@ -201,7 +201,7 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, std::o
       (source.has("model.embeddings.tok_embeddings.weight") || source.has("model.final_norm.weight")))
     config.tensor_prefix = "model.";
   const TensorNames names = tensor_names(config);
-  // Of a tied tensor's two names a file may have either.
+  // A file may have a tied tensor under either of its two names.
   const bool decoder_alone = config.tie_word_embeddings && !source.has(names.words) && source.has(names.decoder);
   const std::string& words = decoder_alone ? names.decoder : names.words;
   const std::string beyond = tensor_of_layer(config, config.layers);

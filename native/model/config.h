@@ -1,4 +1,4 @@
-// What a model is: the numbers of config.json, checked, or those of a named architecture.
+// The configuration of a model: the checked numbers of config.json, or those of a named architecture.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,9 @@ namespace mask_predict {
 
 enum class Architecture { XlmRoberta, ModernBert };
 
-// What a target attends to of its source, in every layer: the source's keys and values of that layer (eq. 7, dynamic mixed
-// attention), or ones that the layer's weights make of the source's final states (eq. 6, plain mixed attention).
+// The keys and values of its source that a target attends to, in every layer. Dynamic: those of the source in that
+// layer, dynamic mixed attention, eq. (7). Mixed: those that the layer's weights make of the source's final states,
+// mixed attention, eq. (6).
 enum class TargetAttention { Dynamic, Mixed };
 
 // "dynamic" or "mixed", as config.json ("mask_predict_attention") and the options have them. False: neither.

@@ -32,16 +32,16 @@ int64_t columns_of(const Tensor& tensor) { return tensor.shape.size() < 2 ? 1 : 
 // Calls `use` with the tensor's bytes, row by row or many rows at a time, in row-major order.
 void each_piece(const ConvertedTensor& tensor, const std::function<void(const uint8_t*, uint64_t)>& use) {
   const auto width = static_cast<uint64_t>(bytes_of(weight_type(tensor.type)));
-  std::vector<uint8_t> room;
+  std::vector<uint8_t> buffer;
   if (tensor.parts.empty()) {
-    room.resize(tensor.values() * width);
-    use(room.data(), room.size());
+    buffer.resize(tensor.values() * width);
+    use(buffer.data(), buffer.size());
     return;
   }
   if (tensor.side_by_side) {
     for (int64_t row = 0; row < tensor.shape.front(); row++)
       for (const TensorPart& part : tensor.parts)
-        use(rows_of(*part.tensor, row, 1, room), static_cast<uint64_t>(columns_of(*part.tensor)) * width);
+        use(rows_of(*part.tensor, row, 1, buffer), static_cast<uint64_t>(columns_of(*part.tensor)) * width);
     return;
   }
   for (const TensorPart& part : tensor.parts) {
@@ -49,7 +49,7 @@ void each_piece(const ConvertedTensor& tensor, const std::function<void(const ui
     const int64_t most = std::max<int64_t>(1, kPartValues / std::max<int64_t>(1, columns));
     for (int64_t row = part.first; row < part.first + part.rows; row += most) {
       const int64_t rows = std::min(most, part.first + part.rows - row);
-      use(rows_of(*part.tensor, row, rows, room), static_cast<uint64_t>(rows * columns) * width);
+      use(rows_of(*part.tensor, row, rows, buffer), static_cast<uint64_t>(rows * columns) * width);
     }
   }
 }
@@ -139,11 +139,11 @@ void keep_rows(Conversion& conversion, const std::vector<int32_t>& rows) {
 int64_t last_row_in_use(const ConvertedTensor& matrix) {
   const auto width = static_cast<int64_t>(bytes_of(weight_type(matrix.type)));
   int64_t end = matrix.shape.front();
-  std::vector<uint8_t> room;
+  std::vector<uint8_t> buffer;
   const auto is_zero = [](uint8_t byte) { return byte == 0; };
   for (auto part = matrix.parts.rbegin(); part != matrix.parts.rend(); ++part)
     for (int64_t row = part->rows; row-- > 0; end--) {
-      const uint8_t* const values = rows_of(*part->tensor, part->first + row, 1, room);
+      const uint8_t* const values = rows_of(*part->tensor, part->first + row, 1, buffer);
       if (!std::all_of(values, values + columns_of(*part->tensor) * width, is_zero)) return end - 1;
     }
   return -1;
@@ -152,14 +152,15 @@ int64_t last_row_in_use(const ConvertedTensor& matrix) {
 bool same_values(const ConvertedTensor& a, const ConvertedTensor& b) {
   if (a.type != b.type || a.shape != b.shape || a.parts.size() != b.parts.size()) return false;
   const auto width = static_cast<uint64_t>(bytes_of(weight_type(a.type)));
-  std::vector<uint8_t> room_a, room_b;
+  std::vector<uint8_t> buffer_a, buffer_b;
   for (size_t i = 0; i < a.parts.size(); i++) {
     const TensorPart &x = a.parts[i], &y = b.parts[i];
     if (x.tensor->shape != y.tensor->shape || x.rows != y.rows || x.first != y.first) return false;
     if (x.tensor->data == y.tensor->data && x.tensor->strides == y.tensor->strides) continue;
     const auto bytes = static_cast<size_t>(static_cast<uint64_t>(columns_of(*x.tensor)) * width);
     for (int64_t row = x.first; row < x.first + x.rows; row++)
-      if (std::memcmp(rows_of(*x.tensor, row, 1, room_a), rows_of(*y.tensor, row, 1, room_b), bytes) != 0) return false;
+      if (std::memcmp(rows_of(*x.tensor, row, 1, buffer_a), rows_of(*y.tensor, row, 1, buffer_b), bytes) != 0)
+        return false;
   }
   return true;
 }

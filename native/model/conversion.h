@@ -39,7 +39,7 @@ struct Conversion {
   ModelConfig config;
   std::vector<std::string> left_out;  // names of tensors that have no place
 
-  // What the tensors are views of.
+  // The tensors are views of these files.
   std::vector<std::shared_ptr<const MappedFile>> files;
   std::deque<Tensor> stored;
   std::shared_ptr<const Checkpoint> checkpoint;
@@ -64,7 +64,7 @@ void keep_rows(Conversion& conversion, const std::vector<int32_t>& rows);
 
 // The last row of a matrix that is not all zeros, -1 if there is none.
 int64_t last_row_in_use(const ConvertedTensor& matrix);
-// Whether both have the same bytes.
+// True if both have the same bytes.
 bool same_values(const ConvertedTensor& a, const ConvertedTensor& b);
 
 // Writes the tensors, as BF16 or as they are. `progress` goes from 0 to 1. Throws what SafetensorsOutput throws.

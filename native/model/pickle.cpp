@@ -9,7 +9,8 @@ namespace mask_predict {
 
 namespace {
 
-// Of values, and of what refers to them: many times what the largest checkpoint with an optimizer has.
+// Limit for the number of values and for the number of references to them: many times more than the largest checkpoint
+// with an optimizer has.
 constexpr size_t kMostValues = size_t{1} << 20;
 
 enum Opcode : uint8_t {

@@ -52,7 +52,7 @@ struct PickleValue {
   std::string describe() const;
 };
 
-// What is wrong, and where.
+// An error in a pickle, with the byte at which it was found.
 class PickleError : public std::runtime_error {
  public:
   PickleError(const std::string& message, uint64_t offset)

@@ -24,7 +24,7 @@ class Contents {
     add(name, "F32", {rows, columns}, values, static_cast<uint64_t>(rows * columns) * sizeof(float));
   }
   // An unpacked copy: of a matrix that is small.
-  void plain(const std::string& name, const PackedMatrix& matrix) {
+  void row_major(const std::string& name, const PackedMatrix& matrix) {
     std::vector<float>& values = copies_.emplace_back(static_cast<size_t>(matrix.outputs * matrix.inputs));
     for (int64_t i = 0; i < matrix.outputs; i++) cpu::unpack_row(matrix, i, values.data() + i * matrix.inputs);
     rows(name, values.data(), matrix.outputs, matrix.inputs);
@@ -56,8 +56,8 @@ Contents contents_of(const Weights& weights) {
   const auto packed = [&](const TensorEntry& entry, const PackedMatrix& matrix) {
     if (!entry.is_never_bytes()) contents.packed(entry.name(), matrix);
   };
-  const auto plain = [&](const TensorEntry& entry, const PackedMatrix& matrix) {
-    if (entry.is_never_bytes()) contents.plain(entry.name(), matrix);
+  const auto row_major = [&](const TensorEntry& entry, const PackedMatrix& matrix) {
+    if (entry.is_never_bytes()) contents.row_major(entry.name(), matrix);
   };
   const auto values = [&](const TensorEntry& entry, const Buffer& buffer) {
     const float* next = buffer.as<float>();
@@ -66,7 +66,7 @@ Contents contents_of(const Weights& weights) {
     for (const std::string& name : entry.names) contents.vector(name, std::exchange(next, next + part), part);
   };
   each_tensor(weights.config, weights, {packed, nothing});
-  each_tensor(weights.config, weights, {plain, values});
+  each_tensor(weights.config, weights, {row_major, values});
   return contents;
 }
 

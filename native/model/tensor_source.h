@@ -18,7 +18,7 @@ class TensorSource {
   virtual ~TensorSource() = default;
 
   virtual bool has(const std::string& name) const = 0;
-  // Whether both names are the same bytes.
+  // True if both names stand for the same bytes.
   virtual bool same(const std::string& name, const std::string& other) const = 0;
   // The type a matrix has where it comes from, and the one it is to be packed in.
   virtual WeightType stored_type(const std::string& name) const = 0;

@@ -82,7 +82,7 @@ std::string tensor_of_layer(const ModelConfig& config, int64_t index);
 // XLM-R's, for what there is of XLM-R alone.
 const TensorNames& xlm_roberta_names();
 
-// What the functions above are for one architecture.
+// The functions above as one architecture defines them.
 struct TensorTable {
   void (*each)(const ModelConfig&, Weights&, const TensorVisitor<PackedMatrix, Buffer>&);
   void (*each_constant)(const ModelConfig&, const Weights&, const TensorVisitor<const PackedMatrix, const Buffer>&);

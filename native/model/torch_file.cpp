@@ -64,7 +64,7 @@ std::vector<int64_t> sizes_of(const PickleValue& value, const std::string& where
   return sizes;
 }
 
-// Whether values of that shape follow each other without gap in row-major order.
+// True if values of that shape follow each other in row-major order without a gap.
 bool are_row_major(const std::vector<int64_t>& shape, const std::vector<int64_t>& strides) {
   int64_t expected = 1;
   for (size_t i = shape.size(); i-- > 0;) {

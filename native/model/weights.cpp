@@ -16,8 +16,8 @@ using Role = TensorEntry::Role;
 // Values of a buffer are padded to whole panels: kernels read biases panel by panel.
 int64_t padded(int64_t values) { return round_up(values, cpu::panel_columns); }
 
-bool has_plain_copy(Role role, WeightType type, const Context& device) {
-  return device.plain_copies && role == Role::Product && type == WeightType::BF16;
+bool has_row_major_copy(Role role, WeightType type, const Context& device) {
+  return device.row_major_copies && role == Role::Product && type == WeightType::BF16;
 }
 
 WeightType type_for(const TensorEntry& entry, WeightType type, WeightType instead_of_bytes) {
@@ -36,7 +36,7 @@ uint64_t packed_bytes(const ModelConfig& config, WeightType type, const Context&
     if (entry.is_matrix()) {
       const WeightType packed = type_for(entry, type, WeightType::F32);
       bytes += device.operations->packed_bytes(packed, entry.outputs, entry.inputs);
-      if (has_plain_copy(entry.role, packed, device)) bytes += entry.values() * bytes_of(packed);
+      if (has_row_major_copy(entry.role, packed, device)) bytes += entry.values() * bytes_of(packed);
     } else {
       bytes += padded(entry.values()) * static_cast<int64_t>(sizeof(float));
     }
@@ -53,7 +53,7 @@ void WeightsBuilder::step() {
   if (context_.progress) context_.progress(static_cast<double>(done_) / static_cast<double>(steps_));
 }
 
-// Of the names of a tied tensor the one that is there.
+// A tied tensor may have either of two names: returns the one that the source has.
 std::vector<std::string> WeightsBuilder::names_in_source(const TensorEntry& entry) const {
   const bool elsewhere = !entry.another.empty() && !source_.has(entry.names.front()) && source_.has(entry.another);
   return elsewhere ? std::vector<std::string>{entry.another} : entry.names;
@@ -106,17 +106,17 @@ PackedMatrix WeightsBuilder::matrix(const TensorEntry& entry) {
     source_.pack(names[i], entry.rows, begin, part, matrix);
     check_scales(names[i], begin, part, matrix);
   }
-  if (has_plain_copy(entry.role, type, context_.device)) add_plain_copy(names.front(), matrix);
+  if (has_row_major_copy(entry.role, type, context_.device)) add_row_major_copy(names.front(), matrix);
   step();
   return matrix;
 }
 
 // The same in row-major order, for products of many rows by another's library.
-void WeightsBuilder::add_plain_copy(const std::string& name, PackedMatrix& matrix) const {
+void WeightsBuilder::add_row_major_copy(const std::string& name, PackedMatrix& matrix) const {
   const Operations& operations = *context_.device.operations;
   const auto bytes = static_cast<uint64_t>(matrix.outputs * matrix.inputs * bytes_of(matrix.type));
-  matrix.plain = device_buffer(context_.device, bytes, context_.budget, name);
-  operations.copy_plainly(context_.device, matrix);
+  matrix.row_major = device_buffer(context_.device, bytes, context_.budget, name);
+  operations.copy_row_major(context_.device, matrix);
 }
 
 // A scale is NaN where an output had a value that is no finite number: a byte has no place for it.

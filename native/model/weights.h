@@ -65,7 +65,8 @@ struct Weights {       // in a device's memory
 // Bytes the packed weights of a model take, all matrices in one type (the length predictor at most as float32).
 uint64_t packed_bytes(const ModelConfig& config, WeightType type, const Context& device);
 
-// What the loader asks of its caller: where to pack, how far it is (0 ... 1), and whether to stop.
+// The caller gives the loader a device to pack for, a memory budget, a function that is told the progress (0 ... 1),
+// and a flag that stops it.
 struct LoadContext {
   Context device;
   std::shared_ptr<MemoryBudget> budget;
@@ -92,7 +93,7 @@ class WeightsBuilder {
   Buffer values(const TensorEntry& entry);
   WeightType type_of(const TensorEntry& entry) const;
   void check_scales(const std::string& name, int64_t first, int64_t count, const PackedMatrix& matrix) const;
-  void add_plain_copy(const std::string& name, PackedMatrix& matrix) const;
+  void add_row_major_copy(const std::string& name, PackedMatrix& matrix) const;
   void add_angles(Weights& weights) const;
   void step();
 

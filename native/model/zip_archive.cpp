@@ -86,14 +86,14 @@ class ZipReader {
   }
 
   // Sizes and offsets of 64 bits, each there only where the entry says so, in this order.
-  void read_zip64(std::string_view extra, uint64_t& plain, uint64_t& stored, uint64_t& offset) const {
+  void read_zip64(std::string_view extra, uint64_t& uncompressed, uint64_t& stored, uint64_t& offset) const {
     while (extra.size() >= 4) {
       const uint64_t kind = number(extra, 0, 2), bytes = number(extra, 2, 2);
       if (bytes > extra.size() - 4) break;
       std::string_view field = extra.substr(4, bytes);
       extra.remove_prefix(4 + bytes);
       if (kind != 1) continue;
-      for (uint64_t* const value : {&plain, &stored, &offset}) {
+      for (uint64_t* const value : {&uncompressed, &stored, &offset}) {
         if (*value != kElsewhere) continue;
         if (field.size() < 8) fail("an entry has no zip64 sizes");
         *value = number(field, 0, 8);
@@ -110,13 +110,13 @@ class ZipReader {
     if (bytes > rest.size()) fail("its directory is truncated");
     std::string name(rest.substr(kEntryBytes, name_bytes));
     const uint64_t flags = number(rest, 8, 2), method = number(rest, 10, 2);
-    uint64_t stored = number(rest, 20, 4), plain = number(rest, 24, 4), offset = number(rest, 42, 4);
-    read_zip64(rest.substr(kEntryBytes + name_bytes, extra_bytes), plain, stored, offset);
+    uint64_t stored = number(rest, 20, 4), uncompressed = number(rest, 24, 4), offset = number(rest, 42, 4);
+    read_zip64(rest.substr(kEntryBytes + name_bytes, extra_bytes), uncompressed, stored, offset);
     rest.remove_prefix(bytes);
     if ((flags & 1) != 0) fail("entry " + quote(name) + " is encrypted");
-    if (method != 0 || stored != plain)
+    if (method != 0 || stored != uncompressed)
       fail("entry " + quote(name) + " is compressed; write the archive anew without compression, as torch.save does");
-    return {name, content_of(name, offset, plain)};
+    return {name, content_of(name, offset, uncompressed)};
   }
 
   std::string_view content_of(const std::string& name, uint64_t offset, uint64_t bytes) const {

@@ -1,4 +1,4 @@
-// What an operation needs besides its arguments: where it runs.
+// The context in which an operation runs: its device.
 #pragma once
 
 #include <atomic>
@@ -24,8 +24,8 @@ struct Context {
   const cpu::Kernels* kernels = nullptr;   // on the CPU
   cpu::ThreadPool* pool = nullptr;         // elsewhere too, for packing weights on the host
   cuda::Stream* stream = nullptr;          // on a CUDA device
-  // Whether the layers' matrices are kept in row-major order too (packed_matrix.h), for products of many rows.
-  bool plain_copies = false;
+  // True if the layers' matrices are kept in row-major order too (packed_matrix.h), for products of many rows.
+  bool row_major_copies = false;
   // Set while an operation runs: it may stop early, its result is not going to be used.
   const std::atomic<bool>* cancelled = nullptr;
 

@@ -47,7 +47,7 @@ namespace mask_predict {
   OPERATION(void, sample, (const Context&, const SampleArguments&))
 
 struct Operations {
-  // What the device can do.
+  // Capabilities of the device.
   const Memory* memory;
   bool host_memory;         // its memory is the host's: arguments may point to JavaScript's arrays
   bool reads_saved_layout;  // computes on a saved int8 file where it is mapped
@@ -64,17 +64,17 @@ struct Operations {
   // Returns when everything called before is done: what other contexts may read from then on.
   void (*wait)(const Context&);
 
-  // What is called between begin and end is not done but recorded; replay does it all again with one call, on what
-  // the same memory holds by then. Null on a device that gains nothing by it.
-  void (*begin_recording)(const Context&);
-  void* (*end_recording)(const Context&);
-  void (*replay)(const Context&, void* recording);
-  void (*discard)(void* recording);
+  // Between begin_capture and end_capture the device only captures operations, in a graph, and runs none. launch_graph
+  // runs them all with one call, on the values that the same memory holds by then. Null on a device without graphs.
+  void (*begin_capture)(const Context&);
+  void* (*end_capture)(const Context&);
+  void (*launch_graph)(const Context&, void* graph);
+  void (*destroy_graph)(void* graph);
 
   // Where a matrix of bytes (I8, F8) has its outputs' scales, [outputs].
   const float* (*scales)(const PackedMatrix&);
-  // Fills matrix.plain. Null on a device where nobody reads it.
-  void (*copy_plainly)(const Context&, const PackedMatrix&);
+  // Fills matrix.row_major. Null on a device without row-major copies.
+  void (*copy_row_major)(const Context&, const PackedMatrix&);
 
   // Null on a device that does not run models with rotary positions, windows and gates.
   void (*rotate)(const Context&, const RotateArguments&);

@@ -53,13 +53,13 @@ void wait(const Context& context) {
   cuda::check(cudaStreamSynchronize(context.stream->handle), "cudaStreamSynchronize");
 }
 
-// A recording is an executable CUDA graph.
-void begin_recording(const Context& context) {
+// A graph is an executable CUDA graph.
+void begin_capture(const Context& context) {
   cuda::check(cudaStreamBeginCapture(context.stream->handle, cudaStreamCaptureModeThreadLocal),
               "cudaStreamBeginCapture");
 }
 
-void* end_recording(const Context& context) {
+void* end_capture(const Context& context) {
   cudaGraph_t graph = nullptr;
   cuda::check(cudaStreamEndCapture(context.stream->handle, &graph), "cudaStreamEndCapture");
   cudaGraphExec_t executable = nullptr;
@@ -69,11 +69,11 @@ void* end_recording(const Context& context) {
   return executable;
 }
 
-void replay(const Context& context, void* recording) {
-  cuda::check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(recording), context.stream->handle), "cudaGraphLaunch");
+void launch_graph(const Context& context, void* graph) {
+  cuda::check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), context.stream->handle), "cudaGraphLaunch");
 }
 
-void discard(void* recording) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(recording)); }
+void destroy_graph(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
 
 bool supports(WeightType type) { return type != WeightType::F16; }
 
@@ -93,12 +93,12 @@ const Operations cuda_operations = {&device_memory,
                                     download,
                                     copy,
                                     wait,
-                                    begin_recording,
-                                    end_recording,
-                                    replay,
-                                    discard,
+                                    begin_capture,
+                                    end_capture,
+                                    launch_graph,
+                                    destroy_graph,
                                     cuda::scales_of,
-                                    cuda::copy_plainly,
+                                    cuda::copy_row_major,
                                     nullptr,
                                     MASK_PREDICT_OPERATIONS(MASK_PREDICT_NAME)};
 #undef MASK_PREDICT_NAME

@@ -1,4 +1,4 @@
-// What an operation of training needs besides its arguments. (Training runs on the CPU.)
+// The context in which an operation of training runs. (Training runs on the CPU.)
 #pragma once
 
 #include <atomic>

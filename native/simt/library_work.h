@@ -9,7 +9,7 @@
 namespace mask_predict::simt {
 
 struct LibraryWork {
-  // The work finds the device's memory in reach when its turn comes, each time if it is recorded. False if the stream
+  // The work finds the device's memory in reach when its turn comes, each time if it is in a graph. False if the stream
   // does not take it.
   bool (*enqueue)(cudaStream_t stream, std::function<void()> work);
 };

@@ -19,7 +19,8 @@ inline constexpr size_t largest_shared_bytes = 227 * 1024;
 char* shared_memory_begin();
 void prepare_shared_memory(size_t bytes);
 
-// What was written outside of shared memory or of an allocation since the last call; empty for nothing.
+// Describes the bytes that were written outside of shared memory or of an allocation since the last call; empty if
+// there are none.
 std::string damage_to_memory();
 
 // ---- device memory ----------------------------------------------------------------------------------------
@@ -27,7 +28,7 @@ std::string damage_to_memory();
 void* allocate_device(size_t bytes);  // nullptr where there is none left
 bool free_device(void* pointer);      // false for a pointer that allocate_device did not give
 
-// Whether all of [pointer, pointer + bytes) lies in one allocation.
+// True if all of [pointer, pointer + bytes) lies in one allocation.
 bool in_device_memory(const void* pointer, size_t bytes);
 
 size_t device_memory_total();

@@ -33,7 +33,7 @@ Unit* unit_at(const void* shared) {
   return &units[static_cast<size_t>(static_cast<const char*>(shared) - shared_memory_begin()) / 2];
 }
 
-// Whether what `other` did at `time` is over for the running thread.
+// True if the access of thread `other` at `time` is ordered before the running thread.
 bool is_ordered(uint32_t time, int other) {
   const int self = running_thread_number();
   if (other == self || time < block_ordered) return true;

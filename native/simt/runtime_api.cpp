@@ -82,7 +82,7 @@ bool is_pinned(const void* pointer) {
 bool is_device(const void* pointer, size_t bytes) { return in_device_memory(pointer, bytes); }
 bool touches_device(const void* pointer) { return in_device_memory(pointer, 0); }
 
-// Whether the addresses are what `kind` says, as far as that can be known.
+// True if the addresses belong to the device, or to the host, as `device` says, as far as that can be known.
 bool fits(const void* pointer, size_t bytes, bool device) {
   return device ? is_device(pointer, bytes) : !touches_device(pointer);
 }

@@ -182,7 +182,7 @@ namespace mask_predict::simt {
 // Checks the shape and puts the kernel into the stream.
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> body);
 
-// Of the next launch of this operating-system thread; a literal.
+// Names the next kernel that this operating-system thread launches. `name` is a literal.
 void name_next_kernel(const char* name);
 
 }  // namespace mask_predict::simt

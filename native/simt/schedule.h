@@ -32,7 +32,7 @@ class Ready {
 // The numbers 0 ... count - 1 in the order in which the blocks run.
 std::vector<uint64_t> order_of_blocks(uint64_t count);
 
-// Whether a thread that need not wait lets others go on, this time.
+// True if a thread that need not wait lets others go on, this time.
 bool pauses_here();
 
 }  // namespace mask_predict::simt

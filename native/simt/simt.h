@@ -1,4 +1,4 @@
-// What a test says to the emulator, and what it hears from it. README.md explains the emulator.
+// The interface between a test and the emulator. README.md explains the emulator.
 #pragma once
 
 #include <cstddef>
@@ -33,7 +33,8 @@ std::string describe(Schedule schedule);
 
 // ---- races ------------------------------------------------------------------------------------------------
 
-// Whether unordered accesses to shared memory end a kernel (races.h). They do unless this says otherwise.
+// Turns the check for races on or off: with it, which is the default, unordered accesses to shared memory end a kernel
+// (races.h).
 void check_races(bool wanted);
 
 // ---- outputs ----------------------------------------------------------------------------------------------
@@ -51,7 +52,7 @@ void set_device_memory(size_t bytes);
 
 // ---- counts -----------------------------------------------------------------------------------------------
 
-// Of the accesses that go through ptx.cuh, one for each warp and instruction.
+// Counts of the accesses that go through ptx.cuh, one for each warp and instruction.
 struct AccessCounts {
   uint64_t shared_accesses = 0;
   uint64_t bank_conflicts = 0;  // passes over the shared memory beyond the ones the width of the access needs

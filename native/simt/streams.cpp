@@ -1,4 +1,4 @@
-// Streams, events and graphs: queues of closures. A graph is a queue that was recorded instead of run.
+// Streams, events and graphs: queues of closures. A graph is a queue that was captured instead of run.
 #include "simt/streams.h"
 
 #include <algorithm>
@@ -43,10 +43,10 @@ struct CUstream_st {
   bool blocking = true;
   std::deque<Work> queue;
   uint64_t enqueued = 0, done = 0;
-  std::unique_ptr<CUgraph_st> recording;
-  bool recording_is_spoilt = false;
+  std::unique_ptr<CUgraph_st> capture;
+  bool capture_is_spoilt = false;
   cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
-  std::thread::id recorder;
+  std::thread::id capturer;
 };
 
 struct CUevent_st {
@@ -88,14 +88,14 @@ void run_until(CUstream_st& stream, uint64_t position) {
   }
 }
 
-// What was put into another stream before.
+// A place in another stream, whose work up to there comes first.
 struct Earlier {
   cudaStream_t stream;
   uint64_t position;
 };
 
 // The legacy stream and those that were not created non-blocking wait for each other, in the order of the calls; it is
-// never recorded.
+// never captured.
 Work in_order(CUstream_st& stream, Work work) {
   std::vector<Earlier> earlier;
   const auto wait_for = [&earlier](cudaStream_t handle, const CUstream_st& other) {
@@ -135,9 +135,9 @@ cudaError_t enqueue(cudaStream_t handle, Work work) {
   const std::lock_guard lock(runtime_mutex());
   CUstream_st* stream = find(handle);
   if (!stream) return remember(cudaErrorInvalidResourceHandle);
-  if (stream->recording_is_spoilt) return remember(cudaErrorStreamCaptureInvalidated);
-  if (stream->recording) {
-    stream->recording->nodes.push_back(std::move(work));
+  if (stream->capture_is_spoilt) return remember(cudaErrorStreamCaptureInvalidated);
+  if (stream->capture) {
+    stream->capture->nodes.push_back(std::move(work));
   } else {
     stream->queue.push_back(in_order(*stream, std::move(work)));
     ++stream->enqueued;
@@ -186,16 +186,16 @@ GraphCounts graph_counts() {
 bool is_capturing(cudaStream_t handle) {
   const std::lock_guard lock(runtime_mutex());
   const CUstream_st* stream = find(handle);
-  return stream && stream->recording;
+  return stream && stream->capture;
 }
 
 bool forbidden_by_capture() {
   const std::lock_guard lock(runtime_mutex());
   bool forbidden = false;
   for (cudaStream_t stream : streams().created) {
-    if (!stream->recording || stream->mode == cudaStreamCaptureModeRelaxed) continue;
-    if (stream->mode == cudaStreamCaptureModeThreadLocal && stream->recorder != std::this_thread::get_id()) continue;
-    stream->recording_is_spoilt = true;
+    if (!stream->capture || stream->mode == cudaStreamCaptureModeRelaxed) continue;
+    if (stream->mode == cudaStreamCaptureModeThreadLocal && stream->capturer != std::this_thread::get_id()) continue;
+    stream->capture_is_spoilt = true;
     forbidden = true;
   }
   return forbidden;
@@ -259,7 +259,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
   const std::lock_guard lock(runtime_mutex());
   const CUstream_st* stream = find(handle);
   if (!stream) return remember(cudaErrorInvalidResourceHandle);
-  if (stream->recording) return remember(cudaErrorNotSupported);
+  if (stream->capture) return remember(cudaErrorNotSupported);
   event->stream = handle;
   event->position = stream->enqueued;
   return cudaSuccess;
@@ -291,22 +291,22 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
   const std::lock_guard lock(runtime_mutex());
   if (!stream) return remember(cudaErrorStreamCaptureUnsupported);
   if (!find(stream)) return remember(cudaErrorInvalidResourceHandle);
-  if (stream->recording) return remember(cudaErrorInvalidValue);
-  stream->recording = std::make_unique<CUgraph_st>();
-  stream->recording_is_spoilt = false;
+  if (stream->capture) return remember(cudaErrorInvalidValue);
+  stream->capture = std::make_unique<CUgraph_st>();
+  stream->capture_is_spoilt = false;
   stream->mode = mode;
-  stream->recorder = std::this_thread::get_id();
+  stream->capturer = std::this_thread::get_id();
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   const std::lock_guard lock(runtime_mutex());
   *graph = nullptr;
-  if (!stream || !find(stream) || !stream->recording) return remember(cudaErrorInvalidValue);
-  std::unique_ptr<CUgraph_st> recorded = std::move(stream->recording);
-  const bool spoilt = std::exchange(stream->recording_is_spoilt, false);
+  if (!stream || !find(stream) || !stream->capture) return remember(cudaErrorInvalidValue);
+  std::unique_ptr<CUgraph_st> captured = std::move(stream->capture);
+  const bool spoilt = std::exchange(stream->capture_is_spoilt, false);
   if (spoilt) return remember(cudaErrorStreamCaptureInvalidated);
-  *graph = recorded.release();
+  *graph = captured.release();
   return cudaSuccess;
 }
 
@@ -314,9 +314,9 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* 
   const std::lock_guard lock(runtime_mutex());
   const CUstream_st* stream = find(handle);
   if (!stream) return remember(cudaErrorInvalidResourceHandle);
-  *status = !stream->recording            ? cudaStreamCaptureStatusNone
-            : stream->recording_is_spoilt ? cudaStreamCaptureStatusInvalidated
-                                          : cudaStreamCaptureStatusActive;
+  *status = !stream->capture            ? cudaStreamCaptureStatusNone
+            : stream->capture_is_spoilt ? cudaStreamCaptureStatusInvalidated
+                                        : cudaStreamCaptureStatusActive;
   return cudaSuccess;
 }
 

@@ -1,4 +1,4 @@
-// What the files of the runtime share: the queues, and the errors they leave.
+// The state that the files of the runtime share: the queues, and the errors they leave.
 #pragma once
 
 #include <functional>
@@ -18,7 +18,7 @@ cudaError_t remember(cudaError_t error);
 // Remembers cudaErrorLaunchFailure with this message.
 cudaError_t remember_failure(const std::string& message);
 
-// Puts work into a stream, or into the graph the stream is being recorded in. The work may throw Fault.
+// Puts work into a stream, or into the graph the stream is being captured in. The work may throw Fault.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
 
 // Runs what is in the stream. A failure drops the rest of it.
@@ -37,7 +37,7 @@ GraphCounts graph_counts();
 
 bool is_capturing(cudaStream_t stream);
 
-// Whether this thread may not wait or allocate, because it records a stream. Spoils that recording.
+// True if this thread may not wait or allocate, because it captures a stream; then the capture becomes invalid.
 bool forbidden_by_capture();
 
 }  // namespace mask_predict::simt

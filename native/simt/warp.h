@@ -1,4 +1,4 @@
-// What ptx.h is made of: copies that arrive late, and the operations of a warp as meetings of its 32 lanes.
+// The parts of ptx.h: copies that arrive late, and the operations of a warp as meetings of its 32 lanes.
 #pragma once
 
 #include <cstdint>

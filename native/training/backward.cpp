@@ -1,4 +1,4 @@
-// The way back of a step: forward.cpp from its end to its beginning.
+// The backward pass of a step, eq. (7) included: forward.cpp from its end to its beginning.
 #include <algorithm>
 
 #include "base/error.h"

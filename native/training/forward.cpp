@@ -1,5 +1,5 @@
-// The forward of a step: over source and targets together, eq. (7), or, with plain mixed attention, eq. (6), over the sources
-// and then the targets.
+// The forward pass of a step (sections 3.2 and 3.3): over source and targets together, eq. (7), or, with plain mixed
+// attention, eq. (6), over the sources and then the targets.
 #include <algorithm>
 
 #include "base/error.h"

@@ -24,7 +24,7 @@ struct LossSums {
   double lengths = 0;
 };
 
-// What a step has in all its parts.
+// Totals over all parts of a step.
 struct StepTotals {
   int64_t masked = 0;
   int64_t targets = 0;

@@ -9,8 +9,8 @@
 
 namespace mask_predict::training {
 
-// What of the forward is computed again on the way back instead of being kept: nothing, the output of GELU (the widest
-// rows of a layer), or everything of a layer but its input.
+// The backward pass computes these values again instead of keeping them: nothing, the output of GELU (the widest rows
+// of a layer), or everything of a layer except its input.
 enum class Recompute { None, Gelu, Layer };
 
 struct PlanSizes {

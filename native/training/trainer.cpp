@@ -157,10 +157,10 @@ uint64_t Trainer::bytes_for(int64_t rows) const {
   return weights_.bytes() + average_.bytes() + gradients_.bytes() + first_.bytes() + second_.bytes() + plan.bytes();
 }
 
-void Trainer::reserve(int64_t rows) { make_room(sizes_for(rows)); }
+void Trainer::reserve(int64_t rows) { reserve_for(sizes_for(rows)); }
 
 // The plan for what is asked and what there was; before the old memory goes, whether the new one fits.
-void Trainer::make_room(const PlanSizes& asked) {
+void Trainer::reserve_for(const PlanSizes& asked) {
   if (plan_ && plan_->sizes().covers(asked)) return;
   PlanSizes sizes = asked;
   if (plan_)
@@ -240,7 +240,7 @@ StepResult Trainer::step(const std::vector<StepPart>& parts, const StepOptions& 
                          const std::atomic<bool>& cancelled) {
   const std::vector<Batch> batches = batches_of(parts, config_);
   const StepTotals totals = totals_of(batches);
-  make_room(largest(batches));
+  reserve_for(largest(batches));
   std::memset(gradients_.as<float>(), 0, gradients_.bytes());
   const LossSums sums =
       run(batches, totals, {options_.dropout, options.seed, options.step}, weights_.as<float>(), true, cancelled);
@@ -263,7 +263,7 @@ StepResult Trainer::step(const std::vector<StepPart>& parts, const StepOptions& 
 StepResult Trainer::evaluate(const std::vector<StepPart>& parts, const std::atomic<bool>& cancelled) {
   const std::vector<Batch> batches = batches_of(parts, config_);
   const StepTotals totals = totals_of(batches);
-  make_room(largest(batches));
+  reserve_for(largest(batches));
   return result_of(run(batches, totals, {}, result(), false, cancelled), totals);
 }
 

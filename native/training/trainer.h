@@ -72,7 +72,7 @@ class Trainer {
   const char* instruction_set() const { return context_.kernels->name; }
   int64_t updates() const { return updates_; }
   TrainerMemory memory() const;
-  // What steps of parts with so many rows take, weights, gradients and moments included.
+  // Bytes that steps of parts with `rows` rows take, including weights, gradients and moments.
   uint64_t bytes_for(int64_t rows) const;
 
   // Takes the memory of parts with up to so many rows now. Error(OutOfMemory) that says what would help.
@@ -84,7 +84,7 @@ class Trainer {
   // The loss without dropout, of the average where there is one.
   StepResult evaluate(const std::vector<StepPart>& parts, const std::atomic<bool>& cancelled);
 
-  // Of the last step, by tensor. What is frozen has none.
+  // Gradients of the last step, by tensor. Frozen tensors have none.
   std::vector<std::pair<std::string, std::vector<float>>> gradients() const;
 
   // A model's weights, or their average, as `type`.
@@ -98,7 +98,7 @@ class Trainer {
   void read(const std::string& directory, const std::function<void(double)>& progress,
             const std::atomic<bool>& cancelled);
   void draw(const ParameterTensor& tensor);
-  void make_room(const PlanSizes& sizes);
+  void reserve_for(const PlanSizes& sizes);
   LossSums run(const std::vector<Batch>& batches, const StepTotals& totals, const DropoutDraws& draws,
                const float* weights, bool backward, const std::atomic<bool>& cancelled);
   bool averages() const { return options_.adam.average_decay > 0; }

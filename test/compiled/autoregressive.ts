@@ -103,7 +103,7 @@ for (const model of models) {
   });
 }
 
-// What int8 computes is held against a reference operation by operation (test/ops).
+// The arithmetic of int8 is compared with a reference operation by operation (test/ops).
 for (const architecture of ['decoder-only', 'encoder-decoder'] as const) {
   t.test(`${architecture}, int8`, { skip }, async (t) => {
     const model = { ...post, architecture, precision: 'int8' } as const;

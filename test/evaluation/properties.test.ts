@@ -1,4 +1,4 @@
-/** What holds for any texts, lone surrogates and empty strings among them. */
+/** Properties that hold for any texts, lone surrogates and empty strings among them. */
 import fc from 'fast-check';
 import t from 'tap';
 import { bleu, chrf, distinct, rouge } from '../../lib/evaluation/index.js';
@@ -90,7 +90,7 @@ t.test('the order of references does not matter', async () => {
     return (
       tokenizers.every((tokenize) => same((sets) => bleu(hypotheses, sets, { tokenize }))) &&
       same(f) &&
-      // Of one sentence at a time: where two references have the same F, sacreBLEU sums the counts of the first.
+      // Compare one sentence at a time: if two references have the same F, sacreBLEU sums the counts of the first.
       hypotheses.every((hypothesis, i) =>
         same((sets) =>
           chrf(

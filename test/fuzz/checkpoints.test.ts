@@ -12,7 +12,7 @@ import { mutatedCheckpoint } from './mutated-checkpoint.js';
 /** Far more than loading a fixture takes (5 ms), also under a sanitizer on a busy machine. */
 const longest = 20_000;
 
-/** What loading and using a directory comes to: `'works'` or the code of a documented error. */
+/** The outcome of loading and using a directory: `'works'` or the code of a documented error. */
 async function outcome(path: string): Promise<string> {
   const load = { device: 'cpu', threads: 1, memoryLimit: 2 ** 28 } as const;
   const signal = AbortSignal.timeout(longest);

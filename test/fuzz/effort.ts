@@ -17,7 +17,7 @@ const seconds = given('FUZZ_SECONDS');
 const inputs = given('FUZZ_INPUTS') ?? (seconds ? Infinity : undefined);
 const end = performance.now() + 1000 * (seconds ?? Infinity);
 
-/** Whether this is the long run. */
+/** True in the long run. */
 export const isLong = inputs !== undefined;
 
 /** Milliseconds left, Infinity without a limit. */

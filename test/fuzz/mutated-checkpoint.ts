@@ -11,7 +11,7 @@ type Fields = Record<string, unknown>;
 interface Shard {
   header: Header;
   data: Buffer;
-  /** What the file says the header's length is; undefined: the truth. */
+  /** The length of the header that the file states; undefined: the true one. */
   length?: bigint;
 }
 

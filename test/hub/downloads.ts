@@ -17,7 +17,7 @@ export interface Scene {
   commit: string;
   /** Downloads with these options and variables. */
   download(options?: ModelDirectoryOptions, environment?: Record<string, string>): Promise<string>;
-  /** Of a folder of the cached repository, sorted; none if it is not there. */
+  /** The names in a folder of the cached repository, sorted; none if it is not there. */
   names(...path: string[]): string[];
 }
 

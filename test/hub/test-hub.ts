@@ -85,7 +85,7 @@ export class TestHub {
     return commit;
   }
 
-  /** What was asked of a server, without queries. */
+  /** The paths that a server was asked for, without queries. */
   paths(server: Asked['server']): string[] {
     return this.asked
       .filter((asked) => asked.server === server)
@@ -165,7 +165,7 @@ export function sha256(content: Buffer): string {
   return createHash('sha256').update(content).digest('hex');
 }
 
-/** What `git hash-object` prints. */
+/** The hash that `git hash-object` prints. */
 export function gitHash(content: Buffer): string {
   return createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex');
 }

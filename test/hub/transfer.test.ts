@@ -431,7 +431,7 @@ t.test('a full disk', async (t) => {
   });
   await t.rejects(own.download({ cache: disk }), {
     ...full,
-    message: /is full: it gave ENOSPC; make room/,
+    message: /is full: it gave ENOSPC; free some space/,
   });
   unlinkSync(join(disk, 'other'));
   own.hub.faults.length = 0;

@@ -1,5 +1,5 @@
-// What the addon's threads go through in a service, for ThreadSanitizer to watch (run.cjs): calls side by side, waiting
-// and running ones aborted, engines closed in mid-call, two models at once, workers that are terminated.
+// The work of the addon's threads in a service, for ThreadSanitizer to watch (run.cjs): calls side by side, waiting and
+// running ones aborted, engines closed in mid-call, two models at once, workers that are terminated.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';

@@ -28,7 +28,7 @@ void expect(bool condition, const std::string& what) {
   std::printf("FAILED: %s\n", what.c_str());
 }
 
-// What a call gave, as bytes that can be compared.
+// The result of a call, as bytes that can be compared.
 using Bits = std::string;
 template <class T>
 Bits bits_of(const std::vector<T>& values) {

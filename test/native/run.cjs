@@ -48,7 +48,7 @@ function report(what, begun, passed, { status, signal, stdout, stderr }) {
 }
 
 /**
- * Whether both sides of a report are the addon's. Node and V8 are not built with the sanitizer, which does not see how
+ * True if both sides of a report are the addon's. Node and V8 are not built with the sanitizer, which does not see how
  * they agree with each other: a file's number that libuv closed and the addon was given next is a "race" to it.
  */
 function isOwn(text) {

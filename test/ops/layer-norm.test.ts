@@ -34,13 +34,13 @@ t.test('within the fp32 bound', async (t) => {
       // Far from zero, in steps that fp32 still tells apart; and exactly constant.
       if (rows > 1) for (let c = 0; c < width; c++) input[c] = 100 + random.integer(-8, 8) / 64;
       if (rows > 2) input.fill(3, width, 2 * width);
-      const scale = random.normals(width);
+      const gain = random.normals(width);
       const shift = random.normals(width);
-      const expected = reference(input, scale, shift, epsilon);
-      const bound = layerNormBound(input, scale, shift, epsilon);
+      const expected = reference(input, gain, shift, epsilon);
+      const bound = layerNormBound(input, gain, shift, epsilon);
       const first = new Map<string, Float32Array>();
       for (const { name, activations, options } of allVariants) {
-        const output = layerNorm({ input, scale, shift, epsilon }, options);
+        const output = layerNorm({ input, gain, shift, epsilon }, options);
         const kept = keptBound(activations, bound, expected);
         const { worst, where } = closeness(output, expected, kept);
         if (worst > 1)
@@ -51,7 +51,7 @@ t.test('within the fp32 bound', async (t) => {
         first.set(options.instructionSet + activations, output);
         for (const row of new Set([0, rows >> 1, rows - 1])) {
           const own = (values: Float32Array) => values.subarray(row * width, (row + 1) * width);
-          const alone = layerNorm({ input: own(input), scale, shift, epsilon }, options);
+          const alone = layerNorm({ input: own(input), gain, shift, epsilon }, options);
           if (!sameBits(alone, own(output)))
             t.fail(`${name} [${rows}, ${width}]: row ${row} alone`);
         }
@@ -62,9 +62,9 @@ t.test('within the fp32 bound', async (t) => {
 });
 
 t.test('no rows', async (t) => {
-  const scale = new Float32Array(16);
+  const gain = new Float32Array(16);
   for (const { name, options } of variants) {
-    const args = { input: new Float32Array(0), scale, shift: scale, epsilon: 1e-5 };
+    const args = { input: new Float32Array(0), gain, shift: gain, epsilon: 1e-5 };
     t.equal(layerNorm(args, options).length, 0, name);
   }
 });
@@ -72,7 +72,7 @@ t.test('no rows', async (t) => {
 t.test('wrong arguments', async (t) => {
   const good = {
     input: new Float32Array(12),
-    scale: new Float32Array(4),
+    gain: new Float32Array(4),
     shift: new Float32Array(4),
     epsilon: 1e-5,
   };
@@ -81,8 +81,8 @@ t.test('wrong arguments', async (t) => {
     'input of no whole rows': call({ input: new Float32Array(13) }),
     'input of another type': call({ input: new Float64Array(12) }),
     'no input': call({ input: undefined }),
-    'an empty scale': call({ scale: new Float32Array(0), shift: new Float32Array(0) }),
-    'no scale': call({ scale: null }),
+    'an empty gain': call({ gain: new Float32Array(0), shift: new Float32Array(0) }),
+    'no gain': call({ gain: null }),
     'short shift': call({ shift: new Float32Array(3) }),
     'long shift': call({ shift: new Float32Array(5) }),
     'a shift of nothing': call({ shift: null }),

@@ -36,7 +36,7 @@ interface Head {
 function reference(head: Head, precision: 'fp32' | 'int8' = 'fp32') {
   const { rows, states, weight, bias, maskTokenId } = head;
   const activations = activationsFor(weight.type);
-  const plain = {
+  const unquantized = {
     input: asKept(activations, states),
     weight: weight.exact,
     rows,
@@ -44,7 +44,7 @@ function reference(head: Head, precision: 'fp32' | 'int8' = 'fp32') {
     outer: weight.rows,
     bias,
   };
-  const args = precision === 'int8' ? quantizedLinear(plain) : plain;
+  const args = precision === 'int8' ? quantizedLinear(unquantized) : unquantized;
   const logits = linear(args);
   const bounds = precision === 'int8' ? quantizedLinearBound(args) : linearBound(args, activations);
   return Array.from({ length: rows }, (_, r) => {

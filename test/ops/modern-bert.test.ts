@@ -1,5 +1,5 @@
 /**
- * What ModernBERT's layers ask of the operations, against references in double precision on every instruction set:
+ * The operations that only ModernBERT's layers use, against references in double precision on every instruction set:
  * rotary positions, attention within a window, gates, norms without shift; a row does not depend on the others.
  */
 import t from 'tap';
@@ -41,7 +41,7 @@ t.test('refused on a GPU', { skip: !onDevice }, (t) => {
   t.throws(() => rotate({ input, heads: 1, headSize: 4, positions, theta: 10 }, options), {
     code: 'ERR_DEVICE',
   });
-  t.throws(() => layerNorm({ input, scale: input, epsilon: 1 }, options), { code: 'ERR_DEVICE' });
+  t.throws(() => layerNorm({ input, gain: input, epsilon: 1 }, options), { code: 'ERR_DEVICE' });
   t.end();
 });
 
@@ -91,7 +91,7 @@ interface Windowed extends Required<MixedAttentionArguments> {
   width: number;
 }
 
-/** What a windowed attention is: each query a sequence of its own, with the keys that it sees. */
+/** Windowed attention, unfolded: each query is a sequence of its own, with the keys that it sees. */
 function unfolded(args: Windowed): AttentionInput {
   const { heads, width, query, queryOffsets, queryKeys, window } = args;
   const [keys, values, lengths]: [number[], number[], number[]] = [[], [], []];
@@ -132,7 +132,7 @@ t.test('attention within a window', { skip: onDevice }, async (t) => {
   for (const [heads, size, window, sources, own, index, every] of cases) {
     const width = heads * size;
     const all = (lengths: readonly number[]) => lengths.reduce((sum, n) => sum + n, 0) * width;
-    // Of the own rows every n-th one asks; they stand behind their source's keys.
+    // Every n-th one of the own rows is a query; they stand behind their source's keys.
     const rows = own.map((n, s) => {
       const before = index[s]! < 0 ? 0 : sources[index[s]!]!;
       return Array.from({ length: n }, (_, i) => before + i).filter((_, i) => i % every === 0);
@@ -294,13 +294,13 @@ const halfOf = (outer: number) => outer / 2;
 t.test('norms without shift', { skip: onDevice }, async (t) => {
   const random = new Random(4);
   for (const width of [1, 7, 64, 100]) {
-    const [input, scale] = [random.normals(5 * width), random.normals(width)];
+    const [input, gain] = [random.normals(5 * width), random.normals(width)];
     const zeros = new Float64Array(width);
-    const expected = normed(input, scale, zeros, 1e-5);
-    const bound = layerNormBound(input, scale, zeros, 1e-5);
+    const expected = normed(input, gain, zeros, 1e-5);
+    const bound = layerNormBound(input, gain, zeros, 1e-5);
     for (const { name, options } of variants) {
       const { worst } = closeness(
-        layerNorm({ input, scale, epsilon: 1e-5 }, options),
+        layerNorm({ input, gain, epsilon: 1e-5 }, options),
         expected,
         bound,
       );

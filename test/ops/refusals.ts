@@ -1,6 +1,4 @@
-/**
- * What every op must do with wrong arguments: throw `ERR_INVALID_ARGUMENT`, before anything is read or written.
- */
+/** Every operation must refuse wrong arguments with `ERR_INVALID_ARGUMENT`, before it reads or writes anything. */
 import type { Test } from 'tap';
 import { MaskPredictError } from '../../lib/errors.js';
 

@@ -3,7 +3,11 @@
  * the environment variable MASK_PREDICT_DEVICE names a GPU (`simt`, the emulated one, in a test build), that one, with
  * activations in float32 and in bfloat16.
  */
-import { packWeight, type KernelOptions, type PackedWeight } from '../../lib/token/operations.js';
+import {
+  packWeight,
+  type OperationOptions,
+  type PackedWeight,
+} from '../../lib/token/operations.js';
 import { native } from '../../lib/token/native.js';
 import {
   roundedToBf16,
@@ -18,12 +22,14 @@ export type Activations = 'fp32' | 'bf16';
 export interface Variant {
   name: string;
   activations: Activations;
-  options: KernelOptions & { instructionSet: string; threads: number };
+  options: OperationOptions & { instructionSet: string; threads: number };
 }
 
 const device = process.env.MASK_PREDICT_DEVICE;
 
-const instructionSets = native.instructionSets() as NonNullable<KernelOptions['instructionSet']>[];
+const instructionSets = native.instructionSets() as NonNullable<
+  OperationOptions['instructionSet']
+>[];
 
 const onGpu = (precision: Activations): Variant => ({
   name: precision === 'fp32' ? device! : `${device!} in ${precision}`,
@@ -59,11 +65,14 @@ export const activationsFor = (type: WeightType): Activations =>
 export const variantsOf = (type: WeightType): Variant[] =>
   allVariants.filter(({ activations }) => activations === activationsFor(type));
 
-/** What an operation reads where it is given these values. */
+/** The values that an operation reads if it is given these. */
 export const asKept = (activations: Activations, values: Float32Array): Float32Array =>
   activations === 'bf16' ? roundedToBf16(values) : values;
 
-/** What `packWeight` may make of float32 values where it rounds activations as well: on the CPU. */
+/**
+ * The types that the tests let `packWeight` make of float32 values: on the CPU also int8, which rounds activations as
+ * well.
+ */
 export const packedPrecisions = device ? (['fp32'] as const) : (['fp32', 'int8'] as const);
 
 /** Types of weights, and what `packWeight` makes of them: all there are. */

@@ -18,7 +18,7 @@ function write(line) {
   else console.log(line);
 }
 
-/** Whether a value is what a pattern asks for: expressions match text, objects what they name, constructors instances. */
+/** True if a value matches a pattern: expressions match text, objects what they name, constructors instances. */
 function matches(value, pattern) {
   if (pattern instanceof RegExp) return pattern.test(String(value));
   if (typeof pattern === 'function')

@@ -1,4 +1,7 @@
-/** What differs on Windows: paths, files that are mapped while others replace them, locks, processors, and the messages. */
+/**
+ * Behaviour that differs on Windows: paths, files that are mapped while others replace them, locks, processors, and the
+ * messages.
+ */
 import {
   copyFileSync,
   mkdirSync,

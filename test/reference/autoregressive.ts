@@ -9,7 +9,7 @@ export interface AutoregressiveModel {
   architecture: 'decoder-only' | 'encoder-decoder';
   precision: 'fp32' | 'bf16';
   seed: number;
-  /** Of the encoder-only model it is as large as. */
+  /** The layers of the encoder-only model of the same size. */
   layers: number;
   hidden: number;
   heads: number;

@@ -1,6 +1,6 @@
 /**
- * What fp32 arithmetic may differ from the double-precision reference: rigorous forward error bounds, evaluated on
- * the inputs of each case. None of the numbers below is fitted to results.
+ * Bounds for the difference of fp32 arithmetic from the double-precision reference: rigorous forward error bounds,
+ * evaluated on the inputs of each case. None of the numbers below is fitted to results.
  *
  * u = 2⁻²⁴ is the unit roundoff of fp32 with rounding to nearest; γ(n) = n·u / (1 - n·u) bounds the product of n
  * factors (1 + δ), |δ| ≤ u (Higham, Accuracy and Stability of Numerical Algorithms, lemma 3.1). A sum of n products
@@ -99,15 +99,15 @@ export function linearBound(args: LinearInput, activations: Activations = 'fp32'
  *   variance  computed from x - (mean + m): Σ(d + m)²/D = v + m² because Σd = 0; each difference and square adds 3
  *             roundings and the sum D: s = m² + γ(D + 4)·(v + m²)
  *   inverse   1/√(v + ε) over all v within s, 4 roundings (ε itself, sum, root, quotient)
- *   output    (d + m + u|d|) · inverse · scale, 2 roundings, + shift, 1 rounding.
+ *   output    (d + m + u|d|) · inverse · gain, 2 roundings, + shift, 1 rounding.
  */
 export function layerNormBound(
   input: Numbers,
-  scale: Numbers,
+  gain: Numbers,
   shift: Numbers,
   epsilon: number,
 ): Float64Array {
-  const width = scale.length;
+  const width = gain.length;
   const bound = new Float64Array(input.length);
   for (let at = 0; at < input.length; at += width) {
     const row = Array.from(input.subarray(at, at + width));
@@ -121,10 +121,10 @@ export function layerNormBound(
     const off = Math.max(highest - inverse, inverse - lowest) + gamma(4) * highest;
     row.forEach((x, c) => {
       const d = Math.abs(x - mean);
-      const e = Math.abs(scale[c]!) * ((m + u * (d + m)) * highest + d * off);
-      const result = Math.abs((x - mean) * inverse * scale[c]! + shift[c]!);
+      const e = Math.abs(gain[c]!) * ((m + u * (d + m)) * highest + d * off);
+      const result = Math.abs((x - mean) * inverse * gain[c]! + shift[c]!);
       bound[at + c] =
-        e * (1 + 3 * u) + 2 * u * Math.abs(d * inverse * scale[c]!) + u * result + tiny;
+        e * (1 + 3 * u) + 2 * u * Math.abs(d * inverse * gain[c]!) + u * result + tiny;
     });
   }
   return bound;

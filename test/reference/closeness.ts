@@ -31,7 +31,7 @@ export function closeness(
   return { worst, where: at < 0 ? 'equal' : `at ${at}: ${actual[at]}, expected ${expected[at]}` };
 }
 
-/** Whether two arrays hold the same bits. */
+/** True if two arrays hold the same bits. */
 export function sameBits(a: Float32Array | Int32Array, b: Float32Array | Int32Array): boolean {
   const bytes = (x: Float32Array | Int32Array) => Buffer.from(x.buffer, x.byteOffset, x.byteLength);
   return bytes(a).equals(bytes(b));

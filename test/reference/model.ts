@@ -1,7 +1,7 @@
 /**
- * The whole model in double precision, read straight from its definition: one stack of layers for source and
- * target with dynamic mixed attention (eq. 7), the LM head, the length head, and the Mask-Predict loop. A target
- * is computed anew in every iteration; only the source's keys and values are kept, because they cannot change.
+ * The whole model in double precision, read straight from its definition: one stack of layers for source and target
+ * with dynamic mixed attention (eq. (7)), the LM head, the length head, and the Mask-Predict loop. A target is computed
+ * anew in every iteration; only the source's keys and values are kept, because they cannot change.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -61,8 +61,8 @@ export class ReferenceModel {
   }
 
   #norm(input: Float64Array, name: string): Float64Array {
-    const scale = this.#tensors.get(`${name}.weight`).values;
-    return layerNorm(input, scale, this.#tensors.get(`${name}.bias`).values, this.#epsilon);
+    const gain = this.#tensors.get(`${name}.weight`).values;
+    return layerNorm(input, gain, this.#tensors.get(`${name}.bias`).values, this.#epsilon);
   }
 
   /** Words + positions from 2 on + token type 0. */

@@ -72,8 +72,8 @@ export class ModernBertReference {
   }
 
   #norm(input: Float64Array, name: string): Float64Array {
-    const scale = this.#tensors.get(`${name}.weight`).values;
-    return layerNorm(input, scale, new Float64Array(scale.length), this.config.norm_eps);
+    const gain = this.#tensors.get(`${name}.weight`).values;
+    return layerNorm(input, gain, new Float64Array(gain.length), this.config.norm_eps);
   }
 
   #dense(input: Float64Array, name: string): Float64Array {

@@ -34,14 +34,14 @@ export function linear(args: LinearInput): Float64Array {
   return output;
 }
 
-/** `(x - mean) / sqrt(variance + epsilon) · scale + shift` per row, population variance. */
+/** `(x - mean) / sqrt(variance + epsilon) · gain + shift` per row, population variance. */
 export function layerNorm(
   input: Numbers,
-  scale: Numbers,
+  gain: Numbers,
   shift: Numbers,
   epsilon: number,
 ): Float64Array {
-  const width = scale.length;
+  const width = gain.length;
   const output = new Float64Array(input.length);
   for (let at = 0; at < input.length; at += width) {
     let mean = 0;
@@ -50,7 +50,7 @@ export function layerNorm(
     for (let c = 0; c < width; c++) variance += (input[at + c]! - mean) ** 2 / width;
     const inverse = 1 / Math.sqrt(variance + epsilon);
     for (let c = 0; c < width; c++)
-      output[at + c] = (input[at + c]! - mean) * inverse * scale[c]! + shift[c]!;
+      output[at + c] = (input[at + c]! - mean) * inverse * gain[c]! + shift[c]!;
   }
   return output;
 }
@@ -76,7 +76,7 @@ export interface VisibleKey {
   row: number;
 }
 
-/** The keys of sequence `s`: the rows of its source, then its own (eq. 7). */
+/** The keys of sequence `s`: the rows of its source, then its own (eq. (7)). */
 export function visibleKeys(args: AttentionInput, s: number): VisibleKey[] {
   const visible: VisibleKey[] = [];
   const source = args.sourceIndex ? args.sourceIndex[s]! : -1;

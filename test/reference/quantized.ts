@@ -47,9 +47,9 @@ export function quantizedLinear<T extends LinearInput>(args: T): T {
 }
 
 /**
- * What fp32 may add to a product of quantized arguments: the sum of steps is exact; it becomes a float (u), is
- * multiplied by the product of two scales (2u), and the bias is added (u of the result). Then GELU, then the residual.
- * The reference itself rounds each of its additions to double precision.
+ * The error that fp32 may add to a product of quantized arguments: the sum of steps is exact; it becomes a float (u),
+ * is multiplied by the product of two scales (2u), and the bias is added (u of the result). Then GELU, then the
+ * residual. The reference itself rounds each of its additions to double precision.
  */
 export function quantizedLinearBound(args: LinearInput): Float64Array {
   const { input, weight, rows, inner, outer, bias, activation, residual } = args;
@@ -75,8 +75,8 @@ export function quantizedLinearBound(args: LinearInput): Float64Array {
 }
 
 /**
- * What quantizing may change of a product, before bias and activation: |xw - x̂ŵ| ≤ |x||w - ŵ| + |ŵ||x - x̂|, and a
- * number is off by at most half a step, and by 127 roundings of the step and of the quotient.
+ * The error that quantizing may add to a product, before bias and activation: |xw - x̂ŵ| ≤ |x||w - ŵ| + |ŵ||x - x̂|,
+ * and a number is off by at most half a step, and by 127 roundings of the step and of the quotient.
  */
 export function quantizationBound({
   input,

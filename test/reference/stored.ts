@@ -58,9 +58,9 @@ export interface StoredWeight {
   type: WeightType;
   rows: number;
   columns: number;
-  /** What packWeight takes: of int8 and fp8 float32 values that they hold exactly. */
+  /** The argument of packWeight; for int8 and fp8, float32 values that these types hold exactly. */
   stored: Float32Array | Uint16Array;
-  /** What it stands for. */
+  /** The exact values of `stored`. */
   exact: Float64Array;
 }
 

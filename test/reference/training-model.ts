@@ -94,10 +94,10 @@ class Step {
   readonly #batch: Batch;
   readonly #lose: EasilyLost | undefined;
   readonly gradients = new Map<string, Float64Array>();
-  /** What goes back through the layers, last to first. */
+  /** The steps of the backward pass; it runs them from the last to the first. */
   readonly #back: (() => void)[] = [];
   #states!: Float64Array;
-  /** Of `#states`, while going back. */
+  /** The gradient of `#states` during the backward pass. */
   #gradient!: Float64Array;
 
   constructor(model: TrainingModel, batch: Batch, lose: EasilyLost | undefined) {

@@ -128,7 +128,7 @@ export interface Groups {
 export interface Sequence {
   /** Rows of the queries. */
   rows: number[];
-  /** Rows of the keys they see (eq. 7). */
+  /** Rows of the keys they see (eq. (7)). */
   keys: number[];
   /** -1 for a source itself, else the target's number. */
   target: number;
@@ -290,7 +290,7 @@ export interface HeadLossArguments {
   gold: Int32Array;
   realIds: number;
   smoothing: number;
-  /** What a row's loss weighs. */
+  /** The weight of a row's loss. */
   factor: number;
 }
 
@@ -413,14 +413,14 @@ export interface AdamwArguments {
   /** How many weights, from the first, decay. */
   decayed: number;
   rate: number;
-  /** Of this update, from 1. */
+  /** The number of this update, from 1. */
   number: number;
   beta1: number;
   beta2: number;
   epsilon: number;
   weightDecay: number;
   clipNorm: number;
-  /** Of the weights, and its decay. */
+  /** The average of the weights, and its decay. */
   average: ArrayLike<number>;
   averageDecay: number;
 }

@@ -81,7 +81,7 @@ const programs = {
   remask_test: ['ops/remask/remask_cuda.cu'],
   sample_test: ['ops/sample/sample_cuda.cu'],
 };
-/** What all of them are linked with, beside the emulator. */
+/** Files that all of them are linked with, beside the emulator. */
 const common = [
   'cuda/cublaslt.cu', // part of every stream
   ...[
@@ -180,7 +180,7 @@ async function main() {
     .readdirSync(path.join(__dirname, '../ops'))
     .filter((file) => file.endsWith('.test.ts') && !(quick && file === slowest));
   const engine = [
-    ...['simt-generate', 'vocabulary', 'deterministic', 'recordings', 'spare-memory'],
+    ...['simt-generate', 'vocabulary', 'deterministic', 'cuda-graphs', 'spare-memory'],
     'choice-of-gpu',
   ];
   const operationTests = (files) =>

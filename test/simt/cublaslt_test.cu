@@ -1,6 +1,6 @@
 // Tests how cuBLASLt is found and called (cuda/cublaslt.cu, ops/linear/linear_cuda.cu) with a stand-in for it
 // (cublaslt_stand_in.cpp), which the environment variable MASK_PREDICT_CUBLASLT names: every epilogue against sums in
-// double, plans that are made once, products that are recorded, and what happens without the library.
+// double, plans that are made once, products in a CUDA graph, and what happens without the library.
 #include <dlfcn.h>
 
 #include <cmath>
@@ -15,7 +15,7 @@ namespace {
 
 using Count = int64_t (*)();
 
-// What the stand-in counts; looked up in the library that is already loaded.
+// Reads a counter of the stand-in; looked up in the library that is already loaded.
 int64_t counted(const char* name) {
   void* library = dlopen(std::getenv("MASK_PREDICT_CUBLASLT"), RTLD_NOW);
   const auto count = reinterpret_cast<Count>(dlsym(library, name));
@@ -28,8 +28,8 @@ struct LibraryProblem : Problem {
   LibraryProblem(int64_t rows, int64_t outputs, int64_t inputs) : Problem(rows, outputs, inputs, ValueType::BF16) {
     check(cudaStreamCreateWithFlags(&stream.handle, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     stream.cublaslt = cuda::CublasLt::find(note);
-    matrix.plain = Buffer(static_cast<uint64_t>(outputs * inputs * 2), nullptr, "a test", device_memory, nullptr);
-    cuda::copy_plainly(context, matrix);
+    matrix.row_major = Buffer(static_cast<uint64_t>(outputs * inputs * 2), nullptr, "a test", device_memory, nullptr);
+    cuda::copy_row_major(context, matrix);
   }
   ~LibraryProblem() {
     stream.cublaslt = nullptr;
@@ -60,7 +60,7 @@ void expect_near(const LibraryProblem& p, const std::vector<uint8_t>& output, co
   }
 }
 
-// `times`: put into the stream as often, after the first as a recording.
+// `times`: put into the stream as often, after the first as a CUDA graph.
 std::vector<uint8_t> run_linear(const LibraryProblem& p, const Epilogue& e, int times) {
   const DeviceArray<uint32_t> output(static_cast<size_t>((p.rows * p.outputs * bytes_of(e.output) + 3) / 4));
   const DeviceArray<float> residual(p.residual);
@@ -71,15 +71,15 @@ std::vector<uint8_t> run_linear(const LibraryProblem& p, const Epilogue& e, int 
   put();
   if (times > 1) {
     cudaGraph_t graph = nullptr;
-    cudaGraphExec_t recorded = nullptr;
+    cudaGraphExec_t executable = nullptr;
     check(cudaStreamBeginCapture(p.stream.handle, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
     put();
     check(cudaStreamEndCapture(p.stream.handle, &graph), "cudaStreamEndCapture");
-    check(cudaGraphInstantiate(&recorded, graph, 0), "cudaGraphInstantiate");
+    check(cudaGraphInstantiate(&executable, graph, 0), "cudaGraphInstantiate");
     cudaGraphDestroy(graph);
-    for (int i = 1; i < times; ++i) check(cudaGraphLaunch(recorded, p.stream.handle), "cudaGraphLaunch");
+    for (int i = 1; i < times; ++i) check(cudaGraphLaunch(executable, p.stream.handle), "cudaGraphLaunch");
     check(cudaStreamSynchronize(p.stream.handle), "cudaStreamSynchronize");
-    cudaGraphExecDestroy(recorded);
+    cudaGraphExecDestroy(executable);
   }
   check(cudaStreamSynchronize(p.stream.handle), "cudaStreamSynchronize");
   const size_t element = static_cast<size_t>(bytes_of(e.output));
@@ -127,7 +127,7 @@ void test_what_stays() {
   const Epilogue e{false, false, ValueType::F32};
   const LibraryProblem few(127, 32, 32), odd_inputs(128, 32, 37), odd_outputs(128, 33, 32);
   LibraryProblem no_copy(128, 32, 32);
-  no_copy.matrix.plain = Buffer();
+  no_copy.matrix.row_major = Buffer();
   for (const LibraryProblem* p : {&few, &odd_inputs, &odd_outputs, static_cast<const LibraryProblem*>(&no_copy)})
     expect_near(*p, run_linear(*p, e, 1), e, "linear");
   expect(counted("stand_in_products") == done, "nothing of this is the library's");

@@ -130,8 +130,8 @@ void test_example() {
   }
 }
 
-// What goes wrong in `action`, in a process of its own because AddressSanitizer ends it: empty, if nothing
-// shows.
+// Runs `action` in a process of its own, because AddressSanitizer ends it, and returns the reported fault; empty if
+// there is none.
 template <class Action>
 std::string outcome(Action&& action) {
   int pipe_ends[2];
@@ -325,7 +325,7 @@ void test_streams() {
   check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
   expect(pinned[0] == 1.0f && pinned[99] == 1.0f, "a stream runs in order");
 
-  // a graph: recorded once, with its arguments, and run as often as wanted
+  // a graph: captured once, with its arguments, and run as often as wanted
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
   for (int i = 0; i < 3; ++i) cuda::launch(add_one, shape, values.data, 100 - i * 10);
   check(cudaMemcpyAsync(pinned, values.data, 400, cudaMemcpyDeviceToHost, stream), "cudaMemcpyAsync");
@@ -335,14 +335,14 @@ void test_streams() {
   check(cudaGraphInstantiate(&executable, graph, 0), "cudaGraphInstantiate");
   check(cudaGraphDestroy(graph), "cudaGraphDestroy");
   check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
-  expect(pinned[0] == 1.0f, "recording does not run");
+  expect(pinned[0] == 1.0f, "what is captured does not run");
   check(cudaGraphLaunch(executable, stream), "cudaGraphLaunch");
   check(cudaGraphLaunch(executable, stream), "cudaGraphLaunch");
   check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
   expect(pinned[0] == 7.0f && pinned[85] == 5.0f && pinned[95] == 3.0f, "a graph runs again");
   check(cudaGraphExecDestroy(executable), "cudaGraphExecDestroy");
 
-  // what a recording does not allow
+  // what a capture does not allow
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
   expect_error(ErrorCode::Device, {"cudaMalloc", "capturing"}, [] { DeviceArray<float> more(10); });
   expect_error(ErrorCode::Device, {"cudaStreamEndCapture", "previous error"},

@@ -1,5 +1,5 @@
-// What the tests of linear operations multiply: deterministic values on the host and on the emulated device, and the
-// exact sums of products.
+// The products that the tests of linear operations compute: deterministic values on the host and on the emulated
+// device, and the exact sums of products.
 #pragma once
 
 #include <cmath>

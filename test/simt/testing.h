@@ -1,4 +1,4 @@
-// What the tests of single operations share: arrays of the emulated device, and what went wrong.
+// Code that the tests of single operations share: arrays of the emulated device, and a list of failures.
 #pragma once
 
 #include <chrono>

@@ -1,4 +1,4 @@
-/** What is masked: how many, where, and that it depends on the example alone. */
+/** Masking: how many positions, which ones, and that they depend on the example alone. */
 import t from 'tap';
 import { corruptSource, corruptTarget } from '../../lib/training/corruption.js';
 

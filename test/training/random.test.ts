@@ -67,7 +67,7 @@ t.test('below() is uniform, and draws again where a remainder would not be', asy
   t.ok(chiSquare(counts, 10_000) < 27.9, String(counts));
   t.equal(draws.below(1), 0);
   t.ok(draws.below(2 ** 32) < 2 ** 32);
-  // Of a bound just above 2^31, half of the 32-bit numbers must be drawn again.
+  // For a bound just above 2^31, half of the 32-bit numbers must be drawn again.
   const bound = 2 ** 31 + 1;
   const upper = Array.from({ length: 2000 }, () => draws.below(bound)).filter((v) => v > bound / 2);
   t.ok(Math.abs(upper.length - 1000) < 4 * Math.sqrt(500), String(upper.length));

@@ -107,7 +107,7 @@ export function directoryOf(
   const tensors: Tensors = new Map();
   const put = (name: string, values: Float64Array) => {
     const vector = name.endsWith('.bias') || /(LayerNorm|layer_norm)\.weight$/.test(name);
-    // Of the matrices only the second product's inner dimension is not the width.
+    // The inner dimension of every matrix is the width, except that of the second product.
     const inner = /\d\.output\.dense\.weight$/.test(name) ? shape.feedForward : d;
     const bytes = new Uint8Array(Float32Array.from(values).buffer);
     const tensor = vector ? [values.length] : [values.length / inner, inner];

@@ -199,7 +199,7 @@ t.test('a saved model is the trained one', async (t) => {
         count++;
       }),
     );
-    // What rounding the weights changes: 2⁻¹¹ and 2⁻⁸ of each.
+    // Rounding changes each weight by up to 2⁻¹¹ or 2⁻⁸ of it.
     const allowed = { fp32: 1e-4, fp16: 0.01, bf16: 0.1 }[precision];
     t.ok(Math.abs(sum / count - nll) < allowed, `${precision}: ${sum / count} for ${nll}`);
   }

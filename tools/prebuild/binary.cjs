@@ -1,5 +1,6 @@
 'use strict';
-// What a binary says about itself: describe(file) reads ELF, Mach-O and PE files of 64-bit little-endian machines and gives
+// Facts that a binary states about itself: describe(file) reads ELF, Mach-O and PE files of 64-bit little-endian
+// machines and gives
 //   { format: 'elf' | 'mach-o' | 'pe', machine: 'x64' | 'arm64',
 //     libraries: names of those it needs,
 //     versions: { GLIBC: '2.17', … } the highest of each (ELF),
@@ -10,7 +11,7 @@ const fs = require('node:fs');
 
 const textAt = (bytes, at) => bytes.toString('latin1', at, bytes.indexOf(0, at));
 
-/** Of two versions "2.17" and "2.3.4", the higher. */
+/** The higher of two versions, such as "2.17" and "2.3.4". */
 function higher(a, b) {
   const [x, y] = [a, b].map((version) => version.split('.').map(Number));
   for (let i = 0; i < Math.max(x.length, y.length); i++)

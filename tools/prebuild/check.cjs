@@ -20,7 +20,7 @@ const usual = {
     /^(node\.exe|kernel32\.dll|ntdll\.dll|advapi32\.dll|shell32\.dll|msvcrt\.dll|ucrtbase\.dll|api-ms-win-crt-[a-z0-9-]+\.dll)$/i,
 };
 
-/** What is wrong with a target's binary. */
+/** The faults of a target's binary. */
 function faults({ name, system, file }) {
   const full = path.join(folder, file);
   if (!fs.existsSync(full)) return ['is missing'];

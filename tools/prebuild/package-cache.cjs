@@ -38,21 +38,21 @@ function packageFolder(key) {
   const folder = path.join(cacheFolder, `${key}-${wanted.version}-${digest}`);
   if (fs.existsSync(folder)) return folder;
   fs.mkdirSync(cacheFolder, { recursive: true });
-  const room = fs.mkdtempSync(path.join(cacheFolder, '.fetch-'));
+  const temporary = fs.mkdtempSync(path.join(cacheFolder, '.fetch-'));
   try {
     console.error(`mask-predict: fetching ${spec} into ${cacheFolder}`);
-    run('npm', ['pack', spec, '--pack-destination', room, '--silent'], `npm pack ${spec}`);
+    run('npm', ['pack', spec, '--pack-destination', temporary, '--silent'], `npm pack ${spec}`);
     const archive = path.join(
-      room,
-      fs.readdirSync(room).find((name) => name.endsWith('.tgz')),
+      temporary,
+      fs.readdirSync(temporary).find((name) => name.endsWith('.tgz')),
     );
     checkIntegrity(archive, wanted);
-    const content = path.join(room, 'content');
+    const content = path.join(temporary, 'content');
     fs.mkdirSync(content);
     run('tar', ['-xzf', archive, '-C', content, '--strip-components=1'], `unpacking ${spec}`);
     moveInto(content, folder);
   } finally {
-    fs.rmSync(room, { recursive: true, force: true });
+    fs.rmSync(temporary, { recursive: true, force: true });
   }
   return folder;
 }

@@ -85,7 +85,7 @@ float matrix_value(const PackedMatrix& matrix, int64_t output, int64_t input, ui
 
 Times time_calls(const Bench& bench, int count, const std::function<void(int)>& call) {
   const cudaStream_t stream = bench.stream->handle;
-  call(0);  // what is done once per kernel is not done while recording
+  call(0);  // what is done once per kernel is not done in the CUDA graph
   check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;

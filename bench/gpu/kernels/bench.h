@@ -1,6 +1,6 @@
-// What the kernel benchmarks share: values that the host can compute again, device arrays, times, reports.
+// Code that the kernel benchmarks share: values that the host can compute again, device arrays, times, reports.
 //
-// A time is that of one call in a graph that is replayed: no host between the calls. A call's large operands are
+// A time is that of one call in a graph that is launched again and again: no host between the calls. A call's large operands are
 // others than those of the calls before it, together more than the L2 cache holds, so that they come from memory.
 #pragma once
 
@@ -77,7 +77,7 @@ PackedMatrix random_matrix(const Bench& bench, int64_t outputs, int64_t inputs, 
 // Its element.
 float matrix_value(const PackedMatrix& matrix, int64_t output, int64_t input, uint64_t seed, float scale);
 
-// Who multiplies by weights of a type, in reports.
+// The contestant that multiplies by weights of a type, in reports.
 inline const char* who_with(WeightType type) {
   return type == WeightType::I8 ? "ours, int8" : type == WeightType::F8 ? "ours, fp8" : "ours";
 }
@@ -86,7 +86,7 @@ struct Times {
   double median, low, high;  // microseconds of one call; the quartiles over replays
   int replays;
 };
-// Records call(0) ... call(count - 1) into a graph and replays it.
+// Captures call(0) ... call(count - 1) in a graph and launches it.
 Times time_calls(const Bench& bench, int count, const std::function<void(int)>& call);
 
 // One JSON object on one line of the output: `fields` is its inside.

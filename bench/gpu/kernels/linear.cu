@@ -46,8 +46,8 @@ Operands operands_of(const Bench& bench, const Shape& shape, int64_t rows, Weigh
         random_matrix(bench, shape.outputs, shape.inputs, static_cast<uint64_t>(100 + i), weight_scale, type));
     if (!bench.stream->cublaslt || type != WeightType::BF16) continue;
     PackedMatrix& weight = o.weights.back();
-    weight.plain = device_buffer(bench.context, static_cast<uint64_t>(bytes), nullptr, "a matrix");
-    cuda::copy_plainly(bench.context, weight);
+    weight.row_major = device_buffer(bench.context, static_cast<uint64_t>(bytes), nullptr, "a matrix");
+    cuda::copy_row_major(bench.context, weight);
   }
   o.input = Array<__nv_bfloat16>(rows * shape.inputs);
   o.output = Array<__nv_bfloat16>(rows * shape.outputs);

@@ -1,5 +1,5 @@
-// What the card can do at most, in the terms of the other benchmarks: memory bandwidth of a copy and of reading, the
-// rate of mma.sync, and what one kernel after another costs in a graph, with and without dependent launches.
+// The limits of the card, in the terms of the other benchmarks: memory bandwidth of a copy and of reading, the rate of
+// mma.sync, and what one kernel after another costs in a graph, with and without dependent launches.
 #include "bench.h"
 
 namespace mask_predict::bench {

@@ -26,8 +26,8 @@ export function same(a, b) {
 }
 
 /**
- * Whether `value` has what `pattern` asks for: expressions test text, non-empty strings are contained,
- * constructors are the type, of objects the pattern's keys count.
+ * True if `value` matches `pattern`: expressions test text, non-empty strings are contained, constructors are the type,
+ * of objects the pattern's keys count.
  */
 export function matches(value, pattern) {
   if (pattern instanceof RegExp) return pattern.test(String(value));
@@ -45,7 +45,7 @@ export function matches(value, pattern) {
   return Object.keys(pattern).every((key) => key in value && matches(value[key], pattern[key]));
 }
 
-/** Whether `value` is of a type: a constructor, of primitives too, or a name. */
+/** True if `value` is of a type: a constructor, of primitives too, or a name. */
 export function isOf(value, type) {
   if (typeof type === 'string') {
     const name = type.toLowerCase();

@@ -124,9 +124,9 @@ export interface Evaluation {
   means: Partial<
     Record<Measure, { all: MeanScore; heldIn: MeanScore | null; heldOut: MeanScore | null }>
   >;
-  /** Of the measures that have one. */
+  /** Signatures of the measures that have one. */
   signatures: Partial<Record<Measure, string>>;
-  /** Of all parts of the run; null for answers that were given. */
+  /** Milliseconds of all parts of the run; null for given answers. */
   milliseconds: number | null;
   machine: {
     processor: string;

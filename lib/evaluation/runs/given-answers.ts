@@ -1,6 +1,6 @@
 /**
- * What another system wrote: lines of text, an answer to each example in the order of the data, or JSON lines with a field
- * `answer`; those that have `prompt` and `id` as well, such as the answers of an evaluation, are found by them.
+ * Another system's answers: lines of text, an answer to each example in the order of the data, or JSON lines with a
+ * field `answer`; those that have `prompt` and `id` as well, such as the answers of an evaluation, are found by them.
  */
 import { invalidArgument, shown } from '../../errors.js';
 import { formatOf, readRows } from '../tasks/rows.js';

@@ -21,9 +21,9 @@ export interface Judged {
 
 interface Definition {
   title: string;
-  /** Of a whole list of answers. */
+  /** The score of a whole list of answers. */
   score(judged: readonly Judged[], group: string): number;
-  /** What bootstrap() takes; undefined for what no sum over answers gives. */
+  /** The input of bootstrap(); undefined for a measure that is no function of sums over answers. */
   statistics?(judged: readonly Judged[], group: string): SystemScores;
   signature?(judged: readonly Judged[], group: string): string;
 }

@@ -20,7 +20,7 @@ export interface Plan {
   length: EvaluationLength;
   /** In records and tables: `predicted`, `gold`, `1 token`, `3 candidates`, `3 candidates, weight 1`, `chosen`. */
   way: string;
-  /** Whether it is in the mean over prompts; not, where it is shown beside another way. */
+  /** True if it counts in the mean over prompts; false if it is only shown beside another way. */
   counts: boolean;
   notes: string[];
 }

@@ -11,7 +11,7 @@ export function promptsChart({ task, cells, prompts, model }: Evaluation): strin
   const counted = cells.filter(({ prompt, way }) =>
     prompts.some((one) => one.name === prompt && one.way === way && one.counts),
   );
-  // More lines than a legend has room for become their mean.
+  // If there are more lines than fit into a legend, one line shows their mean.
   const several = groups.length <= 6 ? groups : [];
   const pointsOf = (own: typeof cells) =>
     names.flatMap((name, i) => {

@@ -152,7 +152,7 @@ function fileText({ file, sha256 }: HashedFile): string {
   return `${file} (SHA-256 ${sha256})`;
 }
 
-/** What ends an answer before its last pass, or nothing. @internal */
+/** The rule that ends an answer before its last pass, in words; empty without one. @internal */
 export function ruleText({
   stop,
   remask,

@@ -60,7 +60,7 @@ const rules: readonly Pick<EvaluateOptions, 'stop' | 'remask'>[] = [
   { remask: { below: 0.9 } },
 ];
 
-/** What a study sets, so that nobody else may. */
+/** Options that a study sets itself, so that the caller may not. */
 const ownOptions: Readonly<Record<StudyName, readonly (keyof Omit<EvaluateOptions, 'resume'>)[]>> =
   {
     prompts: [],
@@ -81,7 +81,7 @@ export const studyNames: readonly StudyName[] = [
   'precision',
 ];
 
-/** Of the length's log-probability, among five candidates. */
+/** The weights of the length's log-probability, among five candidates. */
 const weights = [0, 0.1, 0.25, 0.5, 1, 2];
 
 /**

@@ -23,7 +23,7 @@ export interface TaskExample {
 export interface HashedFile {
   /** Without its directory. */
   file: string;
-  /** Of the bytes as they are on the disk. */
+  /** The SHA-256 of the bytes as they are on the disk. */
   sha256: string;
 }
 
@@ -154,7 +154,7 @@ function fieldsOf(task: Task, row: Row): Record<string, unknown> {
   return fields;
 }
 
-/** What a value stands for; null where the example is left out. */
+/** The meaning of a value; null if the example is left out. */
 function meaning(task: Task, name: string, value: unknown): unknown {
   const values = task.values?.[name];
   if (!values) return value;

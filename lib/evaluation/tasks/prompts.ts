@@ -21,7 +21,7 @@ export interface Prompt {
    * example's field `question`, which is `effect` or `cause`.
    */
   either?: { printed: string; effect: string; cause: string };
-  /** What a report says of it. */
+  /** A remark that reports print. */
   note?: string;
 }
 

@@ -16,14 +16,14 @@ export interface Task {
   name: string;
   title: string;
   prompts: readonly Prompt[];
-  /** Whether the paper prints the prompts (Table 7), or they are somebody's own. */
+  /** `'paper'` if the paper prints the prompts (Table 7), else `'own'`. */
   promptsFrom: 'paper' | 'own';
   /**
    * The columns that a field may be in, by the field's name; the first that a row has is taken. A name with `?` at its
    * end need not be there. Without `columns` every column is a field of its own name.
    */
   columns?: Readonly<Record<string, readonly string[]>>;
-  /** What a value stands for, by field; null leaves the example out. Values that are not listed are errors. */
+  /** The meaning of each value, by field; null leaves the example out. Values that are not listed are errors. */
   values?: Readonly<Record<string, Readonly<Record<string, string | null>>>>;
   /** The columns of a TSV file without a line of names. */
   tsv?: readonly string[];
@@ -41,7 +41,7 @@ export interface Task {
   untried?: string;
 }
 
-/** What a row's reader knows beside the row. */
+/** The context in which a row is read. */
 export interface ReadingContext {
   /** A language, or a pair of languages such as `en-de`. */
   group: string;

@@ -35,7 +35,7 @@ export function labelsOf({ labels }: Prompt, fields: Fields): string[] | undefin
   return labels?.map((label) => rendered(label, fields));
 }
 
-/** Whether all examples have the same labels. @internal */
+/** True if all examples have the same labels. @internal */
 export function hasFixedLabels({ labels }: Prompt): boolean {
   return labels !== undefined && !labels.some((label) => label.includes('{{'));
 }

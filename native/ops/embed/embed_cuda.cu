@@ -10,7 +10,7 @@ namespace {
 
 constexpr int threads = 128;
 
-// What words are kept as: an element and, of bytes, the scales.
+// Reads one value of the word embeddings in the type they are kept in; bytes are multiplied by their scale.
 __device__ __forceinline__ float word_value(WeightType type, const void* words, const float* scales, int64_t id,
                                             int64_t column, int64_t width) {
   if (type == WeightType::F32) return load_global(static_cast<const float*>(words) + id * width + column);

@@ -1,6 +1,7 @@
-// The length predictor's loss, forward and backward. For a source with final states h of S rows (<s> and </s> included):
+// The length predictor's loss (sections 3.2 and 3.3), forward and backward. For a source with final states h of S rows
+// (<s> and </s> included):
 //   m = mean of h        z = lengths . m        loss of a target of L ids = log_sum(z) - z[L]
-// Backward, with `factor` what a target's loss weighs in the whole, over the targets of a source:
+// Backward, with `factor` the weight of a target's loss in the whole, over the targets of a source:
 //   dz = factor * sum of (p - [class = L])        dlengths += dz m        dm = dz . lengths        dh += dm / S
 #pragma once
 

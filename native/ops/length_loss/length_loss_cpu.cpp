@@ -1,3 +1,4 @@
+// The length predictor's loss (sections 3.2 and 3.3) on the CPU.
 #include "ops/length_loss/length_loss.h"
 
 #include <algorithm>

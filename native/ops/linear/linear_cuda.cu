@@ -73,7 +73,7 @@ InnerSlices slices_of(const PackedMatrix& weight) {
   return inner_slices(weight.outputs, weight.inputs, bytes_of(weight.type));
 }
 
-// What one launch does: how many of the rows that are left, in how many parts their sums come out, and who makes them.
+// One launch: its number of rows, the number of parts in which it leaves their sums, and if cuBLASLt computes them.
 struct Step {
   int64_t rows;
   int parts;
@@ -83,14 +83,14 @@ struct Step {
 };
 
 Step next_step(const Stream& stream, const PackedMatrix& weight, int64_t rows_left, bool always_partials) {
-  if (stream.cublaslt && weight.plain && rows_left >= stream.library_rows) {
+  if (stream.cublaslt && weight.row_major && rows_left >= stream.library_rows) {
     const int64_t rows = std::min(rows_left, rows_of_partials(stream, 1, weight.outputs));
     const auto size = [](int64_t value) { return static_cast<int>(value); };
     if (stream.cublaslt->can_multiply(size(rows), size(weight.outputs), size(weight.inputs))) return {rows, 1, true};
   }
   int64_t rows = std::min(rows_left, most_rows);
   int parts = weight.type == WeightType::F32 ? 1 : slices_of(weight).slices;
-  // Whether there are blocks enough for the device when each makes all slices.
+  // If there are enough blocks to fill the device, each block computes all slices.
   const int64_t blocks = int64_t{tiles(rows, 64)} * tiles(weight.outputs, block_outputs);
   if (blocks >= std::max(stream.processors * 3 / 4, 1)) parts = 1;
   if (parts > 1 || always_partials) rows = std::min(rows, rows_of_partials(stream, parts, weight.outputs));
@@ -113,7 +113,7 @@ void multiply(const Context& context, const PackedMatrix& weight, const void* in
     return;
   }
   if (step.by_library) {
-    stream.cublaslt->multiply(stream.handle, weight.plain.as<void>(), input, rows, outputs, inputs, partials);
+    stream.cublaslt->multiply(stream.handle, weight.row_major.as<void>(), input, rows, outputs, inputs, partials);
     return;
   }
   const InnerSlices slices = slices_of(weight);

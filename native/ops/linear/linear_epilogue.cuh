@@ -1,5 +1,5 @@
-// What happens to a finished sum of products: where weights are bytes, it is multiplied by their scale; then
-// output = activation(sum + bias) + residual.
+// The epilogue of a finished sum of products: if weights are bytes, it multiplies the sum by their scale; then output =
+// activation(sum + bias) + residual.
 //
 // Values go in groups of four neighbouring outputs. `wide`: a group is one 16-byte access, for which the number of
 // outputs is a multiple of 4 and the pointers are aligned; otherwise `count`, 1 to 4, of the group exist and are

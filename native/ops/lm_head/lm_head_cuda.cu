@@ -8,8 +8,8 @@
 #include "cuda/platform.h"
 #include "cuda/stream.h"
 #include "ops/lm_head/lm_head.h"
+#include "ops/lm_head/lm_head_float32.cuh"
 #include "ops/lm_head/lm_head_partial.cuh"
-#include "ops/lm_head/lm_head_plain.cuh"
 #include "ops/lm_head/lm_head_tensor_cores.cuh"
 #include "ops/weights/packed_layout.h"
 
@@ -75,8 +75,8 @@ __global__ void __launch_bounds__(row_threads) lm_head_finish(const LmHeadPartia
 
 // One warp for each logit.
 __global__ void __launch_bounds__(row_threads)
-    logits_at_plain(const float* states, const float* weight, const float* bias, const int32_t* rows,
-                    const int32_t* ids, int count, int width, float* logits) {
+    logits_at_float32(const float* states, const float* weight, const float* bias, const int32_t* rows,
+                      const int32_t* ids, int count, int width, float* logits) {
   wait_for_earlier_kernels();
   allow_next_kernel();
   const int i = static_cast<int>(blockIdx.x) * row_warps + warp_index();
@@ -125,16 +125,16 @@ __global__ void __launch_bounds__(row_threads)
   if (lane == 0) store_global(logits + i, __fmaf_rn(sum, scale, load_global(bias + id)));
 }
 
-// Whether the kernels of float32 are meant.
-bool is_plain(const Context& context, const PackedMatrix& weight) {
-  const bool plain = context.activations == ValueType::F32;
-  const bool fits = plain ? weight.type == WeightType::F32 : weight.type != WeightType::F32 && weight.inputs % 8 == 0;
+// True if the float32 kernels compute the head, false if those of the tensor cores do.
+bool is_float32(const Context& context, const PackedMatrix& weight) {
+  const bool float32 = context.activations == ValueType::F32;
+  const bool fits = float32 ? weight.type == WeightType::F32 : weight.type != WeightType::F32 && weight.inputs % 8 == 0;
   if (!fits)
     throw Error(
         ErrorCode::InvalidArgument,
         "on a CUDA device the language-model head's weight is float32 for float32 activations, and for bfloat16 "
         "a narrower type with a width that is a multiple of 8");
-  return plain;
+  return float32;
 }
 
 unsigned blocks_of(int64_t count, int each) { return static_cast<unsigned>((count + each - 1) / each); }
@@ -161,7 +161,7 @@ void start_tensor_cores(const Head& head, int ranges, cudaStream_t stream) {
 }  // namespace
 
 void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
-  const bool plain = is_plain(context, *a.weight);
+  const bool float32 = is_float32(context, *a.weight);
   if (a.rows == 0) return;
   const int real_ids = a.head_ids.real;
   const int strips = (real_ids + lm_head::strip_outputs - 1) / lm_head::strip_outputs, ranges = ranges_of(strips);
@@ -176,10 +176,10 @@ void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
                   strips,
                   a.partials};
   const cudaStream_t stream = context.stream->handle;
-  if (plain) {
-    launch(lm_head::lm_head_plain,
-           {dim3(blocks_of(a.rows, lm_head::plain_rows), static_cast<unsigned>(ranges)), dim3(lm_head::threads),
-            lm_head::plain_bytes, stream, "lm_head_plain", true},
+  if (float32) {
+    launch(lm_head::lm_head_float32,
+           {dim3(blocks_of(a.rows, lm_head::float32_rows), static_cast<unsigned>(ranges)), dim3(lm_head::threads),
+            lm_head::float32_bytes, stream, "lm_head_float32", true},
            head);
   } else {
     with_weights(a.weight->type, [&](auto weights) { start_tensor_cores<decltype(weights)>(head, ranges, stream); });
@@ -189,13 +189,13 @@ void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
 }
 
 void logits_at(const Context& context, const LogitsAtArguments& a) {
-  const bool plain = is_plain(context, *a.weight);
+  const bool float32 = is_float32(context, *a.weight);
   if (a.count == 0) return;
   const int count = static_cast<int>(a.count), width = static_cast<int>(a.weight->inputs);
   const LaunchShape shape{
       dim3(blocks_of(a.count, row_warps)), dim3(row_threads), 0, context.stream->handle, "logits_at", true};
-  if (plain) {
-    launch(logits_at_plain, shape, static_cast<const float*>(a.states), a.weight->data.as<float>(), a.bias, a.rows,
+  if (float32) {
+    launch(logits_at_float32, shape, static_cast<const float*>(a.states), a.weight->data.as<float>(), a.bias, a.rows,
            a.ids, count, width, a.logits);
   } else {
     with_weights(a.weight->type, [&](auto weights) {

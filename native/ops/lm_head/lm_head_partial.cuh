@@ -1,6 +1,6 @@
-// What the language-model head keeps of a row's logits: the four values of an LmHeadPartial, and how those of two
-// parts of the vocabulary are put together. Both kernels (lm_head_tensor_cores.cuh, lm_head_plain.cuh) leave a
-// warp's logits in the same registers and go on here.
+// The language-model head keeps four values of a row's logits, an LmHeadPartial; this file merges those of two parts of
+// the vocabulary. Both kernels (lm_head_tensor_cores.cuh, lm_head_float32.cuh) leave a warp's logits in the same
+// registers and go on here.
 //
 // NaN: a maximum passes over it, so it shows in the sum of exponentials, and there it stays.
 #pragma once
@@ -39,7 +39,7 @@ __device__ __forceinline__ int first_strip_of(int range, int ranges, int strips)
 
 __device__ __forceinline__ float exponential(float x) { return exp2_approximate(x * 1.44269504f); }
 
-// What exponentials are taken relative to: anything finite will do while there is no logit above -infinity.
+// Exponentials are relative to this value. While there is no logit above -infinity, any finite value will do.
 __device__ __forceinline__ float reference(float largest) { return largest == lowest ? 0.0f : largest; }
 
 struct Best {

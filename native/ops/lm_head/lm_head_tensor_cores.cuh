@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(threads, 2) lm_head_tensor_cores(Head head) {
   using Stage = StatesStage<Weights>;
   constexpr int row_groups = row_tile / 8, row_chunks = Stage::row_chunks;
   uint4* const fragments = shared_memory<uint4>();
-  uint4* const tokens = fragments + stages * stage_fragments;
+  uint4* const tile_states = fragments + stages * stage_fragments;
   const int lane = lane_index(), warp = warp_index(), thread = static_cast<int>(threadIdx.x);
   const int first_row = static_cast<int>(blockIdx.x) * row_tile;
   const int range = static_cast<int>(blockIdx.y), ranges = static_cast<int>(gridDim.y);
@@ -67,7 +67,8 @@ __global__ void __launch_bounds__(threads, 2) lm_head_tensor_cores(Head head) {
       const bool valid = first_row + row < head.rows && position < head.width;
       const __nv_bfloat16* const states = static_cast<const __nv_bfloat16*>(head.states);
       const int64_t index = valid ? static_cast<int64_t>(first_row + row) * head.width + position : 0;
-      cp_async_16_or_zero(tokens + stage * row_tile * row_chunks + Stage::place(row, chunk), states + index, valid);
+      cp_async_16_or_zero(tile_states + stage * row_tile * row_chunks + Stage::place(row, chunk), states + index,
+                          valid);
     }
   };
   const auto advance = [&] {
@@ -106,7 +107,7 @@ __global__ void __launch_bounds__(threads, 2) lm_head_tensor_cores(Head head) {
     if (strip < end_strip) {
       const int stage = step % stages;
       const uint4* const a = fragments + stage * stage_fragments + warp * (strips_per_warp * stage_loads * 32) + lane;
-      const uint4* const b = tokens + stage * row_tile * row_chunks;
+      const uint4* const b = tile_states + stage * row_tile * row_chunks;
 #pragma unroll
       for (int inside = 0; inside < stage_loads; ++inside) {
         if (load + inside >= loads) break;

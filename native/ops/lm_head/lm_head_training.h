@@ -1,7 +1,8 @@
-// The head's loss over the masked rows, forward and backward, in chunks of the vocabulary: the logits of a large one are
-// never in memory together. With z = states . decoderᵀ + bias over the V real ids and log p = z - log_sum:
+// The head's loss over the masked rows (section 3.3), forward and backward, in chunks of the vocabulary: the logits of
+// a large one are never in memory together. With z = states . decoderᵀ + bias over the V real ids and log p = z -
+// log_sum:
 //   loss of a row = (1 - smoothing) (-log p[gold]) + smoothing * mean over the real ids of (-log p)
-// Backward, with `factor` what a row's loss weighs in the whole:
+// Backward, with `factor` the weight of a row's loss in the whole:
 //   dz = factor (p - smoothing / V - (1 - smoothing) [id = gold])
 //   dstates = dz . decoder        ddecoder += dzᵀ . states        dbias += sum of dz
 //
@@ -46,7 +47,7 @@ void head_loss_backward(const TrainingContext& context, const HeadLoss& a, const
 
 // How many ids a chunk has: a function of the sizes alone.
 int64_t head_chunk(int64_t rows, int64_t real_ids);
-// Room for `logits` and `partial_sums` of up to so many rows.
+// Floats that `logits` and `partial_sums` need for up to so many rows.
 int64_t head_logit_floats(int64_t most_rows, int64_t real_ids);
 int64_t head_partial_sum_floats(int64_t most_rows, int64_t real_ids);
 

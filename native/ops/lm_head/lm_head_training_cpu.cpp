@@ -1,3 +1,4 @@
+// The head's loss over the masked rows (section 3.3) on the CPU.
 #include "ops/lm_head/lm_head_training.h"
 
 #include <algorithm>

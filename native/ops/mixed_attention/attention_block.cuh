@@ -1,5 +1,5 @@
-// What one block of an attention kernel works on: one head of some query rows of one sequence, and where that head
-// of its keys and values lies.
+// The work of one block of an attention kernel, eq. (7): one head of some query rows of one sequence, and the place of
+// that head in its keys and values.
 //
 // The grid is (sequences, heads, tiles of query rows). A sequence has the same number of tiles in the grid as the
 // longest one; its blocks beyond its own rows have nothing to do. Keys are counted through the source and on
@@ -44,7 +44,7 @@ struct AttentionBlock {
   }
 };
 
-// Of this block, if a tile has `tile_rows` query rows.
+// The work of this block, if a tile has `tile_rows` query rows.
 template <class Element>
 __device__ __forceinline__ AttentionBlock<Element> attention_block(const AttentionParameters<Element>& parameters,
                                                                    int tile_rows) {

@@ -1,4 +1,5 @@
-// Attention on the tensor cores, for bfloat16 and head sizes that are multiples of 64, or of 64 and 16 more.
+// Dynamic mixed attention, eq. (7), on the tensor cores, for bfloat16 and head sizes that are multiples of 64, or of 64
+// and 16 more.
 //
 // A block has 64 query rows, 16 in each of its 4 warps, and goes over the keys in tiles of 64, keeping for every row
 // the largest score so far, the sum of the exponentials relative to it and the weighted sum of the values. Neither
@@ -74,8 +75,9 @@ __device__ __forceinline__ float sum_over_row(float value) {
   return value + shuffle_xor(value, 2);
 }
 
-// That two blocks may share a multiprocessor is all that is asked for: left to itself, nvcc saves registers until it
-// spills some. `exponent_scale` is log2(e) / sqrt(head_size): exponentials are powers of two.
+// Eq. (7) for one block of query rows. The launch bound asks only that two blocks may share a multiprocessor: without
+// it nvcc saves registers until it spills some. `exponent_scale` is log2(e) / sqrt(head_size): exponentials are powers
+// of two.
 template <int head_size>
 __global__ void __launch_bounds__(TensorCoreAttention<head_size>::threads, 2)
     tensor_core_attention_kernel(const AttentionParameters<__nv_bfloat16> parameters, float exponent_scale) {
@@ -123,8 +125,8 @@ __global__ void __launch_bounds__(TensorCoreAttention<head_size>::threads, 2)
     }
   }
 
-  // Of rows lane / 4 and lane / 4 + 8 of the warp; the sums over the keys in columns lane % 4 * 2 and the next one of
-  // every 8.
+  // These belong to rows lane / 4 and lane / 4 + 8 of the warp; the sums go over the keys in columns lane % 4 * 2 and
+  // the next one of every 8.
   float maximum[2] = {no_score, no_score};
   float sum[2] = {0.0f, 0.0f};
   float output[head_size / 8][4] = {};

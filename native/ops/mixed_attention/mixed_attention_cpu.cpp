@@ -1,6 +1,7 @@
-// One work item is one head of one sequence and at most 64 of its query rows. Keys are turned into columns and
-// values laid side by side once per item, and both products run on the same tiles as the dense layers; a row's
-// additions go over the head size, then over source keys and own keys in their order, whatever else is computed.
+// Dynamic mixed attention, eq. (7), on the CPU. One work item is one head of one sequence and at most 64 of its query
+// rows. Keys are turned into columns and values laid side by side once per item, and both products run on the same
+// tiles as the dense layers; a row's additions go over the head size, then over source keys and own keys in their
+// order, whatever else is computed.
 //
 // With a window an item has queries that stand among 64 keys, and only keys within a window of these: the cost of a
 // sequence is linear in its length. Each row's softmax goes over its own window; the item's other keys get weight 0, and
@@ -51,7 +52,7 @@ Group group_of(int64_t column, int64_t all_columns, int64_t inner) {
   return {column * inner, left >= group_columns ? group_columns : static_cast<int>(round_up(left, panel_columns))};
 }
 
-// The attention of one item, in a thread's scratch memory: keys as columns, values side by side, scores, sums.
+// The attention of one item, eq. (7), in a thread's scratch memory: keys as columns, values side by side, scores, sums.
 class ItemAttention {
  public:
   static int64_t scratch_floats(const MixedAttentionArguments& a) {
@@ -82,12 +83,12 @@ class ItemAttention {
     transpose_keys();
     copy_values();
     score_keys();
-    weigh_keys(scale);
+    softmax_scores(scale);
     sum_values();
   }
 
  private:
-  // Of the sequence's keys those that the item's query sees.
+  // The range of the sequence's keys that the item's query attends to.
   KeyRange keys_of(int64_t query) const {
     const int64_t all = sequence_.source_rows + sequence_.own_rows;
     if (a_.window < 0) return {0, all};
@@ -152,7 +153,7 @@ class ItemAttention {
   }
 
   // Scores become weights, each row's over the keys that it sees.
-  void weigh_keys(float scale) {
+  void softmax_scores(float scale) {
     if (a_.window < 0) return kernels_.softmax(scores_, queries_, key_columns_, key_count_, scale);
     for (int64_t q = 0; q < queries_; q++) {
       float* row = scores_ + q * key_columns_;

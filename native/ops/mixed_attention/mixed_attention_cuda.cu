@@ -1,5 +1,5 @@
-// Chooses the kernel: tensor cores for bfloat16 and the head sizes that XLM-R models have, float32 arithmetic for all
-// else. Pointers are aligned to 16 bytes.
+// Dynamic mixed attention, eq. (7), on a CUDA device. Chooses the kernel: tensor cores for bfloat16 and the head sizes
+// that XLM-R models have, float32 arithmetic for all else. Pointers are aligned to 16 bytes.
 #include "ops/mixed_attention/mixed_attention.h"
 
 #include <cmath>
@@ -7,7 +7,7 @@
 
 #include "cuda/platform.h"
 #include "cuda/stream.h"
-#include "ops/mixed_attention/attention_plain.cuh"
+#include "ops/mixed_attention/attention_float32.cuh"
 #include "ops/mixed_attention/attention_tensor_cores.cuh"
 
 namespace mask_predict::cuda {
@@ -39,17 +39,17 @@ void on_tensor_cores(const Context& context, const MixedAttentionArguments& a) {
 }
 
 template <class Element>
-void plainly(const Context& context, const MixedAttentionArguments& a) {
-  if (a.head_size > plain_attention::largest_head_size) {
+void in_float32(const Context& context, const MixedAttentionArguments& a) {
+  if (a.head_size > float32_attention::largest_head_size) {
     throw Error(ErrorCode::Device, "attention on a CUDA device takes heads of up to " +
-                                       std::to_string(plain_attention::largest_head_size) + " values, not of " +
+                                       std::to_string(float32_attention::largest_head_size) + " values, not of " +
                                        std::to_string(a.head_size));
   }
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a.head_size)));
-  launch(plain_attention_kernel<Element>,
-         {grid_of(a, plain_attention::tile_rows), dim3(plain_attention::threads),
-          plain_attention::shared_bytes(static_cast<int>(a.head_size)), context.stream->handle, "mixed_attention_plain",
-          true},
+  launch(float32_attention_kernel<Element>,
+         {grid_of(a, float32_attention::tile_rows), dim3(float32_attention::threads),
+          float32_attention::shared_bytes(static_cast<int>(a.head_size)), context.stream->handle,
+          "mixed_attention_float32", true},
          parameters_of<Element>(a), scale);
 }
 
@@ -57,12 +57,12 @@ void plainly(const Context& context, const MixedAttentionArguments& a) {
 
 void mixed_attention(const Context& context, const MixedAttentionArguments& a) {
   if (a.sequence_count == 0 || a.most_queries == 0) return;
-  if (context.activations == ValueType::F32) return plainly<float>(context, a);
+  if (context.activations == ValueType::F32) return in_float32<float>(context, a);
   switch (a.head_size) {
     case 64: return on_tensor_cores<64>(context, a);
     case 80: return on_tensor_cores<80>(context, a);
     case 128: return on_tensor_cores<128>(context, a);
-    default: return plainly<__nv_bfloat16>(context, a);
+    default: return in_float32<__nv_bfloat16>(context, a);
   }
 }
 

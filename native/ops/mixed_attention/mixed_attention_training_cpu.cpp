@@ -1,3 +1,4 @@
+// Dynamic mixed attention, eq. (7), forward and backward on the CPU.
 #include "ops/mixed_attention/mixed_attention_training.h"
 
 #include <algorithm>
@@ -10,7 +11,7 @@ namespace {
 
 constexpr int64_t block_queries = 128;
 
-// What the rows of one sequence see: the source's keys and its own, as one range where they lie side by side.
+// The keys that the rows of one sequence attend to: the source's and its own, as one range if they lie side by side.
 struct Sequence {
   RowRange queries;
   RowRange keys[2];

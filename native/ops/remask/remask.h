@@ -1,7 +1,8 @@
-// The two halves of an iteration's end. fill_masks writes what the head predicted into the masked rows; how many they
-// are is read where it lies on the device, so that a recorded call fits any number up to its room. remask
-// masks again the `counts[s]` maskable rows of sequence s with the lowest scores, a tie going to the lower row:
-// their tokens become <mask>, their scores 0, and the list of masked rows is made anew for the next prediction.
+// The two steps that end an iteration of Mask-Predict, section 3.3. fill_masks writes the head's predictions into the
+// masked rows. It reads their number from the device's memory, so that a call in a CUDA graph serves any number up to
+// its capacity. remask masks again the `counts[s]` maskable rows of sequence s with the lowest scores, a tie going to
+// the lower row: their tokens become <mask>, their scores 0, and the list of masked rows is made anew for the next
+// prediction.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,7 @@ namespace mask_predict {
 struct FillMasksArguments {
   const int32_t* masked_rows;  // [*count]
   const int32_t* count;        // in the device's memory
-  int64_t room;                // at least *count
+  int64_t capacity;            // at least *count
   const int32_t* ids;          // [*count]; -1, where no logit was a number, becomes <unk>
   const float* log_probs;      // [*count]; NaN there
   int32_t* tokens;             // [rows]

@@ -1,5 +1,6 @@
-// Rank by counting: a row is masked if fewer than `count` competitors come before it. Scores become integers of the
-// same order with the row below them, so that no two keys are equal.
+// The end of an iteration of Mask-Predict, section 3.3, on the CPU. Rank by counting: a row is masked if fewer than
+// `count` competitors come before it. Scores become integers of the same order with the row below them, so that no two
+// keys are equal.
 #include <vector>
 
 #include "base/numbers.h"

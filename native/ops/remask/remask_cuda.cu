@@ -1,7 +1,7 @@
-// The end of an iteration on a CUDA device. remask: one block for each sequence ranks by counting. Every row has a
-// key of 64 bits, its score as an integer of the same order above its number, so that no two keys are equal; a row
-// is masked if fewer than counts[s] keys are below its own. Where it goes in the list is again a count, of the
-// masked rows below it. Nothing depends on the order in which threads run.
+// The end of an iteration of Mask-Predict, section 3.3, on a CUDA device. remask: one block for each sequence ranks by
+// counting. Every row has a key of 64 bits, its score as an integer of the same order above its number, so that no two
+// keys are equal; a row is masked if fewer than counts[s] keys are below its own. Where it goes in the list is again a
+// count, of the masked rows below it. Nothing depends on the order in which threads run.
 #include "base/special_ids.h"
 #include "cuda/platform.h"
 #include "cuda/stream.h"
@@ -14,6 +14,7 @@ constexpr int fill_threads = 128;
 constexpr int most_threads = 512;
 constexpr uint64_t no_competitor = ~uint64_t{0};  // above every key
 
+// Section 3.3, step 1: writes the predictions into the masked rows.
 __global__ void __launch_bounds__(fill_threads) fill_masks_kernel(FillMasksArguments a) {
   wait_for_earlier_kernels();
   allow_next_kernel();
@@ -33,6 +34,7 @@ __device__ __forceinline__ uint64_t key_of(float score, int row) {
 // Shared memory: a key for each row, an even number of them, then a bit for each row that is masked.
 __host__ __device__ constexpr int even(int rows) { return (rows + 1) / 2 * 2; }
 
+// Section 3.3, step 2: masks the rows with the lowest scores again.
 __global__ void __launch_bounds__(most_threads) remask_kernel(RemaskArguments a) {
   wait_for_earlier_kernels();
   allow_next_kernel();
@@ -78,8 +80,8 @@ __global__ void __launch_bounds__(most_threads) remask_kernel(RemaskArguments a)
 }  // namespace
 
 void fill_masks(const Context& context, const FillMasksArguments& a) {
-  if (a.room == 0) return;
-  const unsigned blocks = static_cast<unsigned>((a.room + fill_threads - 1) / fill_threads);
+  if (a.capacity == 0) return;
+  const unsigned blocks = static_cast<unsigned>((a.capacity + fill_threads - 1) / fill_threads);
   launch(fill_masks_kernel, {dim3(blocks), dim3(fill_threads), 0, context.stream->handle, "fill_masks", true}, a);
 }
 

@@ -38,7 +38,7 @@ struct Scratch {
         weights(reinterpret_cast<float*>(border + real_ids)) {}
 };
 
-// Of scratch.weights.
+// Finds the nucleus of scratch.weights: the smallest set of the largest weights that reaches the share `nucleus`.
 Cut nucleus_cut(const Scratch& scratch, const HeadIds& ids, double nucleus) {
   const float* weights = scratch.weights;
   double* shares = scratch.shares;

@@ -31,7 +31,7 @@ constexpr float largest_float = std::numeric_limits<float>::max();
 constexpr float lowest = -std::numeric_limits<float>::infinity();
 constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
 
-// Sums over equal weights of a row, in two halves because shared memory adds 32 bits at a time, and room for one value
+// Sums over equal weights of a row, in two halves because shared memory adds 32 bits at a time, and space for one value
 // of each warp.
 struct Shared {
   uint32_t low[buckets];
@@ -157,7 +157,7 @@ __device__ __forceinline__ void add_to_bucket(Shared* shared, uint32_t bucket, A
   if (high != 0) atomicAdd(shared->high + bucket, high);
 }
 
-// Of the buckets from the last one down.
+// Finds the bucket, counted from the last one down, in which the sum goes above `limit`.
 __device__ __forceinline__ Place border_bucket(Amount limit, Shared* shared) {
   __syncthreads();
   Place place = first_above(limit, buckets, shared, [shared](int i) {

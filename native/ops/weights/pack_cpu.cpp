@@ -8,7 +8,7 @@
 namespace mask_predict::cpu {
 namespace {
 
-// Of the output's first input; its next ones (of I8: its next four) are columns(group) further each time.
+// The index of the output's first input; each next input (for I8: each next four) lies columns(group) further.
 int64_t packed_index(const PackedMatrix& matrix, int64_t output) {
   const int64_t column = output % group_columns;
   return output / group_columns * group_columns * matrix.padded_inputs() +

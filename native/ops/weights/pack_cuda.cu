@@ -56,7 +56,7 @@ void pack_floats(const Context& context, const PackSource& source, int64_t first
   }
 }
 
-// What packs output `from` of the source to its places in a band: element k to band[places[k]].
+// A row to pack: element k of output `from` of the source goes to band[places[k]].
 struct RowToPack {
   const PackSource& source;
   int64_t from;
@@ -134,13 +134,13 @@ void pack_bands(const Context& context, const PackSource& source, int64_t first,
 }
 
 // A block for each row of the copy.
-constexpr int plain_threads = 128;
+constexpr int row_major_threads = 128;
 
-__global__ void __launch_bounds__(plain_threads)
-    plain_rows_kernel(const uint16_t* fragments, int64_t inputs, uint16_t* plain) {
+__global__ void __launch_bounds__(row_major_threads)
+    row_major_kernel(const uint16_t* fragments, int64_t inputs, uint16_t* row_major) {
   const int64_t output = blockIdx.x;
-  for (int64_t k = threadIdx.x; k < inputs; k += plain_threads)
-    store_global(plain + output * inputs + k, load_global(fragments + fragment_index(output, k, inputs)));
+  for (int64_t k = threadIdx.x; k < inputs; k += row_major_threads)
+    store_global(row_major + output * inputs + k, load_global(fragments + fragment_index(output, k, inputs)));
 }
 
 // One block per output of the subset; its threads take the inputs in turn.
@@ -188,10 +188,10 @@ void pack(const Context& context, const PackSource& source, int64_t first, int64
   pack_rows(context, source, first, count, matrix);
 }
 
-void copy_plainly(const Context& context, const PackedMatrix& matrix) {
+void copy_row_major(const Context& context, const PackedMatrix& matrix) {
   const auto outputs = static_cast<unsigned>(matrix.outputs);
-  launch(plain_rows_kernel, {dim3(outputs), dim3(plain_threads), 0, context.stream->handle, "plain_rows"},
-         matrix.data.as<const uint16_t>(), matrix.inputs, matrix.plain.as<uint16_t>());
+  launch(row_major_kernel, {dim3(outputs), dim3(row_major_threads), 0, context.stream->handle, "row_major"},
+         matrix.data.as<const uint16_t>(), matrix.inputs, matrix.row_major.as<uint16_t>());
 }
 
 void select_outputs(const Context& context, const PackedMatrix& matrix, const int32_t* outputs, PackedMatrix& subset) {

@@ -42,14 +42,14 @@ MASK_PREDICT_HOST_DEVICE inline int64_t byte_index(int64_t output, int64_t input
          place.element_register % 2 + place.half * 2;
 }
 
-// Of an int8 or fp8 matrix, [outputs rounded up to 16]; nullptr of any other.
+// The scales of an int8 or fp8 matrix, [outputs rounded up to 16]; nullptr for any other type.
 inline const float* scales_of(const PackedMatrix& matrix) {
   if (bytes_of(matrix.type) != 1) return nullptr;
   return reinterpret_cast<const float*>(matrix.data.as<char>() +
                                         round_up(matrix.outputs, 16) * round_up(matrix.inputs, 32));
 }
 
-// Fills matrix.plain, of a bfloat16 matrix.
-void copy_plainly(const Context& context, const PackedMatrix& matrix);
+// Fills matrix.row_major, of a bfloat16 matrix.
+void copy_row_major(const Context& context, const PackedMatrix& matrix);
 
 }  // namespace mask_predict::cuda

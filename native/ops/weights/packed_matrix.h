@@ -23,7 +23,7 @@ struct PackedMatrix {
   int64_t inputs = 0;
   Buffer data;
   // On a CUDA device without determinism: the same in row-major order, as cuBLASLt reads it. Empty otherwise.
-  Buffer plain{};
+  Buffer row_major{};
 
   explicit operator bool() const { return static_cast<bool>(data); }
 
@@ -43,7 +43,7 @@ struct PackedMatrix {
     return type == WeightType::I8 ? round_up(inputs, step) : inputs;
   }
   int64_t padded_outputs() const { return round_up(outputs, cpu::panel_columns); }
-  // Of I8 on the CPU: [padded_outputs] each.
+  // For I8 on the CPU: [padded_outputs] each.
   float* scales() const { return reinterpret_cast<float*>(data.as<char>() + padded_outputs() * padded_inputs()); }
   int32_t* byte_sums() const { return reinterpret_cast<int32_t*>(scales() + padded_outputs()); }
 };

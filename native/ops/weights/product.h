@@ -1,5 +1,5 @@
-// What the dense operations share: the rows of a product in the form its weight asks for, and the task that multiplies
-// some of them by one group of the weight's columns.
+// Code that the dense operations share: the rows of a product in the form that its weight needs, and the task that
+// multiplies some of them by one group of the weight's columns.
 #pragma once
 
 #include <cstdint>

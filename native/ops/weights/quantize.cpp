@@ -42,7 +42,7 @@ float quantize_row(WeightType type, const float* values, int64_t count, uint8_t*
     largest = std::max(largest, std::fabs(values[i]));
     nothing += 0.0f * values[i];  // NaN if it is no finite number
   }
-  // Of values that small there is no inverse, and any factor does.
+  // Values this small have no finite inverse, and any factor will do for them.
   const float factor = std::min(most / largest, FLT_MAX);
   for (int64_t i = 0; i < count; i++) {
     const float scaled = std::isnan(nothing) ? 0.0f : values[i] * factor;

@@ -1,6 +1,6 @@
-// What a lane loads of a weight matrix in fragment order, 16 bytes, as operands of the tensor core: one tile of 16
-// outputs by 16 inputs of bfloat16, two of int8 or fp8. Bytes become bfloat16 exactly; the outputs' scales are applied
-// to the sums.
+// A lane loads 16 bytes of a weight matrix in fragment order as operands of the tensor core: one tile of 16 outputs by
+// 16 inputs of bfloat16, or two of int8 or fp8. Bytes become bfloat16 exactly; the outputs' scales are applied to the
+// sums.
 #pragma once
 
 #include "cuda/platform.h"

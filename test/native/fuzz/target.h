@@ -1,4 +1,4 @@
-// What the fuzz targets share. A target is one LLVMFuzzerTestOneInput: it feeds the input to one of the readers of
+// Code that the fuzz targets share. A target is one LLVMFuzzerTestOneInput: it feeds the input to one of the readers of
 // model files and passes if that returns or throws what its header promises; anything else, and every finding of the
 // sanitizers, ends the process.
 #pragma once

@@ -20,8 +20,8 @@ void visit(const Tensor& tensor, const uint8_t* data, size_t size) {
   if (tensor.bytes == 0) return;
   fuzz::require(tensor.data >= data && tensor.data < data + size && tensor.bytes <= size);
   if (tensor.shape.empty() || tensor.shape.size() > 2) return;
-  std::vector<uint8_t> room;
-  const uint8_t* const rows = rows_of(tensor, 0, tensor.shape[0], room);
+  std::vector<uint8_t> buffer;
+  const uint8_t* const rows = rows_of(tensor, 0, tensor.shape[0], buffer);
   uint64_t sum = 0;
   for (uint64_t i = 0; i < tensor.bytes; i++) sum += rows[i];
   fuzz::require(sum <= 255 * tensor.bytes);

@@ -1,4 +1,5 @@
-// Attention in float32 arithmetic, for the float32 mode and for head sizes the tensor cores are not used for.
+// Dynamic mixed attention, eq. (7), in float32 arithmetic, for the float32 mode and for head sizes that the tensor
+// cores are not used for.
 //
 // A block has 16 query rows, 4 in each of its 4 warps, and goes over the keys in tiles of 32. A lane makes the scores
 // of one key, then the weighted sums of the values in the columns lane, lane + 32 and so on. Every sum goes over the
@@ -9,7 +10,7 @@
 
 namespace mask_predict::cuda {
 
-namespace plain_attention {
+namespace float32_attention {
 
 constexpr int largest_head_size = 256;
 constexpr int warps = 4;
@@ -18,7 +19,7 @@ constexpr int warp_rows = 4;  // the x, y, z, w of a float4
 constexpr int tile_rows = warps * warp_rows;
 constexpr int tile_keys = 32;
 
-// Of a row of keys in shared memory; odd, so that the same column of 32 keys lies in 32 banks.
+// The stride of a row of keys in shared memory. It is odd, so that the same column of 32 keys lies in 32 banks.
 constexpr __host__ __device__ int stride(int head_size) { return head_size | 1; }
 
 // queries [warps, head_size] and probabilities [warps, tile_keys] of float4, keys and values [tile_keys, stride]
@@ -31,12 +32,13 @@ __device__ __forceinline__ float widened(__nv_bfloat16 x) { return to_float(x); 
 __device__ __forceinline__ void narrow(float x, float& to) { to = x; }
 __device__ __forceinline__ void narrow(float x, __nv_bfloat16& to) { to = to_bfloat16(x); }
 
-}  // namespace plain_attention
+}  // namespace float32_attention
 
+// Eq. (7) for one block of query rows.
 template <class Element>
-__global__ void __launch_bounds__(plain_attention::threads)
-    plain_attention_kernel(const AttentionParameters<Element> parameters, float scale) {
-  using namespace plain_attention;
+__global__ void __launch_bounds__(float32_attention::threads)
+    float32_attention_kernel(const AttentionParameters<Element> parameters, float scale) {
+  using namespace float32_attention;
   wait_for_earlier_kernels();
   allow_next_kernel();
   const AttentionBlock<Element> block = attention_block(parameters, tile_rows);

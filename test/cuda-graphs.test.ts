@@ -1,7 +1,7 @@
 /**
- * Decoding on a GPU is recorded and replayed, and one recording fits every batch that gets the same room: texts of many
- * lengths, alone and together, come out with the same bits as pass by pass, and on the emulated device (`simt`, in a
- * test build), which counts them, with few recordings. Without a device nothing is recorded.
+ * A GPU decodes with CUDA graphs, and one graph serves every batch of the same bucket (native/engine/padding.h): texts of
+ * many lengths, alone and together, come out with the same bits as pass by pass. The emulated device (`simt`, in a test
+ * build) counts its graphs: few serve all lengths. The CPU has no graphs.
  */
 import t from 'tap';
 import { Engine, type Target } from '../lib/index.js';
@@ -30,12 +30,12 @@ for (const [precision, iterations] of [
     const start = (lengths: number[]) => lengths.map((n, i) => encoded[i % 2]!.target(n));
     const results = (targets: Target[]) =>
       targets.map(({ tokens, scores }) => [[...tokens], [...scores]]);
-    // In each line the same room: the second call is recorded, the others replay it.
-    const rooms = [
+    // Each line is one bucket: the second call captures a graph, the others launch it.
+    const buckets = [
       [[20], [24], [32], [19]],
       [[20, 11, 4], [13, 15, 5], [10, 10, 16], [30, 3, 4]],
     ]; // prettier-ignore
-    for (const lengths of rooms.flat()) {
+    for (const lengths of buckets.flat()) {
       const decoded = start(lengths);
       await engine.decode(decoded, iterations);
       const stepped = start(lengths);
@@ -51,12 +51,12 @@ for (const [precision, iterations] of [
   });
 }
 
-t.test('a few recordings fit all lengths', { skip: device !== ('simt' as never) }, async (t) => {
+t.test('a few CUDA graphs serve all lengths', { skip: device !== ('simt' as never) }, async (t) => {
   const { code, stderr } = await runScript(
     `
     const engine = await maskPredict.Engine.random(${JSON.stringify(shape)}, { seed: 3 });
     const [source] = await engine.encode([Int32Array.of(0, 17, 130, 99, 5, 2)]);
-    // Room for 32 rows, 16 or 32 of them masked, in one text or two: three shapes.
+    // Padded to 32 rows, 16 or 32 of them masked, in one text or two: three buckets.
     for (let round = 0; round < 2; round++)
       for (const length of [32, 20, 23, 26, 29]) {
         await engine.decode([source.target(length)], 4);
@@ -69,6 +69,6 @@ t.test('a few recordings fit all lengths', { skip: device !== ('simt' as never) 
   t.equal(code, 0);
   const [, made, started] = /(\d+) graphs made, started (\d+) times/.exec(stderr) ?? [];
   t.equal(Number(made), 3, 'graphs made');
-  // A shape's first call is not recorded.
+  // The first call of a bucket runs without a graph.
   t.equal(Number(started), 20 - 3, 'times started');
 });
