@@ -109,7 +109,10 @@ const tests: Record<string, (t: Test, example: string) => Promise<void>> = {
       export const metrics = {
         getMeter: () => ({ createHistogram: (name) => ({ record: () => console.log(name) }) }),
       };`;
-    const api = { 'package.json': '{ "type": "module" }', 'index.js': installed };
+    const api = {
+      'package.json': '{ "type": "module", "main": "index.js" }',
+      'index.js': installed,
+    };
     const project = t.testdir({
       'server.mjs': readFileSync(example),
       node_modules: { '@opentelemetry': { api } },
