@@ -83,3 +83,24 @@ function exists(path: string): boolean {
     (file) => whole.test(path.includes('/') ? file : basename(file)) || whole.test(dirname(file)),
   );
 }
+
+t.test(
+  'every environment variable that is read is in CONTRIBUTING.md or docs/hub.md',
+  async (t) => {
+    const sources = files
+      .filter((name) => /^(native|lib|test|bench|tools)\/.*\.([cm]?[jt]s|cpp|cu|h)$/.test(name))
+      .map(read);
+    const name = '([A-Z][A-Z0-9_]+|npm_config_\\w+)';
+    const pattern = new RegExp(
+      `(?:process\\.env\\.|(?:process\\.env|environment)\\['|getenv\\("|given\\(')${name}`,
+      'g',
+    );
+    const variables = new Set(
+      sources.flatMap((source) => [...source.matchAll(pattern)].map(([, found]) => found!)),
+    );
+    t.ok(variables.size > 25, `${variables.size} variables`);
+    const documents = read('CONTRIBUTING.md') + read('docs/hub.md');
+    // The older names of the hub's variables are in the code that reads them.
+    for (const variable of variables) t.ok(documents.includes(`\`${variable}`), variable);
+  },
+);
