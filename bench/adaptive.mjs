@@ -1,4 +1,4 @@
-// npm run bench:adaptive -- [--iterations 10] [--random 200] [--instructions 200] [--threads 2]
+// npm run bench -- adaptive [--iterations 10] [--random 200] [--instructions 200] [--threads 2]
 //
 // The savings of stopping early, and its changes to texts: for each rule, the mean passes over a target beside those of
 // the full decode (T = 10), the share of its tokens that are equal, and the share of texts that are equal as a whole.

@@ -1,4 +1,4 @@
-// npm run bench:answers -- [--threads 2] [--rounds 200]
+// npm run bench -- answers [--threads 2] [--rounds 200]
 //
 // The time that a caller waits: instructions answered by the model in the package, text to text, one at a time and 32
 // together. Prints the median and quartiles per answer, and of its parts.

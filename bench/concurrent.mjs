@@ -1,4 +1,4 @@
-// npm run bench:concurrent -- [--callers 1,8,32] [--seconds 4] [--rounds 3] [--threads 2] [--iterations 4]
+// npm run bench -- concurrent [--callers 1,8,32] [--seconds 4] [--rounds 3] [--threads 2] [--iterations 4]
 //                             [--models numbers,xlm-r-base] [--source 32] [--target 16] [--row-budget 128] [--json]
 //
 // Callers that each wait for an answer before they ask the next: requests per second when the calls share passes, beside

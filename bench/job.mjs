@@ -1,4 +1,4 @@
-// npm run bench:job -- [--model xlm-r-base] [--precision fp32|bf16|fp16|int8] [--threads 2] [--batch 1] [--iterations 4,10]
+// npm run bench -- job [--model xlm-r-base] [--precision fp32|bf16|fp16|int8] [--threads 2] [--batch 1] [--iterations 4,10]
 //                      [--source 64] [--target 32] [--vocabulary IDS] [--rounds 7] [--json]
 //
 // The whole job with random weights: encode the source, decode the target in T iterations. Prints the median and

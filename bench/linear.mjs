@@ -1,4 +1,4 @@
-// npm run bench:linear -- [--threads 2] [--rounds 5] [--precision fp32] [--outer 250002]
+// npm run bench -- linear [--threads 2] [--rounds 5] [--precision fp32] [--outer 250002]
 //
 // The dense product at the shapes of XLM-R base, weights cold (200 MB of matrices in turn), beside the bare packed
 // kernel of bench/native/roof.c (for int8 its VNNI one): both in turn, `rounds` times. Prints for each shape the median

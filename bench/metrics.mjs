@@ -1,4 +1,4 @@
-// npm run bench:metrics -- [--sentences 2000] [--rounds 5]
+// npm run bench -- metrics [--sentences 2000] [--rounds 5]
 //
 // The time that the measures of mask-predict/evaluation take: sentences of 5 to 30 seeded words as hypotheses, each
 // with two references that differ from it in some of them. Prints the first call, which compiles, and the median of the

@@ -1,4 +1,4 @@
-// npm run bench:precision -- [--instructions 2000] [--threads 2] [--device cuda]
+// npm run bench -- precision [--instructions 2000] [--threads 2] [--device cuda]
 //
 // The changes that narrower weights cause, and with int8 narrower activations. Against weights as they are stored: the
 // share of equal tokens after a whole decode (T = 10), and the largest and mean difference of a log-probability in the

@@ -8,7 +8,7 @@ import { MaskPredict } from 'mask-predict';
 
 const [directory, text, ...labels] = process.argv.slice(2);
 if (labels.length === 0) {
-  console.error('usage: node zero-shot.mjs MODEL_DIR TEXT LABEL LABEL...');
+  console.error('usage: node examples/zero-shot.mjs MODEL_DIR TEXT LABEL LABEL...');
   process.exit(2);
 }
 

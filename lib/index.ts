@@ -36,6 +36,10 @@ export type { QuantizeOptions } from './text/quantize.js';
 export { trim } from './text/trim.js';
 export type { TrimOptions, Trimmed } from './text/trim.js';
 export { Source, Target } from './token/sequences.js';
+export type {
+  EmbedOptions as EngineEmbedOptions,
+  FillMaskOptions as EngineFillMaskOptions,
+} from './token/readings.js';
 export type { Architecture, ArchitectureName } from './token/architectures.js';
 export type {
   CallOptions,
@@ -57,7 +61,12 @@ export type {
 } from './token/engine-options.js';
 export type { Answer, AskOptions } from './text/multiple-choice.js';
 export { Tokenizer } from './text/tokenizer.js';
-export type { EncodeOptions, Encoding, TokenizerOptions } from './text/tokenizer.js';
+export type {
+  DecodeOptions as TokenizerDecodeOptions,
+  EncodeOptions,
+  Encoding,
+  TokenizerOptions,
+} from './text/tokenizer.js';
 export { MaskPredictError } from './errors.js';
 export type { ErrorCode } from './errors.js';
 export type { Vocabulary } from './token/vocabulary.js';

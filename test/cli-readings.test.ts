@@ -1,7 +1,4 @@
 /** The commands `fill`, `embed` and `classify`: what they print for a text and for lines, and what they refuse. */
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
-import { fileURLToPath } from 'node:url';
 import { PassThrough, Readable, Writable } from 'node:stream';
 import t from 'tap';
 import { run } from '../lib/cli/run.js';
@@ -65,26 +62,6 @@ t.test('embed', async (t) => {
   t.same(await call(['embed', '--no-normalize', 'a']), ok(line(await model.embed('a'))));
   t.match(await call(['embed', '--pooling', 'max', 'a']), { code: 2, stderr: /mean or first/ });
   t.match(await call(['embed', '--normalize', '--no-normalize', 'a']), { code: 2 });
-});
-
-t.test('the zero-shot example', async (t) => {
-  const names = ['contradiction', 'neutral', 'Entailment'];
-  const path = t.testdir(classifyingModel(names));
-  await using classifier = await MaskPredict.load(path);
-  const example = fileURLToPath(new URL('../examples/zero-shot.mjs', import.meta.url));
-  const labels = ['numbers', 'words', 'nothing'];
-  const { stdout } = await promisify(execFile)(process.execPath, [example, path, 'a', ...labels]);
-  const expected = await Promise.all(
-    labels.map(async (label) => {
-      const pair = `This example is about ${label}.`;
-      const { scores } = await classifier.classify({ text: 'a', pair });
-      return { label, probability: scores[2]! / (scores[2]! + scores[0]!) };
-    }),
-  );
-  expected.sort((a, b) => b.probability - a.probability);
-  const line = ({ label, probability }: { label: string; probability: number }) =>
-    `${(100 * probability).toFixed(1).padStart(5)}%  ${label}\n`;
-  t.equal(stdout, expected.map(line).join(''));
 });
 
 t.test('classify', async (t) => {

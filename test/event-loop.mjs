@@ -1,4 +1,4 @@
-// npm run test:event-loop -- [--seconds 10] [--calls 64] [--threads N]
+// npm run bench -- event-loop [--seconds 10] [--calls 64] [--threads N]
 //
 // How late timers are while many calls run: a timer of 1 ms beside --calls callers in this process, each of which calls
 // again as soon as it has its answer. Exit code 1 unless the 99th percentile of the delay is below 5 ms.

@@ -1,4 +1,4 @@
-// npm run loadtest -- [--seconds 60] [--callers 32,256] [--iterations 10] [--threads N] [--direct]
+// npm run bench -- loadtest [--seconds 60] [--callers 32,256] [--iterations 10] [--threads N] [--direct]
 //
 // Many callers at once: each asks `mask-predict serve` (a process of its own, on loopback) again as soon as it has its
 // answer, for --seconds in all; then the same callers with one call at a time, in turns of a few seconds with the

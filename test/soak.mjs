@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// npm run soak -- [--minutes N] [--part NAME]...
+// npm run test:soak -- [--minutes N] [--part NAME]...
 //   generations: 100 000 answers; loads: 1 000 engines loaded and closed; aborts: 10 000 calls aborted at random moments;
 //   workers: 500 worker threads started, used and terminated at random moments, after 500 that do not use the package.
 //   --minutes  ends each part early, after its share of so much time

@@ -1,4 +1,4 @@
-// npm run bench:readings -- [--size base|large] [--tasks embed,fill] [--batch 1,16] [--length 64,256]
+// npm run bench -- readings [--size base|large] [--tasks embed,fill] [--batch 1,16] [--length 64,256]
 //                           [--precisions fp32,int8] [--threads 2] [--rounds 7] [--only onnx] [--json FILE]
 //
 // Texts that are read by themselves: embeddings (the mean of the final states) and one <mask> filled in each, by this

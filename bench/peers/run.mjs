@@ -1,4 +1,4 @@
-// npm run bench:peers -- [--size base|large] [--batch 1] [--iterations 4] [--threads 2] [--rounds 7]
+// npm run bench -- peers [--size base|large] [--batch 1] [--iterations 4] [--threads 2] [--rounds 7]
 //                        [--only expert,llama] [--json FILE]
 //
 // This package beside what its users would pick today: one job (source 64, target 32; see bench/workload.mjs) by every

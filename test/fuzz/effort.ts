@@ -1,6 +1,6 @@
 /**
- * How much a test with random input does: a bounded part in `npm test`, as much as one likes in `npm run
- * fuzz`, which says so in FUZZ_INPUTS, FUZZ_SECONDS and FUZZ_SEED.
+ * How much a test with random input does: a bounded part in `npm test`, as much as one likes in
+ * `npm run test:fuzz`, which says so in FUZZ_INPUTS, FUZZ_SECONDS and FUZZ_SEED.
  */
 import type { Test } from 'tap';
 import { Random } from '../reference/random.js';

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 'use strict';
 // Hostile input, as long as one likes:
-//   npm run fuzz -- [--seconds N] [--inputs N] [--target NAME]... [--seed N] [--keep]
+//   npm run test:fuzz -- [--seconds N] [--inputs N] [--target NAME]... [--seed N] [--keep]
 //     --seconds, --inputs  the end of each target's run, whatever comes first; default: 60 seconds
 //     --target             json, config, index, safetensors, pickle, torch, model: the readers of model files,
 //                            coverage-guided, with sanitizers (need Clang); sentencepiece: mutations of SentencePiece models;

@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 'use strict';
-// npm run test:x64, test:arm64, test:windows: the package's prebuilt binaries in other systems' Node.js, under qemu and Wine,
-// with the tests that depend on the system. Builds the binary first. Fails, and says which, where a program is missing.
-//   node test/platforms/run.cjs x64|arm64|windows [--no-build] [TEST...]     TEST: a file's path in test/, without .test.ts
+// npm run test:platforms -- x64|arm64|windows [--no-build] [TEST...]     TEST: a file's path in test/, without .test.ts
+//
+// The package's prebuilt binaries in other systems' Node.js, under qemu and Wine, with the tests that depend on the system.
+// Builds the binary first. Fails, and says which, where a program is missing.
 const { spawn, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');

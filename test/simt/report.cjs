@@ -1,5 +1,5 @@
 'use strict';
-// npm run cuda:report: compiles every CUDA file for each architecture and prints what ptxas says of each kernel, as a
+// npm run bench -- cuda-report: compiles every CUDA file for each architecture and prints what ptxas says of each kernel, as a
 // Markdown table. Fails if a kernel spills registers or anything warns.
 // Environment: NVCC; CUDAARCHS, e.g. "80;90" (the default).
 const { spawnSync } = require('node:child_process');

@@ -5,7 +5,7 @@
  *   those about numbers below 100 are in `small.jsonl`, so that they may weigh more: their words are all different.
  * - `valid.jsonl`: 1 000 held-out instructions, none of which is in the test.
  * - `test.jsonl`: the 2 000 held-out instructions by which the model is judged (every fifth, as in
- *   `npm run bench:precision`).
+ *   `npm run bench -- precision`).
  * - `corpus.txt`: the texts that the SentencePiece model is made from.
  *
  * Spelling, prompts and the rule of what is held out are those of the benchmarks. The order is the same every time.

@@ -4,7 +4,7 @@ import { heldOutInstructions } from '../../bench/held-out.mjs';
 const heldOut = heldOutInstructions();
 const tested = new Set(spread(2000, 0));
 
-/** 2 000, evenly spread: those of `npm run bench:precision`. */
+/** 2 000, evenly spread: those of `npm run bench -- precision`. */
 export function testedInstructions() {
   return [...tested].map((index) => heldOut[index]);
 }
