@@ -9,7 +9,7 @@ namespace {
 using Role = TensorEntry::Role;
 
 template <class Matrix, class Values>
-struct Walk {
+struct ModernBertWalk {
   const TensorVisitor<Matrix, Values>& visitor;
 
   void matrix(const TensorEntry& entry, Matrix& place) const { visitor.matrix(entry, place); }
@@ -71,7 +71,7 @@ struct Walk {
   }
 };
 
-using Walks = TensorWalks<Walk>;
+using Walks = TensorWalks<ModernBertWalk>;
 
 TensorNames names(const ModelConfig& config) {
   return {config.tensor_prefix + "embeddings.tok_embeddings.weight",

@@ -1,5 +1,6 @@
 // How an architecture's table is walked over. Walk<Matrix, Values> is made of a visitor, and has model(config, weights) and
-// layer(config, index, layer), which call the visitor for their tensors in order.
+// layer(config, index, layer), which call the visitor for their tensors in order. Each architecture's has a name of its own:
+// GCC takes templates of one name in two unnamed namespaces for the same argument.
 #pragma once
 
 #include "model/tensor_table.h"

@@ -10,7 +10,7 @@ using Role = TensorEntry::Role;
 
 // Names and shapes of the parts that tensors come in, over weights that are changed or only read.
 template <class Matrix, class Values>
-struct Walk {
+struct XlmRobertaWalk {
   const TensorVisitor<Matrix, Values>& visitor;
 
   void matrix(Role role, const std::string& name, int64_t outputs, int64_t inputs, Matrix& place,
@@ -86,7 +86,7 @@ struct Walk {
   }
 };
 
-using Walks = TensorWalks<Walk>;
+using Walks = TensorWalks<XlmRobertaWalk>;
 
 TensorNames names(const ModelConfig&) { return xlm_roberta_names(); }
 
