@@ -130,8 +130,8 @@ t.test('a long text without any name, and many names', async (t) => {
     tokenizerFile(t, listed(Object.fromEntries(many) as Record<string, number>)),
   );
   const options = { parseSpecial: true, maxIds: 64 };
-  t.ok(tokenizer.encode('<extra_'.repeat(100_000), options).truncated);
-  t.ok(tokenizer.encode('<extra_7>'.repeat(100_000), options).ids.includes(maskTokenId + 8));
+  t.ok(tokenizer.encode('<extra_'.repeat(20_000), options).truncated);
+  t.ok(tokenizer.encode('<extra_7>'.repeat(20_000), options).ids.includes(maskTokenId + 8));
 });
 
 t.test('files that are wrong', async (t) => {

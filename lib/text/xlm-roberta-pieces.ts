@@ -54,9 +54,9 @@ export class XlmRobertaPieces implements TextPieces {
    * the files beside it. `ERR_TOKENIZER`: missing, damaged, not laid out as XLM-R's, contradicted by an added token.
    */
   static async load(file: string): Promise<XlmRobertaPieces> {
-    const sentencePiece = await loadSentencePiece(file);
     const inDirectory = basename(file) === nameInDirectory;
-    return new XlmRobertaPieces(sentencePiece, inDirectory ? readAddedTokens(dirname(file)) : []);
+    const added = inDirectory ? readAddedTokens(dirname(file)) : [];
+    return new XlmRobertaPieces(await loadSentencePiece(file), added);
   }
 
   isId(id: number): boolean {
