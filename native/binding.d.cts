@@ -139,6 +139,8 @@ interface LoadOptions {
   maskTokenId: number;
   /** The ids that may be answered, rising; null: all. */
   allowedIds: Int32Array | null;
+  /** Ids of added tokens, rising; those behind `<mask>` may stand in sources. */
+  addedIds: Int32Array;
   deterministic: boolean;
   map: boolean;
   /** null: from config.json. */
@@ -244,6 +246,8 @@ interface NativeTrainerOptions {
   maskTokenId: number;
   /** Classes of a length predictor that is added; 0: as many as there are lengths. */
   lengths: number;
+  /** Whether a directory without a language-model head gets one. */
+  newHead: boolean;
   seed: bigint;
   dropout: number;
   labelSmoothing: number;

@@ -4,15 +4,26 @@
 // Texts that are read by themselves: embeddings (the mean of the final states) and one <mask> filled in each, by this
 // package, by onnxruntime-node on graphs made for the task, and by transformers.js; interleaved as in run.mjs, a row for
 // each setting. Ends with code 1 if float32 answers differ. --size tiny is for rehearsals.
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
-import { describeMachine, quietness, spread } from '../machine.mjs';
-import { mebibytes, table, withQuartiles } from '../table.mjs';
+import { describeMachine, quietness } from '../machine.mjs';
+import { mebibytes, table } from '../table.mjs';
+import {
+  checkSize,
+  chosenBy,
+  leftOutNote,
+  peersOf,
+  preparedRows,
+  printNotes,
+  recordOf,
+  timeCells,
+  withRatios,
+  writeRecord,
+} from './comparison.mjs';
 import { measure } from './measure.mjs';
 import { make, modelFolder, quantize } from './models.mjs';
-import { install, versionOf } from './packages.mjs';
+import { install } from './packages.mjs';
 import { titleOf } from './rows.mjs';
 
 const { values: options } = parseArgs({
@@ -29,10 +40,10 @@ const { values: options } = parseArgs({
   },
 });
 const { size } = options;
-if (!['base', 'large', 'tiny'].includes(size)) throw new Error(`--size ${size}: base or large`);
+checkSize(size);
 const list = (name) => options[name].split(',');
 const [threads, rounds] = [options.threads, options.rounds].map(Number);
-const words = options.only?.split(',') ?? [''];
+const isChosen = chosenBy(options.only);
 const model = modelFolder(size);
 const program = (name) => fileURLToPath(new URL(`readings/${name}.mjs`, import.meta.url));
 const spinning = ['on', 'off'].map((state) => ({
@@ -76,7 +87,7 @@ function rowsOf(task, precision) {
     task === 'embed'
       ? peer('transformers', 'transformers.js', join(model, 'features'), readings)
       : peer('transformers', 'transformers.js', join(model, 'transformers'), stock),
-  ].filter((row) => !row.peer || words.some((word) => titleOf(row).includes(word)));
+  ].filter((row) => !row.peer || isChosen(row));
 }
 
 function cosine(a, b) {
@@ -101,15 +112,7 @@ const unavailable = new Set();
 let busiest = 0;
 for (const task of list('tasks')) {
   for (const precision of list('precisions')) {
-    const rows = rowsOf(task, precision).filter((row) => {
-      try {
-        row.prepare();
-        return true;
-      } catch (error) {
-        unavailable.add(`${titleOf(row)}: not available: ${error.message}`);
-        return false;
-      }
-    });
+    const rows = preparedRows(rowsOf(task, precision), (one) => unavailable.add(leftOutNote(one)));
     for (const batch of list('batch').map(Number)) {
       for (const length of list('length').map(Number)) {
         const shape = { task, batch, length };
@@ -118,13 +121,8 @@ for (const task of list('tasks')) {
           console.error(`${what}, ${precision}: ${step}`),
         );
         busiest = Math.max(busiest, others);
-        for (const { row, reason } of failed)
-          unavailable.add(`${titleOf(row)} (${what}): not available: ${reason}`);
-        const ours = results.find(({ row }) => !row.peer);
-        for (const { row, ms, setting, peak, tokens } of results) {
-          const ratios = ours && ms.map((one, round) => one / ours.ms[round]);
-          measured.push({ shape, row, ms, setting, peak, tokens, ratio: ratios && spread(ratios) });
-        }
+        for (const one of failed) unavailable.add(leftOutNote({ ...one, what }));
+        measured.push(...withRatios(results).map((result) => ({ ...result, shape })));
       }
     }
   }
@@ -152,31 +150,26 @@ console.log(
       'peak memory',
       'as our fp32',
     ],
-    measured.map(({ shape, row, setting, ms, ratio, peak, agreement }) => [
-      shape.task,
-      shape.batch,
-      shape.length,
-      row.name,
-      row.stored,
-      setting,
-      withQuartiles(spread(ms), size === 'tiny' ? 2 : 0),
-      !ratio ? '–' : row.peer ? withQuartiles(ratio, 2) : '1',
-      mebibytes(peak),
-      agreement === null ? '–' : agreement.toFixed(6),
+    measured.map((result) => [
+      result.shape.task,
+      result.shape.batch,
+      result.shape.length,
+      result.row.name,
+      result.row.stored,
+      result.setting,
+      ...timeCells(result, size),
+      mebibytes(result.peak),
+      result.agreement === null ? '–' : result.agreement.toFixed(6),
     ]),
   ),
 );
-const peers = ['onnxruntime', 'transformers'].filter((peer) =>
-  measured.some(({ row }) => row.peer === peer),
-);
-const notes = [
+printNotes([
   ...unavailable,
   'times ours: of one round, over this package at the same precision',
   'as our fp32: the least cosine to the embeddings of this package in float32, or the share of masks with its best id',
-  ...(peers.length > 0 ? [`peers: ${peers.map(versionOf).join(', ')}`] : []),
+  ...peersOf(measured).notes,
   quietness(busiest),
-];
-console.log(`\n${notes.map((note) => `- ${note}`).join('\n')}`);
+]);
 
 // Float32 programs add up in other orders: a cosine differs from 1 by rounding alone.
 const differing = measured.filter(
@@ -188,14 +181,7 @@ const differing = measured.filter(
 for (const { row, shape, agreement } of differing)
   console.log(`\nNOT EQUAL: ${titleOf(row)}, ${JSON.stringify(shape)}: ${agreement}`);
 if (options.json) {
-  const rows = measured.map(({ row, tokens: _, ms, ...rest }) => ({
-    program: row.name,
-    weights: row.stored,
-    ms,
-    spread: spread(ms),
-    ...rest,
-  }));
-  const record = { date: new Date().toISOString(), machine: text, size, threads, rows };
-  writeFileSync(options.json, JSON.stringify({ ...record, others: busiest }, null, 1));
+  const rows = measured.map(recordOf);
+  writeRecord(options.json, { machine: text, size, threads, rows, others: busiest });
 }
 if (differing.length > 0) process.exitCode = 1;

@@ -6,14 +6,24 @@
 // what cannot be had is named and left out. Ends with code 1 if float32 tokens differ, with code 2 if the machine's
 // onnxruntime is slower than it should be. --only keeps rows whose title contains one of the words, and ours; --size
 // tiny is for rehearsals.
-import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { describeMachine, limits, quietness, spread } from '../machine.mjs';
-import { mebibytes, table, withQuartiles } from '../table.mjs';
+import { mebibytes, table } from '../table.mjs';
 import { sourceLength, targetLength } from '../workload.mjs';
 import { expertSpeed, fingerprint, sameTokens } from './checks.mjs';
+import {
+  checkSize,
+  chosenBy,
+  leftOutNote,
+  peersOf,
+  preparedRows,
+  printNotes,
+  recordOf,
+  timeCells,
+  withRatios,
+  writeRecord,
+} from './comparison.mjs';
 import { measure } from './measure.mjs';
-import { versionOf } from './packages.mjs';
 import { rowsOf, setsOf, titleOf } from './rows.mjs';
 
 const { values: options } = parseArgs({
@@ -28,7 +38,7 @@ const { values: options } = parseArgs({
   },
 });
 const { size } = options;
-if (!['base', 'large', 'tiny'].includes(size)) throw new Error(`--size ${size}: base or large`);
+checkSize(size);
 const [batch, iterations, threads, rounds] = [
   options.batch,
   options.iterations,
@@ -39,23 +49,14 @@ const setting = { size, batch, iterations, threads };
 const all = rowsOf(size, threads);
 const memoryShare = 0.9; // of what is available, for one set of programs
 
-const words = options.only?.split(',') ?? [''];
-const chosen = all.filter((row) => words.some((word) => titleOf(row).includes(word)));
+const chosen = all.filter(chosenBy(options.only));
 const wanted = all.filter(
   (row) =>
     chosen.includes(row) || (!row.peer && chosen.some((one) => one.precision === row.precision)),
 );
 
 const unavailable = [];
-const rows = wanted.filter((row) => {
-  try {
-    row.prepare();
-    return true;
-  } catch (error) {
-    unavailable.push({ row, reason: error.message });
-    return false;
-  }
-});
+const rows = preparedRows(wanted, (one) => unavailable.push(one));
 
 const { text, limit } = describeMachine(threads);
 console.log(`${text}\n`);
@@ -73,11 +74,7 @@ for (const [index, set] of sets.entries()) {
   );
   unavailable.push(...failed);
   busiest = Math.max(busiest, others);
-  for (const result of results) {
-    const ours = results.find(({ row }) => !row.peer && row.precision === result.row.precision);
-    const ratios = ours && result.ms.map((ms, round) => ms / ours.ms[round]);
-    measured.push({ ...result, ratio: ratios && spread(ratios), set: index + 1 });
-  }
+  measured.push(...withRatios(results).map((result) => ({ ...result, set: index + 1 })));
 }
 const limitAfter = limits(threads);
 const peak = limit && Math.max(limit.gflops, limitAfter.gflops);
@@ -101,27 +98,25 @@ console.log(
       result.row.name + (sets.length > 1 ? ` (set ${result.set})` : ''),
       result.row.stored,
       result.setting,
-      withQuartiles(spread(result.ms), size === 'tiny' ? 2 : 0),
-      !result.ratio ? '–' : result.row.peer ? withQuartiles(result.ratio, 2) : '1',
+      ...timeCells(result, size),
       mebibytes(result.peak),
       tokensCell(result),
     ]),
   ),
 );
 
-const notes = unavailable.map(({ row, reason }) => `${titleOf(row)}: not available: ${reason}`);
-const has = (peer) => measured.some(({ row }) => row.peer === peer);
-const peers = ['onnxruntime', 'transformers', 'llama'].filter(has);
+const { peers, notes: versions } = peersOf(measured);
+const notes = unavailable.map(leftOutNote);
 notes.push(
   'times ours: of one round, over this package at the same precision; peak memory: VmHWM of the process, mapped files included',
 );
-if (peers.length > 0) notes.push(`peers: ${peers.map(versionOf).join(', ')}`);
-if (has('transformers'))
+notes.push(...versions);
+if (peers.includes('transformers'))
   notes.push(
     'transformers.js: T forward passes of the stock model over source and target, logits unread. It cannot express the ' +
       'mixed mask: a cost, not a decoder',
   );
-if (has('llama'))
+if (peers.includes('llama'))
   notes.push(
     'node-llama-cpp: a decoder of the same parameter count, its own random weights: other tokens',
   );
@@ -133,7 +128,7 @@ notes.push(
   ),
 );
 notes.push(quietness(busiest));
-console.log(`\n${notes.map((note) => `- ${note}`).join('\n')}`);
+printNotes(notes);
 
 const exact = [
   find('mask-predict', 'fp32'),
@@ -152,31 +147,19 @@ const speed = expert && expertSpeed(setting, spread(expert.ms).median, peak);
 if (speed) console.log(`- ${speed.text}`);
 
 if (options.json) {
-  writeFileSync(
-    options.json,
-    JSON.stringify(
-      {
-        date: new Date().toISOString(),
-        machine: text,
-        limits: { before: limit, after: limitAfter },
-        setting,
-        rows: measured.map(({ row, tokens, ms, ...rest }) => ({
-          program: row.name,
-          weights: row.stored,
-          spread: spread(ms),
-          ms,
-          tokens: tokens.length > 0 ? fingerprint(tokens) : null,
-          ...rest,
-        })),
-        unavailable: unavailable.map(({ row, reason }) => ({ row: titleOf(row), reason })),
-        others: busiest,
-        equal: exact.length > 1 ? differing.length === 0 : null,
-        expert: speed ?? null,
-      },
-      null,
-      1,
-    ),
-  );
+  writeRecord(options.json, {
+    machine: text,
+    limits: { before: limit, after: limitAfter },
+    setting,
+    rows: measured.map((result) => ({
+      ...recordOf(result),
+      tokens: result.tokens.length > 0 ? fingerprint(result.tokens) : null,
+    })),
+    unavailable: unavailable.map(({ row, reason }) => ({ row: titleOf(row), reason })),
+    others: busiest,
+    equal: exact.length > 1 ? differing.length === 0 : null,
+    expert: speed ?? null,
+  });
 }
 if (differing.length > 0) process.exitCode = 1;
 else if (speed && !speed.holds) process.exitCode = 2;

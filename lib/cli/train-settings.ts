@@ -23,6 +23,7 @@ export const trainTable: OptionTable = {
   norm: text,
   'max-positions': text,
   lengths: text,
+  'new-head': { type: 'boolean' },
   resume: { type: 'boolean' },
   out: text,
   valid: text,

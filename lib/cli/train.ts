@@ -44,6 +44,7 @@ goes on there, after a crash at the last checkpoint, with the same bits.
 
 The model:
   --model DIR           fine-tune this one; a length predictor is added if it has none
+    --new-head          give an encoder without a language-model head a new one
   --new LAYERSxHIDDEN   a new one, with weights from the seed; and for it
     --tokenizer FILE    a SentencePiece model
     --heads N           (default: hidden / 64)
@@ -110,6 +111,11 @@ export const train: Command = {
     given.atMostOne('model', 'new');
     const directory = given.text('out');
     if (directory === undefined) throw new UsageError('train needs --out DIR');
+    if (given.has('new-head') && (given.has('resume') || given.text('new') !== undefined)) {
+      throw new UsageError(
+        '--new-head is for --model; a new model and one that goes on have a head',
+      );
+    }
     if (given.has('resume')) await goOn(given, directory, surroundings);
     else await begin(given, directory, surroundings);
   },
@@ -133,7 +139,10 @@ async function begin(
     );
   }
   const trainer = await (shape === undefined
-    ? Trainer.load(given.text('model')!, options)
+    ? Trainer.load(given.text('model')!, {
+        ...options,
+        ...(given.has('new-head') && { head: 'new' as const }),
+      })
     : Trainer.create(shape as unknown as TrainerShape, given.text('tokenizer'), options));
   await work(trainer, run, 0, surroundings);
 }

@@ -7,6 +7,8 @@ import { MaskPredictError } from '../errors.js';
 
 const small = ['config.json', 'modules.json', 'sentence_bert_config.json'];
 const sentencePiece = 'sentencepiece.bpe.model';
+/** Beside a SentencePiece model: tokens that were added to it. */
+const addedTokens = ['tokenizer_config.json', 'added_tokens.json', 'special_tokens_map.json'];
 /** Where there is no SentencePiece model. */
 const otherTokenizer = ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json'];
 /** Weights in the order they are preferred; an index names the files that have them. */
@@ -33,7 +35,7 @@ export function neededFiles(names: Iterable<string>): NeededFiles {
         `so it is not a model as Hugging Face's transformers save it; it has ${listed(there)}`,
     );
   }
-  const tokenizer = there.has(sentencePiece) ? [sentencePiece] : otherTokenizer;
+  const tokenizer = there.has(sentencePiece) ? [sentencePiece, ...addedTokens] : otherTokenizer;
   const pooling = [...there].filter((name) => /^[^/]*pooling[^/]*\/config\.json$/i.test(name));
   const files = [...small, ...tokenizer, ...pooling, weight].filter((name) => there.has(name));
   return { files, index: weight.endsWith('.index.json') ? weight : undefined };

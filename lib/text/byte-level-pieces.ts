@@ -10,7 +10,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Tokenizer as Encoder } from '@huggingface/tokenizers';
 import { MaskPredictError, shown } from '../errors.js';
-import { isObject, readOptionalObject, type JsonObject } from './model-files.js';
+import { isObject, readOptionalObject, type JsonObject } from '../json-files.js';
 import type { TextPieces } from './tokenizer.js';
 
 /** Bytes of a file; the largest known have 35 million. */
@@ -63,6 +63,10 @@ export class ByteLevelPieces implements TextPieces {
     const pieces = new ByteLevelPieces(await TokenizerFile.read(path));
     pieces.#encoder(false); // a damaged file is found now
     return pieces;
+  }
+
+  isId(id: number): boolean {
+    return id >= 0 && id < this.vocabulary;
   }
 
   *encode(text: string, parseSpecial: boolean): Generator<number[]> {

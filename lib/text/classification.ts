@@ -3,9 +3,9 @@
  * those of its `config.json` (`id2label`, `problem_type`).
  */
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
+import { isObject, readOptionalObject } from '../json-files.js';
 import { checkOptions } from '../options.js';
 import type { EngineConfig } from '../token/engine-config.js';
-import { isObject, readOptionalObject } from './model-files.js';
 import { Reading } from './reading.js';
 import type { TextOptions, TextReader } from './text.js';
 

@@ -7,12 +7,13 @@ import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { ConversionFacts } from '../../native/binding.cjs';
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
+import { readOptionalObject, type JsonObject } from '../json-files.js';
 import { checkFunction, checkOptions, checkSignal, integerOption } from '../options.js';
 import type { SaveOptions } from '../token/engine-options.js';
 import { checkFree, written } from '../token/saved-model.js';
 import { withConversion } from './conversion.js';
 import { tokenizerFile } from './loading.js';
-import { copyTextFiles, readOptionalObject, type JsonObject } from './model-files.js';
+import { copyTextFiles } from './model-files.js';
 import { readSentencePieceModel } from './sentencepiece-model.js';
 
 export interface ConvertOptions extends SaveOptions {

@@ -5,16 +5,9 @@
  */
 import { join } from 'node:path';
 import { MaskPredictError, shown } from '../errors.js';
+import { readOptionalJson, readOptionalObject, type JsonObject } from '../json-files.js';
 import { embedding, normalizeOption, poolingOption, type Pooling } from '../token/readings.js';
-import {
-  kindOf,
-  modulesFile,
-  poolingFile,
-  readOptionalJson,
-  readOptionalObject,
-  transformerFile,
-  type JsonObject,
-} from './model-files.js';
+import { kindOf, modulesFile, poolingFile, transformerFile } from './model-files.js';
 import { Reading } from './reading.js';
 import { textOptions, type TextOptions, type TextReader } from './text.js';
 

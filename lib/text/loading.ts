@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { MaskPredictError } from '../errors.js';
 import { modelDirectory } from '../hub/model-directory.js';
 import { hubOptionNames, type HubOptions, type Transfer } from '../hub/settings.js';
+import { readOptionalObject } from '../json-files.js';
 import { checkOptions, integerOption } from '../options.js';
 import { readSchedulingOptions, type SchedulingOptions } from '../scheduling/options.js';
 import { nativeRunner } from '../scheduling/passes.js';
@@ -19,7 +20,6 @@ import { allowedIds } from '../token/vocabulary.js';
 import { readClassSettings, type ClassSettings } from './classification.js';
 import { readEmbeddingSettings, type EmbeddingSettings } from './embedding.js';
 import { idsOfLanguages } from './languages.js';
-import { readOptionalObject } from './model-files.js';
 import { Tokenizer } from './tokenizer.js';
 
 /** The directory of the small model that comes with the package. */

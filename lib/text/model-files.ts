@@ -2,47 +2,16 @@
  * JSON files that tell what a model is for, beside its weights: sentence-transformers' own and some fields of config.json.
  * Each is optional, and a damaged one is an error that names it.
  */
-import { readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { MaskPredictError, shown } from '../errors.js';
-
-export type JsonObject = Readonly<Record<string, unknown>>;
-
-/** The content of a file, or undefined where there is none. */
-export function readOptionalJson(directory: string, name: string): unknown {
-  const path = join(directory, name);
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw new MaskPredictError('ERR_MODEL_FORMAT', `${path} cannot be read: ${message}`, { cause });
-  }
-  try {
-    return JSON.parse(text.replace(/^\uFEFF/, '')) as unknown;
-  } catch (cause) {
-    throw new MaskPredictError('ERR_MODEL_FORMAT', `${path} is not JSON`, { cause });
-  }
-}
-
-/** The same for a file that holds an object. */
-export function readOptionalObject(directory: string, name: string): JsonObject | undefined {
-  const value = readOptionalJson(directory, name);
-  if (value === undefined || isObject(value)) return value;
-  throw new MaskPredictError(
-    'ERR_MODEL_FORMAT',
-    `${join(directory, name)} holds ${shown(value)}, not an object`,
-  );
-}
-
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
+import { isObject, readOptionalJson, readOptionalObject } from '../json-files.js';
+import { addedTokensDecoder, readAddedTokens } from '../token/added-tokens.js';
 
 /** Fields of config.json that say what the classes mean. */
 export const classFields = ['id2label', 'label2id', 'problem_type'] as const;
+
+/** Where tokens that were added to a SentencePiece model are written. */
+export const addedTokensFile = 'tokenizer_config.json';
 
 export const modulesFile = 'modules.json';
 export const transformerFile = 'sentence_bert_config.json';
@@ -77,6 +46,9 @@ export async function copyTextFiles(from: string, to: string): Promise<void> {
     await writeJson(join(to, name), readOptionalJson(from, name));
   }
   const given = readOptionalObject(from, 'config.json') ?? {};
+  // ModernBERT's tokens are all in its tokenizer.json.
+  const added = given['model_type'] === 'modernbert' ? [] : readAddedTokens(from);
+  if (added.length > 0) await writeJson(join(to, addedTokensFile), addedTokensDecoder(added));
   const fields = classFields.filter((field) => given[field] !== undefined);
   if (fields.length === 0) return;
   const own = readOptionalObject(to, 'config.json') ?? {};

@@ -1,7 +1,7 @@
 /** How often the lines of text files use each piece. */
 import { stat } from 'node:fs/promises';
 import { MaskPredictError, invalidArgument } from '../errors.js';
-import { readFileLines } from '../training/file-lines.js';
+import { readFileLines } from '../file-lines.js';
 import type { Tokenizer } from './tokenizer.js';
 
 const UNKNOWN = 3;

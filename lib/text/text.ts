@@ -90,10 +90,18 @@ export class TextReader {
     return Int32Array.from([begin, ...head, ...between, ...tail, end]);
   }
 
-  /** The ids of a given answer: never truncated, because its score would be another text's. */
+  /** The ids of a given answer, of which each can be answered: never truncated, because its score would be another text's. */
   answer(text: string, options: TextOptions, name: string): Int32Array {
     const { ids } = this.text(text, { ...options, overflow: 'error' }, name);
     if (this.#isBlank(ids)) throw invalidArgument(`${name} has no tokens: it is empty or blank`);
+    const unanswerable = ids.find((id) => id >= this.#pieces.vocabulary);
+    if (unanswerable !== undefined) {
+      const piece = this.#pieces.piece(unanswerable);
+      throw invalidArgument(
+        `${name} has the added token ${piece} (id ${unanswerable}), which is never answered and so has no ` +
+          'probability; such tokens may stand in prompts',
+      );
+    }
     return ids;
   }
 

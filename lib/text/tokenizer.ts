@@ -7,12 +7,15 @@
  *
  * `<s>`, `<mask>`, `[MASK]` and the like inside a text are ordinary text, so a text cannot smuggle in special
  * tokens. With `parseSpecial` they are read as Hugging Face's tokenizer reads them: each becomes its
- * id, and the text on either side is tokenized as a text of its own.
+ * id, and the text on either side is tokenized as a text of its own. So are the tokens that an XLM-R directory adds
+ * behind `<mask>` (`added_tokens.json`, `tokenizer_config.json`, `tokenizer.json`). Their ids are read and never answered:
+ * `vocabulary` ends with `<mask>`.
  *
  * Encoding runs on the calling thread, with XLM-R's pieces at more than half a million ids per second. With `maxIds` it
  * stops when it has enough, so a long text costs little more than the part that is used.
  */
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
+import type { AddedToken } from '../token/added-tokens.js';
 import { ByteLevelPieces } from './byte-level-pieces.js';
 import { XlmRobertaPieces } from './xlm-roberta-pieces.js';
 
@@ -33,10 +36,14 @@ export interface TextPieces {
   readonly pieces: number;
   /** The number of ids that stand for something, one more than the largest. */
   readonly vocabulary: number;
+  /** Tokens whose ids lie behind those of `vocabulary`: read, and never answered. */
+  readonly added?: readonly AddedToken[];
   /** True if the white space before a mask belongs to the mask, so that its answer includes the space. */
   readonly maskTakesSpace: boolean;
   /** True if pieces are bytes, not characters. */
   readonly isOfBytes: boolean;
+  /** True if a whole number is an id: of `vocabulary`, or of a token that was added to it. */
+  isId(id: number): boolean;
   /** The ids of `text`, without those around it, a part at a time. */
   encode(text: string, parseSpecial: boolean): Iterable<number[]>;
   decode(ids: number[], keepSpecial: boolean): string;
@@ -57,8 +64,8 @@ export interface TokenizerOptions {
 
 export interface EncodeOptions {
   /**
-   * Read `<s>`, `<pad>`, `</s>`, `<unk>` and `<mask>`, or `[CLS]`, `[MASK]` and the like, in the text as special tokens.
-   * Default: false.
+   * Read `<s>`, `<pad>`, `</s>`, `<unk>` and `<mask>`, or `[CLS]`, `[MASK]` and the like, and the names of added tokens in
+   * the text as these tokens. Default: false.
    */
   parseSpecial?: boolean;
   /** The most ids to return, `<s>` and `</s>` included; at least 2. Default: no limit. */
@@ -76,7 +83,8 @@ export interface Encoding {
 export interface DecodeOptions {
   /**
    * Write special tokens as `<s>`, `<mask>` and so on, `<unk>` included, and join the pieces as Hugging
-   * Face does. Default: false; `<s>`, `<pad>`, `</s>` and `<mask>` are left out and `<unk>` is ` ⁇ `.
+   * Face does. Default: false; `<s>`, `<pad>`, `</s>`, `<mask>` and added tokens that are special are left out, and
+   * `<unk>` is ` ⁇ `. Other added tokens are written by their names.
    */
   keepSpecial?: boolean;
 }
@@ -225,11 +233,11 @@ export class Tokenizer {
   }
 
   #checkId(id: unknown, name: string): void {
-    if (!(Number.isInteger(id) && (id as number) >= 0 && (id as number) < this.vocabulary)) {
-      throw invalidArgument(
-        `${name} must be an id from 0 to ${this.vocabulary - 1}, got ${shown(id)}`,
-      );
-    }
+    if (Number.isInteger(id) && this.#pieces.isId(id as number)) return;
+    const added = (this.#pieces.added?.length ?? 0) > 0 ? ', or that of an added token' : '';
+    throw invalidArgument(
+      `${name} must be an id from 0 to ${this.vocabulary - 1}${added}, got ${shown(id)}`,
+    );
   }
 }
 

@@ -3,6 +3,7 @@ import { existsSync, realpathSync } from 'node:fs';
 import { readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
+import { readOptionalJson, readOptionalObject, type JsonObject } from '../json-files.js';
 import { checkFunction, checkOptions, checkSignal } from '../options.js';
 import { directoryPath } from '../token/directory-path.js';
 import type { SaveOptions } from '../token/engine-options.js';
@@ -10,13 +11,7 @@ import { checkFree, written } from '../token/saved-model.js';
 import { withConversion } from './conversion.js';
 import { idsOfLanguages } from './languages.js';
 import { loadTokenizer, tokenizerFile } from './loading.js';
-import {
-  poolingFiles,
-  readOptionalJson,
-  readOptionalObject,
-  writeJson,
-  type JsonObject,
-} from './model-files.js';
+import { poolingFiles, writeJson } from './model-files.js';
 import { countPieces, mostFrequent } from './piece-counts.js';
 import { SentencePieceSubset } from './sentencepiece-subset.js';
 import type { Tokenizer } from './tokenizer.js';
@@ -56,7 +51,7 @@ const weightsFile = 'model.safetensors';
  * set. Kept are the pieces of `languages` and of `texts` (one of them must be given), every character of theirs and of a
  * piece that occurs in `texts` that is a piece itself, and what no SentencePiece model can be without. A text whose pieces
  * are all kept has the same pieces, the same states and the same logits as before; probabilities are over the kept pieces.
- * Ids are others: `ids` of the result tells which.
+ * Ids are others: `ids` of the result tells which. Added tokens with ids behind `<mask>` are left out.
  *
  * `ERR_INVALID_ARGUMENT` for wrong options and what cannot be read or written, `ERR_TOKENIZER` and `ERR_MODEL_FORMAT` for
  * what is no XLM-R with its SentencePiece model, or one that `quantize` wrote. Whatever fails leaves nothing of its own in

@@ -18,6 +18,7 @@ import type {
 } from '../../native/binding.cjs';
 import { join } from 'node:path';
 import { onAbort } from '../abort.js';
+import { readAddedTokens } from './added-tokens.js';
 import { randomArchitecture, type Architecture, type ArchitectureName } from './architectures.js';
 import type { EngineConfig } from './engine-config.js';
 import type {
@@ -105,7 +106,8 @@ export class Engine {
    * Loads `config.json` and the weights of a directory (a path or a `file:` URL), the first that is there of
    * `model.safetensors`, `model.safetensors.index.json` with its shards, `pytorch_model.bin` and
    * `pytorch_model.bin.index.json`: a masked-LM checkpoint of XLM-RoBERTa or XLM-RoBERTa-XL as Hugging Face writes it, F32, F16
-   * or BF16, with or without `embed_length.weight`. `ERR_MODEL_FORMAT` names the file, tensor or field.
+   * or BF16, with or without `embed_length.weight`. Ids of added tokens (`added_tokens.json`, `tokenizer_config.json`,
+   * `tokenizer.json`) may stand in sources, and are never answered. `ERR_MODEL_FORMAT` names the file, tensor or field.
    */
   static async load(directory: string | URL, options: EngineLoadOptions = {}): Promise<Engine> {
     checkOptions('Engine.load()', options, loadOptions);
@@ -113,7 +115,8 @@ export class Engine {
     const maskTokenId = integerOption('maskTokenId', options.maskTokenId, -1, 4, 2 ** 24);
     const map = booleanOption('map', options.map, true);
     const attention = attentionOption(options.attention);
-    return Engine.#start(path, options, { maskTokenId, map, attention });
+    const addedIds = Int32Array.from(readAddedTokens(path), ({ id }) => id);
+    return Engine.#start(path, options, { maskTokenId, map, attention, addedIds });
   }
 
   /** An engine with weights drawn from a seed, for benchmarks: the speed of a model without its files. */
@@ -123,13 +126,14 @@ export class Engine {
   ): Promise<Engine> {
     checkOptions('Engine.random()', options, [...engineOptions, 'seed']);
     const full = randomArchitecture(architecture, seedOption('seed', options.seed ?? 0));
-    return Engine.#start(full, options, { maskTokenId: -1, map: true, attention: null });
+    const none = { maskTokenId: -1, map: true, attention: null, addedIds: new Int32Array() };
+    return Engine.#start(full, options, none);
   }
 
   static async #start(
     model: string | RandomArchitecture,
     options: EngineOptions,
-    files: Pick<LoadOptions, 'maskTokenId' | 'map' | 'attention'>,
+    files: Pick<LoadOptions, 'maskTokenId' | 'map' | 'attention' | 'addedIds'>,
   ): Promise<Engine> {
     const { onProgress, logger, signal } = options;
     checkSignal(signal);

@@ -4,7 +4,7 @@
  * knows where it comes from, so that whoever refuses it can say so.
  */
 import { invalidArgument, shown } from '../errors.js';
-import { readFileLines } from './file-lines.js';
+import { readFileLines } from '../file-lines.js';
 
 export interface Example {
   instruction: string;

@@ -81,6 +81,12 @@ export interface TrainerLoadOptions extends TrainerOptions {
    * positions allow, `maxPositions - 1`.
    */
   lengths?: number;
+  /**
+   * `'new'` gives an encoder without a language-model head (tensors `lm_head.*`), as embedding checkpoints are, one whose
+   * dense layer is drawn from the seed, whose norm is 1 and 0, and whose matrix is the word embeddings. Without it such a
+   * directory is `ERR_MODEL_FORMAT`; one that has a head is `ERR_INVALID_ARGUMENT` with it.
+   */
+  head?: 'new';
 }
 
 /** The sizes of a new model. */
@@ -240,18 +246,26 @@ export function readSettings(options: TrainerOptions, learningRate: number): Set
   };
 }
 
-/** Settings and what the machine gives, as the addon takes them. @internal */
+/** Whether `head` asks for a new one. @internal */
+export function newHeadOption(head: unknown): boolean {
+  if (head === undefined) return false;
+  if (head === 'new') return true;
+  throw invalidArgument(`head must be 'new' or left out, not ${shown(head)}`);
+}
+
+/** Settings and what the machine gives, as the addon takes them; `added` is for a directory that lacks it. @internal */
 export function nativeOptions(
   settings: Settings,
   machine: ResumeOptions,
   maskTokenId: number,
-  lengths: number,
+  added: { lengths: number; head: boolean } = { lengths: 0, head: false },
 ): NativeTrainerOptions {
   return {
     threads: integerOption('threads', machine.threads, 0, 1, 256),
     memoryLimit: integerOption('memoryLimit', machine.memoryLimit, 0, 1, Number.MAX_SAFE_INTEGER),
     maskTokenId,
-    lengths,
+    lengths: added.lengths,
+    newHead: added.head,
     seed: settings.seed,
     dropout: settings.dropout,
     labelSmoothing: settings.labelSmoothing,

@@ -15,8 +15,10 @@ import { onAbort } from '../abort.js';
 import type { EngineConfig } from '../token/engine-config.js';
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
 import { booleanOption, checkOptions, checkSignal, integerOption, seedOption } from '../options.js';
+import { addedTokensDecoder } from '../token/added-tokens.js';
 import { native } from '../token/native.js';
 import { attentionField } from '../token/saved-model.js';
+import { addedTokensFile } from '../text/model-files.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import type { DatasetSource } from './dataset.js';
 import type { StepOptions, StepPart, StepResult, StepRunner } from './step.js';
@@ -25,6 +27,7 @@ import {
   machineOptions,
   nativeOptions,
   newArchitecture,
+  newHeadOption,
   readSettings,
   trainerOptions,
   type ResumeOptions,
@@ -102,11 +105,11 @@ export class Trainer implements StepRunner {
 
   /**
    * Fine-tunes the model of a directory, as `Engine.load` reads it; F16 and BF16 become float32. A length predictor is
-   * added where there is none. int8 weights are `ERR_INVALID_ARGUMENT`. A tokenizer need not be there: only what reads
+   * added where there is none, a language-model head only where `head: 'new'` asks for it. int8 weights are `ERR_INVALID_ARGUMENT`. A tokenizer need not be there: only what reads
    * texts needs it.
    */
   static async load(directory: string, options: TrainerLoadOptions = {}): Promise<Trainer> {
-    checkOptions('Trainer.load()', options, [...trainerOptions, 'maskTokenId', 'lengths']);
+    checkOptions('Trainer.load()', options, [...trainerOptions, 'maskTokenId', 'lengths', 'head']);
     if (typeof directory !== 'string')
       throw invalidArgument('the model directory must be a string');
     const settings = readSettings(options, 2e-5);
@@ -115,7 +118,10 @@ export class Trainer implements StepRunner {
     const file = join(directory, tokenizerFile);
     const tokenizer = existsSync(file) ? await readTokenizer(file, options.maskTokenId) : undefined;
     if (tokenizer) maskTokenId = tokenizer.maskTokenId;
-    const made = nativeOptions(settings, options, maskTokenId, lengths);
+    const made = nativeOptions(settings, options, maskTokenId, {
+      lengths,
+      head: newHeadOption(options.head),
+    });
     const trainer = await start(directory, made, options);
     return new Trainer({ trainer, settings, tokenizer, updates: 0, state: undefined });
   }
@@ -135,7 +141,7 @@ export class Trainer implements StepRunner {
     const settings = readSettings(options, 5e-4);
     const read = tokenizer === undefined ? undefined : await readTokenizer(tokenizer, undefined);
     const architecture = newArchitecture(shape, read ? read.maskTokenId + 1 : 0);
-    const made = nativeOptions(settings, options, -1, 0);
+    const made = nativeOptions(settings, options, -1);
     const trainer = await start(architecture, made, options);
     return new Trainer({ trainer, settings, tokenizer: read, updates: 0, state: undefined });
   }
@@ -158,7 +164,7 @@ export class Trainer implements StepRunner {
     const file = join(directory, tokenizerFile);
     const { maskTokenId } = note.architecture;
     const tokenizer = existsSync(file) ? await readTokenizer(file, maskTokenId) : undefined;
-    const made = nativeOptions(settings, options, -1, 0);
+    const made = nativeOptions(settings, options, -1);
     const architecture = { ...note.architecture, seed: 0n, draw: false };
     const trainer = await start(architecture, made, options);
     try {
@@ -304,7 +310,7 @@ export class Trainer implements StepRunner {
     if (precision !== 'fp32' && precision !== 'fp16' && precision !== 'bf16') {
       throw invalidArgument(`precision must be 'fp32', 'fp16' or 'bf16', not ${shown(precision)}`);
     }
-    const files = ['config.json', 'model.safetensors', tokenizerFile];
+    const files = ['config.json', 'model.safetensors', tokenizerFile, addedTokensFile];
     await replaceDirectory(directory, files, async (to) => {
       await this.#native.save(join(to, 'model.safetensors'), precision).promise;
       const config = configFile(this.config, this.#native.facts.tokenTypes);
@@ -325,14 +331,21 @@ export class Trainer implements StepRunner {
       settings: { ...settings, seed: String(seed) },
       state,
     };
-    await replaceDirectory(directory, [stateFile, tokenizerFile], async (to) => {
+    await replaceDirectory(directory, [stateFile, tokenizerFile, addedTokensFile], async (to) => {
       await this.#writeTokenizer(to);
       await this.#native.saveState(join(to, stateFile), JSON.stringify(note)).promise;
     });
   }
 
   async #writeTokenizer(directory: string): Promise<void> {
-    if (this.#tokenizer) await writeWhole(join(directory, tokenizerFile), this.#tokenizer.bytes);
+    if (!this.#tokenizer) return;
+    const { read, bytes } = this.#tokenizer;
+    await writeWhole(join(directory, tokenizerFile), bytes);
+    const { vocabulary } = this.config;
+    const added = (Tokenizer.pieces(read).added ?? []).filter(({ id }) => id < vocabulary);
+    if (added.length === 0) return;
+    const content = `${JSON.stringify(addedTokensDecoder(added), undefined, 2)}\n`;
+    await writeWhole(join(directory, addedTokensFile), content);
   }
 
   /** Frees everything at once. Calls in flight reject with `ERR_DISPOSED`, as does every use afterwards. */

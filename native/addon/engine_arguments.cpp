@@ -51,6 +51,7 @@ LoadOptions read_options(const Napi::Value& value) {
       static_cast<uint64_t>(read_integer(object.Get("memoryLimit"), "memoryLimit", 0, int64_t{1} << 53));
   options.mask_token_id = read_integer(object.Get("maskTokenId"), "maskTokenId", -1, 1 << 24);
   const Napi::Value allowed = object.Get("allowedIds");
+  options.added_ids = copy(read_integers(object.Get("addedIds"), "addedIds"));
   if (!allowed.IsNull()) options.allowed_ids = copy(read_integers(allowed, "vocabulary.allowedIds"));
   options.map = read_boolean(object.Get("map"), "map");
   options.deterministic = read_boolean(object.Get("deterministic"), "deterministic");
@@ -92,7 +93,8 @@ void check_candidate(const View<int32_t>& ids, const std::string& name, const Mo
               std::to_string(config.real_ids() - 1));
 }
 
-std::vector<int32_t> read_source_ids(const Napi::Value& value, const ModelConfig& config, uint32_t index) {
+std::vector<int32_t> read_source_ids(const Napi::Value& value, const LoadedModel& model, uint32_t index) {
+  const ModelConfig& config = model.engine->config();
   const std::string name = "source " + std::to_string(index);
   const View<int32_t> ids = read_integers(value, name);
   const EndNames ends = end_names(config, false), ends_with_ids = end_names(config, true);
@@ -103,10 +105,11 @@ std::vector<int32_t> read_source_ids(const Napi::Value& value, const ModelConfig
   if (ids.data[0] != special.begin || ids.data[ids.size - 1] != special.end)
     invalid(name + " must begin with " + ends_with_ids.begin + " and end with " + ends_with_ids.end);
   for (int64_t i = 0; i < ids.size; i++)
-    if (ids.data[i] < 0 || ids.data[i] >= config.real_ids() || ids.data[i] == special.pad)
+    if (!model.is_source_id(ids.data[i]))
       invalid(name + " has id " + std::to_string(ids.data[i]) + " at position " + std::to_string(i) +
               "; ids are 0 to " + std::to_string(config.real_ids() - 1) + " without " + std::to_string(special.pad) +
-              " (padding: pass each source at its own length)");
+              " (padding: pass each source at its own length)" +
+              (model.added_ids.empty() ? "" : ", and those of added tokens"));
   return copy(ids);
 }
 
@@ -130,6 +133,7 @@ Reading read_reading(const Napi::Value& value, std::vector<int32_t>& ids, const 
   if (given == "scoreAt") {
     reading.position = read_integer(object.Get("position"), "position", 1, static_cast<int64_t>(ids.size()) - 2);
     int32_t& scored = ids[static_cast<size_t>(reading.position)];
+    check_candidate({&scored, 1}, name, engine.config());
     reading.candidates = {{scored}};
     scored = mask;
   } else if (reading.kind == Reading::Score) {
@@ -148,15 +152,15 @@ Reading read_reading(const Napi::Value& value, std::vector<int32_t>& ids, const 
   return reading;
 }
 
-std::vector<NewSource> read_new_sources(const Napi::CallbackInfo& info, size_t next, const Engine& engine) {
+std::vector<NewSource> read_new_sources(const Napi::CallbackInfo& info, size_t next, const LoadedModel& model) {
   const Napi::Array list = read_array(info[next], "sources"), wants = read_array(info[next + 1], "states");
   if (wants.Length() != list.Length()) invalid("states must have one entry for each source");
   std::vector<NewSource> sources;
   for (uint32_t i = 0; i < list.Length(); i++) {
-    NewSource source{read_source_ids(list.Get(i), engine.config(), i), false, std::nullopt};
+    NewSource source{read_source_ids(list.Get(i), model, i), false, std::nullopt};
     const Napi::Value want = wants.Get(i);
     if (want.IsObject())
-      source.reading = read_reading(want, source.ids, "source " + std::to_string(i), engine);
+      source.reading = read_reading(want, source.ids, "source " + std::to_string(i), *model.engine);
     else
       source.with_states = read_boolean(want, "states of source " + std::to_string(i));
     sources.push_back(std::move(source));

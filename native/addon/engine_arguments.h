@@ -29,7 +29,7 @@ struct EndNames {
 EndNames end_names(const ModelConfig& config, bool ids);
 // Error(InvalidArgument) where a candidate's id is not a real one.
 void check_candidate(const View<int32_t>& ids, const std::string& name, const ModelConfig& config);
-std::vector<int32_t> read_source_ids(const Napi::Value& value, const ModelConfig& config, uint32_t index);
+std::vector<int32_t> read_source_ids(const Napi::Value& value, const LoadedModel& model, uint32_t index);
 // Reads the question about the sequence `ids`; a position that is scored becomes <mask> in it. Error(InvalidArgument)
 // also if the engine's model cannot answer.
 Reading read_reading(const Napi::Value& value, std::vector<int32_t>& ids, const std::string& name,
@@ -40,7 +40,7 @@ struct NewSource {
   bool with_states;
   std::optional<Reading> reading;
 };
-std::vector<NewSource> read_new_sources(const Napi::CallbackInfo& info, size_t next, const Engine& engine);
+std::vector<NewSource> read_new_sources(const Napi::CallbackInfo& info, size_t next, const LoadedModel& model);
 // null, 'unchanged', or the log-probability all tokens must reach.
 StopRule read_stop(const Napi::Value& value);
 // The logarithm of a probability, at most 0; 0 for null and undefined.

@@ -187,7 +187,7 @@ Napi::Value EngineObject::encode(const Napi::CallbackInfo& info) {
     state();
     const Napi::Array array = read_array(info[0], "sources");
     std::vector<std::vector<int32_t>> ids;
-    for (uint32_t i = 0; i < array.Length(); i++) ids.push_back(read_source_ids(array.Get(i), *config_, i));
+    for (uint32_t i = 0; i < array.Length(); i++) ids.push_back(read_source_ids(array.Get(i), state().model, i));
     const bool with_states = read_boolean(info[1], "states");
     return started(
         info.Env(),
@@ -205,8 +205,7 @@ Napi::Value EngineObject::encode(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineObject::read(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    const Engine& engine = state().engine();
-    std::vector<NewSource> given = read_new_sources(info, 0, engine);
+    std::vector<NewSource> given = read_new_sources(info, 0, state().model);
     for (uint32_t i = 0; i < given.size(); i++)
       if (!given[i].reading) invalid("nothing is to be read of source " + std::to_string(i));
     return started(
@@ -332,7 +331,7 @@ Napi::Value EngineObject::log_probs(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineObject::advance(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    std::vector<NewSource> new_sources = read_new_sources(info, 0, state().engine());
+    std::vector<NewSource> new_sources = read_new_sources(info, 0, state().model);
     const Targets targets = read_targets(info[2]);
     if (!targets.empty()) state().engine().check_head();
     std::vector<TargetWork> works = read_works(targets, info, 3, *config_);

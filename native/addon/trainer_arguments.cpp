@@ -133,6 +133,7 @@ TrainerOptions read_trainer_options(const Napi::Value& value) {
   o.mask_token_id = read_integer(object.Get("maskTokenId"), "maskTokenId", -1, 1 << 24);
   o.lengths = read_integer(object.Get("lengths"), "lengths", 0, 1 << 20);
   if (o.lengths > 0 && o.lengths < 4) invalid("lengths must be 0 or at least 4");
+  o.new_head = read_boolean(object.Get("newHead"), "newHead");
   o.seed = read_seed(object.Get("seed"), "seed");
   o.dropout = read_fraction(object, "dropout", 0.9);
   o.objective.label_smoothing = read_fraction(object, "labelSmoothing", 1);

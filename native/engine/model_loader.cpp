@@ -1,7 +1,9 @@
 #include "engine/model_loader.h"
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <system_error>
@@ -81,10 +83,28 @@ std::string device_for(const ModelRequest& request, const std::string& device) {
                                      asked + "'; use 'cpu' or 'auto'");
 }
 
+void check_added_ids(const ModelRequest& request, const std::vector<int32_t>& added_ids) {
+  if (request.random || added_ids.empty()) return;
+  const ModelConfig config = read_config(request.directory);
+  if (added_ids.back() >= config.vocabulary)
+    throw Error(ErrorCode::ModelFormat,
+                request.directory + ": an added token has the id " + std::to_string(added_ids.back()) +
+                    " (tokenizer_config.json, added_tokens.json or tokenizer.json), but the embeddings have only " +
+                    std::to_string(config.vocabulary) +
+                    " rows (vocab_size in config.json); take the token out, or resize the model's embeddings");
+}
+
 }  // namespace
+
+bool LoadedModel::is_source_id(int32_t id) const {
+  const ModelConfig& config = engine->config();
+  if (id == config.special.pad) return false;
+  return (id >= 0 && id < config.real_ids()) || std::binary_search(added_ids.begin(), added_ids.end(), id);
+}
 
 LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
                        const std::function<void(double)>& progress, const std::atomic<bool>& cancelled) {
+  check_added_ids(request, options.added_ids);
   LoadedModel model;
   model.device =
       open_device(device_for(request, options.device), options.precision, options.threads, options.deterministic);
@@ -133,6 +153,9 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
                                                 "not defined for it; leave it out");
   model.engine = std::make_unique<Engine>(std::move(weights), device, model.device.resources, model.memory_limit,
                                           options.allowed_ids, attention);
+  const int64_t real_ids = model.engine->config().real_ids();
+  std::copy_if(options.added_ids.begin(), options.added_ids.end(), std::back_inserter(model.added_ids),
+               [&](int32_t id) { return id >= real_ids; });
   return model;
 }
 

@@ -23,6 +23,7 @@ struct LoadOptions {
   uint64_t memory_limit = 0;                 // 0: what the machine has available
   int64_t mask_token_id = -1;                // -1: from config.json
   std::vector<int32_t> allowed_ids;          // rising; empty: all
+  std::vector<int32_t> added_ids;            // of added tokens, rising; each must have a row of the embeddings
   bool map = true;                           // files are mapped into memory, not read
   bool deterministic = true;                 // a row's bits never depend on the rows beside it
   std::optional<TargetAttention> attention;  // none: as the model was trained
@@ -39,6 +40,9 @@ struct LoadedModel {
   std::unique_ptr<Engine> engine;
   std::string precision;  // of the matrices: "fp32", "fp16", "bf16", "int8" or "fp8"
   uint64_t memory_limit = 0;
+  std::vector<int32_t> added_ids;  // those behind the real ids, which sources may have and which are never answered
+
+  bool is_source_id(int32_t id) const;
 };
 
 // Throws Error of every code but Disposed, and Cancelled. `progress` goes from 0 to 1.

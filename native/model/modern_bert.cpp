@@ -1,7 +1,7 @@
 // ModernBERT: names and shapes of its tensors in Hugging Face's checkpoints of every kind (masked LM, encoder alone,
 // sequence and token classification), and of a length predictor (`embed_length.weight`). No layer has biases; layer 0 has
 // no norm before its attention.
-#include "model/tensor_table.h"
+#include "model/tensor_walks.h"
 
 namespace mask_predict {
 namespace {
@@ -9,7 +9,7 @@ namespace {
 using Role = TensorEntry::Role;
 
 template <class Matrix, class Values>
-struct Walk {
+struct ModernBertWalk {
   const TensorVisitor<Matrix, Values>& visitor;
 
   void matrix(const TensorEntry& entry, Matrix& place) const { visitor.matrix(entry, place); }
@@ -71,19 +71,7 @@ struct Walk {
   }
 };
 
-void each(const ModelConfig& config, Weights& weights, const TensorVisitor<PackedMatrix, Buffer>& visitor) {
-  Walk<PackedMatrix, Buffer>{visitor}.model(config, weights);
-}
-
-void each_constant(const ModelConfig& config, const Weights& weights,
-                   const TensorVisitor<const PackedMatrix, const Buffer>& visitor) {
-  Walk<const PackedMatrix, const Buffer>{visitor}.model(config, weights);
-}
-
-void each_of_layer(const ModelConfig& config, int64_t index, LayerWeights& layer,
-                   const TensorVisitor<PackedMatrix, Buffer>& visitor) {
-  Walk<PackedMatrix, Buffer>{visitor}.layer(config, index, layer);
-}
+using Walks = TensorWalks<ModernBertWalk>;
 
 TensorNames names(const ModelConfig& config) {
   return {config.tensor_prefix + "embeddings.tok_embeddings.weight",
@@ -100,6 +88,6 @@ std::string of_layer(const ModelConfig& config, int64_t index) {
 
 }  // namespace
 
-const TensorTable modern_bert_table = {each, each_constant, each_of_layer, names, of_layer};
+const TensorTable modern_bert_table = {Walks::each, Walks::each_constant, Walks::each_of_layer, names, of_layer};
 
 }  // namespace mask_predict

@@ -1,7 +1,7 @@
 // XLM-RoBERTa (post-LN) and XLM-RoBERTa-XL (pre-LN): names and shapes of their tensors in Hugging Face's checkpoints of
 // every kind (masked LM, encoder alone, sequence and token classification), and of the length predictor
 // (`embed_length.weight`).
-#include "model/tensor_table.h"
+#include "model/tensor_walks.h"
 
 namespace mask_predict {
 namespace {
@@ -10,7 +10,7 @@ using Role = TensorEntry::Role;
 
 // Names and shapes of the parts that tensors come in, over weights that are changed or only read.
 template <class Matrix, class Values>
-struct Walk {
+struct XlmRobertaWalk {
   const TensorVisitor<Matrix, Values>& visitor;
 
   void matrix(Role role, const std::string& name, int64_t outputs, int64_t inputs, Matrix& place,
@@ -86,19 +86,7 @@ struct Walk {
   }
 };
 
-void each(const ModelConfig& config, Weights& weights, const TensorVisitor<PackedMatrix, Buffer>& visitor) {
-  Walk<PackedMatrix, Buffer>{visitor}.model(config, weights);
-}
-
-void each_constant(const ModelConfig& config, const Weights& weights,
-                   const TensorVisitor<const PackedMatrix, const Buffer>& visitor) {
-  Walk<const PackedMatrix, const Buffer>{visitor}.model(config, weights);
-}
-
-void each_of_layer(const ModelConfig& config, int64_t index, LayerWeights& layer,
-                   const TensorVisitor<PackedMatrix, Buffer>& visitor) {
-  Walk<PackedMatrix, Buffer>{visitor}.layer(config, index, layer);
-}
+using Walks = TensorWalks<XlmRobertaWalk>;
 
 TensorNames names(const ModelConfig&) { return xlm_roberta_names(); }
 
@@ -108,7 +96,7 @@ std::string of_layer(const ModelConfig&, int64_t index) {
 
 }  // namespace
 
-const TensorTable xlm_roberta_table = {each, each_constant, each_of_layer, names, of_layer};
+const TensorTable xlm_roberta_table = {Walks::each, Walks::each_constant, Walks::each_of_layer, names, of_layer};
 
 const TensorNames& xlm_roberta_names() {
   static const TensorNames names{"roberta.embeddings.word_embeddings.weight",

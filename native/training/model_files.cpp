@@ -1,5 +1,6 @@
 #include "training/model_files.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -50,16 +51,21 @@ const Tensor* find(const Checkpoint& checkpoint, const ParameterTensor& wanted) 
   return tensor == nullptr && !wanted.another.empty() ? checkpoint.find(wanted.another) : tensor;
 }
 
+bool is_of_head(const ParameterTensor& tensor) {
+  const std::vector<std::string>& head = xlm_roberta_names().head;
+  return std::find(head.begin(), head.end(), tensor.name) != head.end();
+}
+
 }  // namespace
 
-ModelFiles open_model(const std::string& directory, int64_t mask_token_id) {
+ModelFiles open_model(const std::string& directory, int64_t mask_token_id, bool new_head) {
   ModelConfig config = read_config(directory);
   if (config.is_modern_bert())
     throw Error(ErrorCode::InvalidArgument,
                 directory +
                     ": models of the architecture ModernBERT cannot be trained here; the trainer is for "
                     "XLM-RoBERTa and XLM-RoBERTa-XL");
-  ModelFiles files{std::move(config), false, Checkpoint::open(directory)};
+  ModelFiles files{std::move(config), false, false, Checkpoint::open(directory)};
   if (files.checkpoint.metadata(saved_layout_key) != nullptr)
     throw Error(ErrorCode::InvalidArgument,
                 directory +
@@ -72,6 +78,19 @@ ModelFiles open_model(const std::string& directory, int64_t mask_token_id) {
     throw Error(ErrorCode::ModelFormat, "config.json says num_hidden_layers: " + std::to_string(c.layers) +
                                             ", but there is a tensor \"" + beyond + "\"");
   files.token_types = files.checkpoint.find("roberta.embeddings.token_type_embeddings.weight") != nullptr;
+  const std::vector<std::string>& head = xlm_roberta_names().head;
+  files.head = std::any_of(head.begin(), head.end(),
+                           [&](const std::string& name) { return files.checkpoint.find(name) != nullptr; });
+  if (!files.head && !new_head)
+    throw Error(
+        ErrorCode::ModelFormat,
+        directory + ": an encoder without a language-model head (there is no tensor \"" + head.front() +
+            "\"); the option head: 'new' (--new-head) gives it one, drawn from the seed, that training teaches");
+  if (files.head && new_head)
+    throw Error(ErrorCode::InvalidArgument, directory +
+                                                " has a language-model head (tensors lm_head.*), which training goes "
+                                                "on with; leave the option head: 'new' (--new-head) out");
+  if (!files.head) c.tie_word_embeddings = true;
   if (!c.tie_word_embeddings) {
     const Tensor *decoder = files.checkpoint.find(xlm_roberta_names().decoder),
                  *words = files.checkpoint.find(xlm_roberta_names().words);
@@ -102,7 +121,7 @@ void read_weights(const ModelFiles& files, const ParameterTable& table, float* w
     if (cancelled.load()) throw Cancelled();
     const Tensor* tensor = find(files.checkpoint, wanted);
     if (tensor == nullptr) {
-      if (wanted.name != xlm_roberta_names().lengths)
+      if (wanted.name != xlm_roberta_names().lengths && !(is_of_head(wanted) && !files.head))
         throw Error(ErrorCode::ModelFormat,
                     files.checkpoint.files().front() + ": there is no tensor \"" + wanted.name +
                         "\"; a masked-LM checkpoint (XLMRobertaForMaskedLM or XLMRobertaXLForMaskedLM) has it");

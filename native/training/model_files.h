@@ -15,14 +15,16 @@ namespace mask_predict::training {
 struct ModelFiles {
   ModelConfig config;  // lengths 0: there is no length predictor
   bool token_types;
+  bool head;  // whether the directory has a language-model head; else all of it is missing
   Checkpoint checkpoint;
 };
 
-// Error(ModelFormat); Error(InvalidArgument) for int8 weights.
-ModelFiles open_model(const std::string& directory, int64_t mask_token_id);
+// With `new_head` the directory has no language-model head, and the head it gets is the word embeddings. Error(ModelFormat),
+// also for one that has none without that; Error(InvalidArgument) for int8 weights and for one that has a head with it.
+ModelFiles open_model(const std::string& directory, int64_t mask_token_id, bool new_head);
 
 // Reads every tensor of the table that the directory has into `weights`; `missing` is called for those that it may lack
-// (the length predictor). Error(ModelFormat) naming the tensor, Cancelled.
+// (the length predictor, and a whole head). Error(ModelFormat) naming the tensor, Cancelled.
 void read_weights(const ModelFiles& files, const ParameterTable& table, float* weights,
                   const std::function<void(const ParameterTensor&)>& missing,
                   const std::function<void(double)>& progress, const std::atomic<bool>& cancelled);

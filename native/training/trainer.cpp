@@ -80,7 +80,7 @@ Trainer::Trainer(const TrainerRequest& request, const TrainerOptions& options,
 
 void Trainer::read(const std::string& directory, const std::function<void(double)>& progress,
                    const std::atomic<bool>& cancelled) {
-  const ModelFiles files = open_model(directory, options_.mask_token_id);
+  const ModelFiles files = open_model(directory, options_.mask_token_id, options_.new_head);
   config_ = files.config;
   if (config_.lengths == 0) {
     // Class n is a length of n ids: one for each that the positions allow.

@@ -25,6 +25,7 @@ struct TrainerOptions {
   uint64_t memory_limit = 0;   // 0: what the machine has available
   int64_t mask_token_id = -1;  // -1: from config.json
   int64_t lengths = 0;         // classes of a length predictor that is added; 0: one for each length there is
+  bool new_head = false;       // for a directory without a language-model head: one is drawn
   uint64_t seed = 0;           // of weights that are drawn
   double dropout = 0.1;
   Objective objective;

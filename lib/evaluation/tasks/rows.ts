@@ -4,7 +4,7 @@
  */
 import { basename } from 'node:path';
 import { invalidArgument, MaskPredictError } from '../../errors.js';
-import { readFileLines } from '../../training/file-lines.js';
+import { readFileLines } from '../../file-lines.js';
 import { readParquet } from './parquet.js';
 import type { Row } from './tasks.js';
 

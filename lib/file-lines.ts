@@ -6,7 +6,7 @@ import { createReadStream, type ReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { invalidArgument, MaskPredictError } from '../errors.js';
+import { invalidArgument, MaskPredictError } from './errors.js';
 
 /** Bytes of the longest line: far more than the longest text a model reads. */
 export const longestLine = 4 * 2 ** 20;
