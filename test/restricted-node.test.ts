@@ -19,7 +19,9 @@ const script = `
 
 const file = join(t.testdir({ 'script.mjs': script }), 'script.mjs');
 
-/** What the script prints under these flags, and after this command of the shell; tap adds a module to every program. */
+/**
+ * The output of the script under these flags, and after this command of the shell; tap adds a module to every program.
+ */
 function run(flags: string[], before = ':') {
   const node = [process.execPath, ...flags, file];
   const { status, stdout } = spawnSync(

@@ -162,7 +162,10 @@ async function read(file: string, path: string, identity: string): Promise<Sente
   return instance;
 }
 
-/** What SentencePiece's WebAssembly throws, in words: flags of Node.js and limits of memory are not a damaged file. */
+/**
+ * Puts an error of SentencePiece's WebAssembly into words: flags of Node.js and limits of memory are not a damaged
+ * file.
+ */
 function cannotLoad(file: string, cause: unknown): MaskPredictError {
   const text = String(cause);
   const refused = (what: string, flag: string) =>

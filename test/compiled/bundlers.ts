@@ -91,7 +91,7 @@ t.test('@vercel/nft', async (t) => {
   const served = traced('node_modules/mask-predict/dist/cli/main.js');
   t.ok(served.includes(join(own, 'page/index.html')), 'the page');
 
-  // What was traced answers in a place of its own, as in a container.
+  // The traced files answer in a place of their own, as in a container.
   const alone = join(t.testdir(), 'alone');
   for (const file of files) {
     if (!existsSync(file)) continue;
