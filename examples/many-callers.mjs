@@ -22,8 +22,8 @@ for (const instruction of instructions) alone.push(await model.generate(instruct
 const oneByOne = performance.now() - begun;
 
 const passes = [];
-const listener = (iteration) => passes.push(iteration);
-subscribe('mask-predict:iteration', listener);
+const listener = (batch) => passes.push(batch);
+subscribe('mask-predict:batch', listener);
 const started = performance.now();
 const together = await Promise.all(
   instructions.map(async (instruction, i) => {
@@ -32,7 +32,7 @@ const together = await Promise.all(
   }),
 );
 const atOnce = performance.now() - started;
-unsubscribe('mask-predict:iteration', listener);
+unsubscribe('mask-predict:batch', listener);
 
 const same = together.filter(
   ({ text, tokenScores }, i) =>

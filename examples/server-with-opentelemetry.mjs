@@ -19,7 +19,7 @@ import { MaskPredict } from 'mask-predict';
 
 const { trace, metrics } = await import('@opentelemetry/api').catch(printed);
 const tracer = trace.getTracer('mask-predict');
-const rows = metrics.getMeter('mask-predict').createHistogram('mask_predict.iteration.rows');
+const rows = metrics.getMeter('mask-predict').createHistogram('mask_predict.batch.rows');
 
 // One object is the message of all events of a call.
 const spans = new WeakMap();
@@ -44,7 +44,7 @@ tracingChannel('mask-predict:request').subscribe({
     span?.end();
   },
 });
-subscribe('mask-predict:iteration', (iteration) => rows.record(iteration.rows));
+subscribe('mask-predict:batch', (batch) => rows.record(batch.rows));
 
 const [port = 0, directory] = process.argv.slice(2);
 const model = await MaskPredict.load(directory);
