@@ -246,7 +246,7 @@ interface NativeTrainerOptions {
   maskTokenId: number;
   /** Classes of a length predictor that is added; 0: as many as there are lengths. */
   lengths: number;
-  /** Whether a directory without a language-model head gets one. */
+  /** True: a directory without a language-model head gets one. */
   newHead: boolean;
   seed: bigint;
   dropout: number;

@@ -136,7 +136,7 @@ export class XlmRobertaPieces implements TextPieces {
     return this.#sentencePiece.decode(pieces);
   }
 
-  /** Of the piece that is a space alone. */
+  /** The id of the piece that is a space alone. */
   #spaceId(): number | undefined {
     for (let id = UNKNOWN + 1; id < this.mask; id++) if (this.piece(id) === '▁') return id;
     return undefined;

@@ -13,14 +13,14 @@ import { isObject, readOptionalObject, type JsonObject } from '../json-files.js'
 export interface AddedToken {
   id: number;
   content: string;
-  /** Whether white space to its left, or to its right, belongs to it. */
+  /** True if white space to its left, or to its right, belongs to it. */
   lstrip: boolean;
   rstrip: boolean;
-  /** Whether it is looked for in the normalised text, and not in the text as it stands. */
+  /** True if it is looked for in the normalised text, and not in the text as it stands. */
   normalized: boolean;
-  /** Whether it is only read where no letter or digit touches it. */
+  /** True if it is only read where no letter or digit touches it. */
   singleWord: boolean;
-  /** Whether it is left out where ids are written as text. */
+  /** True if it is left out when ids are written as text. */
   special: boolean;
   /** The file it is from. */
   file: string;

@@ -246,7 +246,7 @@ export function readSettings(options: TrainerOptions, learningRate: number): Set
   };
 }
 
-/** Whether `head` asks for a new one. @internal */
+/** True if `head` asks for a new one. @internal */
 export function newHeadOption(head: unknown): boolean {
   if (head === undefined) return false;
   if (head === 'new') return true;
