@@ -120,7 +120,7 @@ const tests: Record<string, (t: Test, example: string) => Promise<void>> = {
     const told = (await linesOf(t, join(project, 'server.mjs'))).join('\n');
     t.match(told, /^set mask-predict: mask-predict generate mask_predict\.tokens$/m);
     t.equal(told.match(/^end mask-predict: mask-predict generate$/gm)?.length, 3);
-    t.match(told, /^mask_predict\.iteration\.rows$/m);
+    t.match(told, /^mask_predict\.batch\.rows$/m);
     t.notMatch(told, /^span /m);
   },
 
