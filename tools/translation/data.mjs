@@ -4,10 +4,12 @@
  * TATOEBA holds `en-de.train.tsv.gz` and `en-de.valid.tsv.gz` (an English and a German sentence in a line, split by a tab)
  * and `en-de.test.jsonl` (`{ source, references }`), from sentence pairs of tatoeba.org (CC BY 2.0 FR).
  *
- * - `train.jsonl`, `valid.jsonl`: instructions and outputs, in the order of the files.
+ * - `train.jsonl`: instructions and outputs, in the order of the file.
+ * - `valid.jsonl`: the same, shuffled: the file begins with the shortest sentences, and a training answers only its first ones.
  * - `test.jsonl`: instructions and all references of each.
  * - `corpus.txt`: the texts that the SentencePiece model is made from.
  */
+import { createHash } from 'node:crypto';
 import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -24,7 +26,7 @@ mkdirSync(directory, { recursive: true });
 
 const train = pairs('en-de.train.tsv.gz');
 writeExamples('train.jsonl', train);
-writeExamples('valid.jsonl', pairs('en-de.valid.tsv.gz'));
+writeExamples('valid.jsonl', shuffled(pairs('en-de.valid.tsv.gz')));
 writeTest();
 await writeCorpus();
 
@@ -34,6 +36,15 @@ function pairs(name) {
     .trim()
     .split('\n');
   return lines.map((line) => line.split('\t'));
+}
+
+/** In the order of the digests of the pairs: it looks random and is always the same. */
+function shuffled(list) {
+  const digest = (pair) => createHash('sha256').update(pair.join('\t')).digest('hex');
+  return list
+    .map((pair) => [digest(pair), pair])
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, pair]) => pair);
 }
 
 function writeExamples(name, list) {

@@ -394,7 +394,7 @@ function resultsOf(
     const groups = [...new Set(ordered.map(({ group }) => group))];
     const written = groups.map((group) =>
       measureOf(measure).signature?.(
-        ordered.filter((one) => one.group === group).slice(0, 1),
+        ordered.filter((one) => one.group === group),
         group,
       ),
     );
