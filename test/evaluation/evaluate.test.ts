@@ -194,6 +194,15 @@ t.test('answers of another system', async (t) => {
   t.equal(right.means.chrf!.all.mean.toFixed(9), '100.000000000');
   t.equal(right.model, null);
   t.equal(right.cells[0]!.meanLength, null);
+  const several = [
+    { source: 'It rains.', references: ['Es regnet.'] },
+    { source: 'They are here.', references: ['Sie sind hier.', 'Die sind da.'] },
+  ];
+  writeFileSync(at('several.en-de.jsonl'), lines(several));
+  const asked = await score('translation', 'several.en-de.jsonl', 'Es regnet.\nDie sind da.\n', [
+    '1',
+  ]);
+  t.match(asked.signatures, { bleu: /nrefs:var\|/, chrf: /nrefs:var\|/ }, 'of all examples');
 
   const wrong = (answers: string, only: string[] | undefined, message: RegExp) =>
     t.rejects(score('xcopa', 'xcopa.it.jsonl', answers, only), {
