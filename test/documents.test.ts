@@ -19,7 +19,7 @@ const files = [
 ];
 const written = files
   .filter((name) => /\.(md|[cm]?[jt]s|sh|py)$|^\.ci/.test(name))
-  // What once had another name is in the change log.
+  // The change log names commands that are gone.
   .filter((name) => name !== 'CHANGELOG.md' && name !== 'test/documents.test.ts')
   .map((name) => ({ name, text: read(name) }));
 

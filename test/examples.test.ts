@@ -210,7 +210,7 @@ const tests: Record<string, (t: Test, example: string) => Promise<void>> = {
   },
 };
 
-/** Of each mask of a text, log-probabilities of all ids by the reference. */
+/** The reference's log-probabilities of all ids, for each mask of a text. */
 async function stockLogProbs(text: string) {
   await using model = await MaskPredict.load(stock, { device: 'cpu' });
   const { tokenizer } = model;

@@ -1,4 +1,5 @@
-// What run.mjs and readings.mjs share: which rows can be measured, each beside this package, and what is written of them.
+// The parts of run.mjs and readings.mjs that are alike: they choose the rows that can be measured, compare each with this
+// package, and print and keep the results.
 import { writeFileSync } from 'node:fs';
 import { spread } from '../machine.mjs';
 import { withQuartiles } from '../table.mjs';
@@ -9,7 +10,7 @@ export function checkSize(size) {
   if (!['base', 'large', 'tiny'].includes(size)) throw new Error(`--size ${size}: base or large`);
 }
 
-/** Whether the title of a row contains one of the words of --only, without which all do. */
+/** A test of rows: true if the title contains one of the words of --only, or if --only is not given. */
 export function chosenBy(only) {
   const words = only?.split(',') ?? [''];
   return (row) => words.some((word) => titleOf(row).includes(word));

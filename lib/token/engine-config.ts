@@ -1,3 +1,5 @@
+import type { TargetAttention } from './engine-options.js';
+
 /** The sizes of a model. */
 export interface EngineConfig {
   /** The `model_type` of config.json: `'xlm-roberta'`, `'xlm-roberta-xl'` or `'modernbert'`. */
@@ -30,7 +32,7 @@ export interface EngineConfig {
   /** LayerNorm before or after each block. */
   norm: 'pre' | 'post';
   /** The attention of targets to their source: the option `attention`, or that which the model was trained with. */
-  attention: 'dynamic' | 'mixed';
+  attention: TargetAttention;
   layerNormEpsilon: number;
   /** True if the head shares the matrix of the word embeddings. */
   tieWordEmbeddings: boolean;

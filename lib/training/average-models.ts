@@ -6,7 +6,10 @@ import { open, readFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
 import { checkOptions, checkSignal } from '../options.js';
+import { tokenizerFile } from '../text/loading.js';
+import { addedTokensFile } from '../text/model-files.js';
 import { written } from '../token/saved-model.js';
+import { readAt, readSafetensorsHeader } from './safetensors-header.js';
 import { replaceDirectory, writeWhole } from './whole-directory.js';
 
 export interface AverageModelsOptions {
@@ -33,7 +36,7 @@ interface ModelFile {
 }
 
 const weightsFile = 'model.safetensors';
-const companions = ['config.json', 'sentencepiece.bpe.model'];
+const companions = ['config.json', tokenizerFile, addedTokensFile];
 const bytesOf = { F32: 4, F16: 2, BF16: 2 } as const;
 const types = { fp32: 'F32', fp16: 'F16', bf16: 'BF16' } as const;
 /** Values that are in memory at once, of each model. */
@@ -115,54 +118,39 @@ function sameContent(a: Uint8Array | undefined, b: Uint8Array | undefined): bool
 
 async function openModel(directory: string): Promise<ModelFile> {
   const path = join(directory, weightsFile);
-  const fail = (reason: string, cause?: unknown): never => {
-    throw new MaskPredictError('ERR_MODEL_FORMAT', `${path} ${reason}`, { cause });
-  };
-  const handle = await open(path, 'r').catch((cause: Error) =>
-    fail(`cannot be read (${cause.message}): a saved model of a training has it`, cause),
-  );
+  const failed = (reason: string, cause?: unknown) =>
+    new MaskPredictError('ERR_MODEL_FORMAT', `${path} ${reason}`, { cause });
+  const handle = await open(path, 'r').catch((cause: Error) => {
+    throw failed(`cannot be read (${cause.message}): a saved model of a training has it`, cause);
+  });
   try {
-    const { size } = await handle.stat();
-    const start = await readAt(handle, 0, 8);
-    const length = start.length < 8 ? NaN : Number(start.readBigUInt64LE());
-    if (!(length > 0 && length <= Math.min(100e6, size - 8))) fail('is no safetensors file');
-    const tensors = readHeader(
-      (await readAt(handle, 8, length)).toString(),
-      size - 8 - length,
-      fail,
-    );
-    return { directory, handle, begin: 8 + length, tensors };
-  } catch (error) {
+    const { entries, begin, bytes } = await readSafetensorsHeader(handle);
+    const named = Object.entries(entries).filter(([name]) => name !== '__metadata__');
+    const tensors = new Map(named.map(([name, entry]) => [name, readTensor(name, entry, bytes)]));
+    return { directory, handle, begin, tensors };
+  } catch (cause) {
     await handle.close();
-    throw error;
+    throw failed((cause as Error).message, cause);
   }
 }
 
-function readHeader(
-  text: string,
-  dataBytes: number,
-  fail: (reason: string, cause?: unknown) => never,
-): Map<string, StoredTensor> {
-  let header: Record<string, StoredTensor>;
-  try {
-    header = JSON.parse(text) as Record<string, StoredTensor>;
-  } catch (cause) {
-    return fail('has a header that is not JSON', cause);
+/** Throws an Error that says what is wrong with the tensor. */
+function readTensor(name: string, entry: unknown, dataBytes: number): StoredTensor {
+  const { dtype, shape, data_offsets } = { ...(entry as StoredTensor) };
+  if (!Object.hasOwn(bytesOf, dtype)) {
+    throw new Error(`has a tensor "${name}" of ${dtype}: only F32, F16 and BF16 have an average`);
   }
-  const tensors = new Map<string, StoredTensor>();
-  for (const [name, tensor] of Object.entries(header)) {
-    if (name === '__metadata__') continue;
-    if (!Object.hasOwn(bytesOf, tensor.dtype)) {
-      fail(`has a tensor "${name}" of ${tensor.dtype}: only F32, F16 and BF16 have an average`);
-    }
-    const [begin, end] = tensor.data_offsets;
-    const values = tensor.shape.reduce((product, size) => product * size, 1);
-    if (!(begin >= 0 && end <= dataBytes && end - begin === values * bytesOf[tensor.dtype])) {
-      fail(`has a tensor "${name}" that does not lie in the file`);
-    }
-    tensors.set(name, tensor);
+  const isList = [shape, data_offsets].every((list) => Array.isArray(list));
+  const [begin, end] = isList ? data_offsets : [NaN, NaN];
+  const fits = () => end - begin === valuesOf(shape) * bytesOf[dtype];
+  if (!(begin >= 0 && end <= dataBytes && fits())) {
+    throw new Error(`has a tensor "${name}" that does not lie in the file`);
   }
-  return tensors;
+  return { dtype, shape, data_offsets };
+}
+
+function valuesOf(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
 }
 
 function checkSame(first: ModelFile, other: ModelFile): void {
@@ -190,7 +178,7 @@ async function writeMeans(
     name,
     shape,
     dtype: type ?? dtype,
-    values: shape.reduce((product, size) => product * size, 1),
+    values: valuesOf(shape),
   }));
   const header: Record<string, unknown> = { __metadata__: { format: 'pt' } };
   let end = 0;
@@ -235,17 +223,6 @@ async function meanOf(
     for (let i = 0; i < count; i++) sum[i]! += value(bytes, i * size);
   }
   return sum.map((total) => total / files.length);
-}
-
-async function readAt(handle: FileHandle, position: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.alloc(length);
-  let done = 0;
-  while (done < length) {
-    const { bytesRead } = await handle.read(buffer, done, length - done, position + done);
-    if (bytesRead === 0) return buffer.subarray(0, done);
-    done += bytesRead;
-  }
-  return buffer;
 }
 
 const word = new DataView(new ArrayBuffer(4));

@@ -18,10 +18,12 @@ import { booleanOption, checkOptions, checkSignal, integerOption, seedOption } f
 import { addedTokensDecoder } from '../token/added-tokens.js';
 import { native } from '../token/native.js';
 import { attentionField } from '../token/saved-model.js';
+import { tokenizerFile } from '../text/loading.js';
 import { addedTokensFile } from '../text/model-files.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import type { DatasetSource } from './dataset.js';
 import type { StepOptions, StepPart, StepResult, StepRunner } from './step.js';
+import { readSafetensorsHeader } from './safetensors-header.js';
 import { runTraining, type TrainOptions, type TrainingStep } from './train.js';
 import {
   machineOptions,
@@ -39,7 +41,6 @@ import {
 import { runValidation, type ValidateOptions, type Validation } from './validate.js';
 import { replaceDirectory, restoreDirectory, writeWhole } from './whole-directory.js';
 
-const tokenizerFile = 'sentencepiece.bpe.model';
 const stateFile = 'training.safetensors';
 const noteKey = 'mask_predict_training';
 
@@ -465,21 +466,15 @@ async function readNote(path: string): Promise<{ note: Note; updates: number }> 
     fail(`there is no checkpoint of a training here (${cause.message})`, cause),
   );
   try {
-    const { size } = await file.stat();
-    const start = Buffer.alloc(8);
-    await file.read(start, 0, 8, 0);
-    const length = Number(start.readBigUInt64LE());
-    if (!(length > 0 && length <= Math.min(100e6, size - 8))) fail('is no safetensors file');
-    const text = Buffer.alloc(length);
-    await file.read(text, 0, length, 8);
-    const header = JSON.parse(text.toString()) as { __metadata__?: Record<string, string> };
+    const { entries } = await readSafetensorsHeader(file);
+    const header = entries as { __metadata__?: Record<string, string> };
     const note = JSON.parse(header.__metadata__?.[noteKey] ?? 'null') as Note | null;
     if (note === null || note.format !== 2)
       fail(note ? `is of the unknown format ${String(note.format)}` : 'is no training');
     return { note: note!, updates: Number(header.__metadata__!.mask_predict_updates) };
   } catch (cause) {
     if (cause instanceof MaskPredictError) throw cause;
-    return fail(`cannot be read: ${(cause as Error).message}`, cause);
+    return fail((cause as Error).message, cause);
   } finally {
     await file.close();
   }

@@ -213,6 +213,7 @@ class Run {
   /** Saves the model where it is one of the best so far, and deletes the one whose place it takes. */
   async #keepAmongBest(value: number): Promise<void> {
     const { directory, keepBest } = this.#options;
+    if (keepBest === 0) return;
     const name = ({ step }: { step: number }) => join(runFiles.kept, checkpointName(step));
     const all = [...(this.#file.kept ?? []), { step: this.#step, value }];
     // If two are equal, the later goes first: it was trained for longer.
@@ -222,7 +223,7 @@ class Run {
       await writing(directory, () => mkdir(join(directory, runFiles.kept), { recursive: true }));
       await this.#save(name({ step: this.#step }));
     }
-    this.#file = { ...this.#file, ...(keepBest > 0 && { kept }) };
+    this.#file = { ...this.#file, kept };
     await this.#writeFile(runFiles.run, `${JSON.stringify(this.#file, undefined, 2)}\n`);
     for (const other of others)
       await rm(join(directory, name(other)), { recursive: true, force: true });

@@ -86,6 +86,20 @@ t.test('a model with itself is itself, bit for bit, and answers', async (t) => {
   t.equal((await model.generate('Write the number 3 in English words.')).text, 'three');
 });
 
+t.test('added tokens stay, and must be the same', async (t) => {
+  const { root, directories } = await models(t, 2, 'fp16');
+  const out = join(root, 'mean');
+  const name = 'tokenizer_config.json';
+  for (const directory of directories)
+    writeFileSync(join(directory, name), '{"added_tokens_decoder":{}}');
+  await averageModels(directories, out);
+  t.equal(readFileSync(join(out, name), 'utf8'), '{"added_tokens_decoder":{}}');
+  writeFileSync(join(directories[1]!, name), '{}');
+  await t.rejects(averageModels(directories, out), {
+    message: /tokenizer_config\.json is not the one/,
+  });
+});
+
 t.test('the command', async (t) => {
   const { root, directories } = await models(t, 2, 'fp32');
   const call = async (...list: string[]) => {
@@ -127,10 +141,18 @@ t.test('what has no average', async (t) => {
   writeFileSync(join(directories[1]!, 'config.json'), `${config} `);
   await refused(directories, /model-1\/config\.json is not the one of .*model-0/);
   writeFileSync(join(directories[1]!, 'config.json'), config);
+  const header = (text: string) => {
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(text.length));
+    return Buffer.concat([length, Buffer.from(text)]);
+  };
   for (const [bytes, message] of [
     [weights.subarray(0, 4), /is no safetensors file/],
     [weights.subarray(0, weights.length - 1), /does not lie in the file/],
     [Buffer.concat([weights.subarray(0, 8), Buffer.from('x'), weights.subarray(9)]), /not JSON/],
+    [header('[]'), /no JSON object/],
+    [header('{"lm_head.bias":null}'), /of undefined/],
+    [header('{"lm_head.bias":{"dtype":"F32","shape":"1","data_offsets":[0,4]}}'), /not lie in/],
     [Buffer.from(weights.toString('latin1').replace('"F32"', '"F64"'), 'latin1'), /of F64/],
     [
       Buffer.from(weights.toString('latin1').replace('lm_head.bias', 'lm_head.bibs'), 'latin1'),

@@ -102,7 +102,7 @@ t.test('the seed decides the head, and nothing else does', async (t) => {
     );
   const dense = floats('lm_head.dense.weight');
   const deviation = Math.sqrt(dense.reduce((sum, x) => sum + x * x, 0) / dense.length);
-  // Of n normal numbers the deviation itself deviates by 1 / sqrt(2 n); five times that is allowed.
+  // The measured deviation of n normal numbers has itself a deviation of 1 / sqrt(2 n) of its size; five of these are allowed.
   t.ok(Math.abs(deviation / 0.02 - 1) < 5 / Math.sqrt(2 * dense.length), String(deviation));
 });
 

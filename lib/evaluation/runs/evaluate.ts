@@ -393,10 +393,7 @@ function resultsOf(
     };
     const groups = [...new Set(ordered.map(({ group }) => group))];
     const written = groups.map((group) =>
-      measureOf(measure).signature?.(
-        ordered.filter((one) => one.group === group),
-        group,
-      ),
+      measureOf(measure).signature?.(oneOfEachCount(ordered, group), group),
     );
     const different = [...new Set(written.filter((one) => one !== undefined))];
     if (different.length > 0) signatures[measure] = different.join('; ');
@@ -404,6 +401,12 @@ function resultsOf(
   const times = ordered.flatMap(({ ms }) => (ms === undefined ? [] : [ms]));
   const milliseconds = times.length === 0 ? null : times.reduce((sum, ms) => sum + ms, 0);
   return { cells, means, signatures, milliseconds };
+}
+
+/** Answers whose signature is that of the whole group: of what is in them it names the number of references alone. */
+function oneOfEachCount(ordered: readonly AnswerRecord[], group: string): AnswerRecord[] {
+  const own = ordered.filter((one) => one.group === group);
+  return [...new Map(own.map((one) => [one.gold.length, one])).values()];
 }
 
 function taskEntry({ name, title, promptsFrom, measures }: Task): Evaluation['task'] {
