@@ -13,7 +13,11 @@ for (const name of ['tiny-base', 'tiny-xl']) {
   t.test(name, async (t) => {
     const { directory, cases } = readMixedCases(name);
     const load = async (attention?: 'dynamic' | 'mixed') => {
-      const engine = await Engine.load(directory, { threads: 2, ...(attention && { attention }) });
+      const engine = await Engine.load(directory, {
+        threads: 2,
+        precision: 'fp32',
+        ...(attention && { attention }),
+      });
       t.teardown(() => engine.close());
       return engine;
     };
@@ -58,7 +62,7 @@ t.test('texts share passes with sources that are encoded meanwhile', async (t) =
 
 t.test('ModernBERT has none', async (t) => {
   const directory = new URL('fixtures/tiny-modernbert', import.meta.url);
-  await t.rejects(Engine.load(directory, { attention: 'mixed' }), {
+  await t.rejects(Engine.load(directory, { attention: 'mixed', device: 'cpu' }), {
     code: 'ERR_INVALID_ARGUMENT',
     message: /attention 'mixed' \(eq\. 6\) is one of XLM-R's/,
   });

@@ -182,6 +182,7 @@ async function main() {
   const engine = [
     ...['simt-generate', 'vocabulary', 'deterministic', 'cuda-graphs', 'spare-memory'],
     'choice-of-gpu',
+    ...(quick ? [] : ['mixed-attention']),
   ];
   const operationTests = (files) =>
     files.flatMap((file) => schedules.map((each) => deviceTest(`test/ops/${file}`, each)));
