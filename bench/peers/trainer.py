@@ -83,7 +83,8 @@ class Examples:
     """Ids of all examples, as `mask-predict tokens` writes them."""
 
     def __init__(self, path):
-        data = open(path, "rb").read()
+        with open(path, "rb") as file:
+            data = file.read()
         examples, ids, _ = struct.unpack("<3Q", data[-32:-8])
         if data[-8:] != b"MPTOKEN1" or len(data) != 4 * ids + 4 * examples + 32:
             sys.exit(f"{path}: not a file that `mask-predict tokens` wrote")
@@ -306,7 +307,8 @@ def write_safetensors(path, tensors):
 
 def load(directory, options):
     """The model of a directory and its configuration; without a length predictor one is drawn."""
-    config = json.load(open(os.path.join(directory, "config.json")))
+    with open(os.path.join(directory, "config.json")) as file:
+        config = json.load(file)
     config.setdefault("layer_norm_eps", 1e-5)
     config.setdefault("mask_token_id", config["vocab_size"] - 1)
     config.setdefault("length_vocab_size", config["max_position_embeddings"] - 1)
@@ -326,7 +328,8 @@ def load(directory, options):
 def save(model, config, source, directory):
     os.makedirs(directory, exist_ok=True)
     write_safetensors(os.path.join(directory, "model.safetensors"), model.named())
-    json.dump(config, open(os.path.join(directory, "config.json"), "w"), indent=2)
+    with open(os.path.join(directory, "config.json"), "w") as file:
+        json.dump(config, file, indent=2)
     tokenizer = os.path.join(source, "sentencepiece.bpe.model")
     if os.path.exists(tokenizer):
         with open(tokenizer, "rb") as read, open(os.path.join(directory, "sentencepiece.bpe.model"), "wb") as write:
@@ -377,8 +380,13 @@ class Processes:
         return total.tolist()
 
     def end(self):
+        """Ends a process of several at once. torch 1.13 can wait for ever when it frees a gloo group in good order: it joins
+        the group's thread while it holds the interpreter's lock, and that thread needs the lock to free its last tensor.
+        """
         if self.count > 1:
-            torch.distributed.destroy_process_group()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
 
 
 def optimiser(model, options):

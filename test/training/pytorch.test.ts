@@ -64,6 +64,7 @@ async function theirs(path: (name: string) => string, launcher: string[], out: s
     [...launcher, peer, ...files, '--log', log, ...given.split(' ')],
     {
       env: { ...process.env, OMP_NUM_THREADS: '1', OPENBLAS_NUM_THREADS: '1' },
+      timeout: 100_000,
     },
   );
   const lines = readFileSync(log, 'utf8').trim().split('\n');

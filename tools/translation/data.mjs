@@ -5,6 +5,7 @@
  * and `en-de.test.jsonl` (`{ source, references }`), from sentence pairs of tatoeba.org (CC BY 2.0 FR).
  *
  * - `train.jsonl`: instructions and outputs, in the order of the file.
+ * - `short.jsonl`: the same with a prompt of two pieces instead of eleven: an epoch of it takes seven tenths of the time.
  * - `valid.jsonl`: the same, shuffled: the file begins with the shortest sentences, and a training answers only its first ones.
  * - `test.jsonl`: instructions and all references of each.
  * - `corpus.txt`: the texts that the SentencePiece model is made from.
@@ -17,6 +18,9 @@ import { gunzipSync } from 'node:zlib';
 /** Prompt ② of the paper's Table 7. */
 const instruction = (text) => `Translate the following text from English to German: ${text}`;
 
+/** What most steps of the training read in its place. */
+const shortInstruction = (text) => `German: ${text}`;
+
 const [tatoeba, directory] = process.argv.slice(2);
 if (tatoeba === undefined || directory === undefined) {
   console.error('usage: node tools/translation/data.mjs TATOEBA DIRECTORY');
@@ -25,8 +29,9 @@ if (tatoeba === undefined || directory === undefined) {
 mkdirSync(directory, { recursive: true });
 
 const train = pairs('en-de.train.tsv.gz');
-writeExamples('train.jsonl', train);
-writeExamples('valid.jsonl', shuffled(pairs('en-de.valid.tsv.gz')));
+writeExamples('train.jsonl', train, instruction);
+writeExamples('short.jsonl', train, shortInstruction);
+writeExamples('valid.jsonl', shuffled(pairs('en-de.valid.tsv.gz')), instruction);
 writeTest();
 await writeCorpus();
 
@@ -47,9 +52,9 @@ function shuffled(list) {
     .map(([, pair]) => pair);
 }
 
-function writeExamples(name, list) {
+function writeExamples(name, list, prompt) {
   const lines = list.map(([source, output]) =>
-    JSON.stringify({ instruction: instruction(source), output }),
+    JSON.stringify({ instruction: prompt(source), output }),
   );
   writeFileSync(join(directory, name), `${lines.join('\n')}\n`);
   console.log(`${name}: ${lines.length} pairs`);
