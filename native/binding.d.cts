@@ -173,7 +173,7 @@ declare class NativeEngine {
   readonly precision: string;
   readonly instructionSet: string;
   readonly threads: number;
-  /** Why 'auto' took the CPU although there is a driver for GPUs; empty otherwise. */
+  /** Why another device than the best GPU was taken (native/engine/device.h); empty otherwise. */
   readonly fallback: string;
   /** What `deterministic: false` led to (for example which cuBLASLt was found); empty if it was not set. */
   readonly note: string;
@@ -428,6 +428,10 @@ declare namespace binding {
       context: object,
     ): object;
     linear(args: object, context: object): Float32Array<ArrayBuffer>;
+    linearNorm(
+      args: object,
+      context: object,
+    ): { states: Float32Array<ArrayBuffer>; normed: Float32Array<ArrayBuffer> };
     mixedAttention(args: object, context: object): Float32Array<ArrayBuffer>;
     embed(args: object, context: object): Float32Array<ArrayBuffer>;
     layerNorm(args: object, context: object): Float32Array<ArrayBuffer>;
@@ -443,6 +447,10 @@ declare namespace binding {
       logSumExp: Float32Array<ArrayBuffer>;
     };
     logitsAt(args: object, context: object): Float32Array<ArrayBuffer>;
+    fillMasks(
+      args: object,
+      context: object,
+    ): { tokens: Int32Array<ArrayBuffer>; scores: Float32Array<ArrayBuffer> };
     remask(
       args: object,
       context: object,

@@ -79,8 +79,11 @@ export const loadOptions = [...engineOptions, 'maskTokenId', 'map', 'attention']
 let warnedOfFallback = false;
 
 /** Every engine of a process falls back for the same reason: without a logger, one warning is enough. */
-function warnOfFallback(cause: string, logger: Logger | undefined): void {
-  const message = `no GPU is used: ${cause}; device: 'cpu' says so on purpose`;
+function warnOfFallback({ device, fallback }: NativeEngine, logger: Logger | undefined): void {
+  const message =
+    device === 'cpu'
+      ? `no GPU is used: ${fallback}; device: 'cpu' says so on purpose`
+      : `${device} is used instead of a better GPU: ${fallback}`;
   if (logger) {
     logger('warn', message);
   } else if (!warnedOfFallback) {
@@ -173,7 +176,7 @@ export class Engine {
     } finally {
       forget();
     }
-    if (engine.fallback) warnOfFallback(engine.fallback, logger);
+    if (engine.fallback) warnOfFallback(engine, logger);
     const name = typeof model === 'string' ? model : `a random ${engine.config.modelType}`;
     const megabytes = Math.round(engine.memory().weights / 2 ** 20);
     logger?.(

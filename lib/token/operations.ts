@@ -94,6 +94,34 @@ export function gatedLinear(
   return native.operations.linear({ ...args, activation: 'gate' }, options);
 }
 
+export interface LinearNormArguments {
+  /** `[rows, weight.columns]` */
+  input: Float32Array;
+  weight: PackedWeight;
+  /** `[weight.rows]`. On the CPU it may be left out. */
+  bias?: Float32Array;
+  /** `[rows, weight.rows]`: the residual stream. It is not changed. */
+  states: Float32Array;
+  /** Where the model has its LayerNorm: before a block (XL, XXL) or after it (base, large). */
+  placement: 'pre' | 'post';
+  /** `[weight.rows]` */
+  gain: Float32Array;
+  /** `[weight.rows]`. On the CPU it may be left out. */
+  shift?: Float32Array;
+  epsilon: number;
+}
+
+/**
+ * The end of a block: with sum = states + input · weightᵀ + bias, `'pre'` gives `states` = sum, and `normed` = the
+ * LayerNorm of it, which the next block reads; `'post'` gives the LayerNorm of sum as both. Both are `[rows, weight.rows]`.
+ */
+export function linearNorm(
+  args: LinearNormArguments,
+  options: OperationOptions = {},
+): { states: Float32Array; normed: Float32Array } {
+  return native.operations.linearNorm(args, options);
+}
+
 export interface MixedAttentionArguments {
   heads: number;
   /** `[query rows, width]`, width = heads × head size. */
@@ -232,6 +260,29 @@ export function logitsAt(
   options: OperationOptions = {},
 ): Float32Array {
   return native.operations.logitsAt(args, options);
+}
+
+export interface FillMasksArguments {
+  /** `[rows]`, not changed. */
+  tokens: Int32Array;
+  scores: Float32Array;
+  /** The rows that are masked, each once, in any order. */
+  maskedRows: Int32Array;
+  /** The prediction for each of `maskedRows`; -1, where no logit was a number, becomes `<unk>`, id 3. */
+  ids: Int32Array;
+  /** Its log-probability. */
+  logProbs: Float32Array;
+}
+
+/**
+ * The prediction step of Mask-Predict (section 3.3): writes `ids` and `logProbs` into the masked rows. Returns copies;
+ * all other rows stay.
+ */
+export function fillMasks(
+  args: FillMasksArguments,
+  options: OperationOptions = {},
+): { tokens: Int32Array; scores: Float32Array } {
+  return native.operations.fillMasks(args, options);
 }
 
 export interface RemaskArguments {

@@ -1,6 +1,8 @@
 #include "addon/engine_object.h"
 
 #include <algorithm>
+#include <system_error>
+#include <thread>
 #include <unordered_set>
 #include <utility>
 
@@ -96,7 +98,15 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : ObjectWrap(info), s
 }
 
 EngineObject::~EngineObject() {
+  const bool ends = !executor_ || executor_->has_stopped();
   executor_ = nullptr;
+  // Collected without close(). Giving memory back to a GPU waits for it, which JavaScript need not do as well.
+  if (!ends && state_->model.engine && !state_->model.device.context.operations->host_memory) {
+    try {
+      std::thread([state = std::exchange(state_, nullptr)]() mutable { state = nullptr; }).detach();
+    } catch (const std::system_error&) {  // no thread: here, then
+    }
+  }
   if (external_bytes_ > 0) Napi::MemoryManagement::AdjustExternalMemory(Env(), -external_bytes_);
 }
 

@@ -44,6 +44,9 @@ class Executor {
   // Stops one call: a waiting one rejects at once, a running one between two layers. Unknown ids are ignored.
   void cancel(Napi::Env env, uint32_t id);
 
+  // True once the environment has ended, or after a close().
+  bool has_stopped() const { return stopped_; }
+
   // Rejects all calls with ERR_DISPOSED, runs `last` on the thread, and ends it. The promise resolves after that.
   Napi::Promise close(Napi::Env env, std::function<void()> last);
 

@@ -29,6 +29,7 @@ Context context_of(Napi::Env env, const Napi::Value& value, std::string* asked) 
   if (device != "cpu") {
     auto& open = environment.devices[device + " " + precision];
     if (!open) open = std::make_unique<OpenDevice>(open_device(device, precision, 1, true));
+    open->context.operations->select(open->context);
     return open->context;
   }
   if (asked == nullptr && precision != "fp32")

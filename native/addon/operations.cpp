@@ -94,6 +94,33 @@ Napi::Value call_linear(OperationCall& call) {
   return output;
 }
 
+Napi::Value call_linear_norm(OperationCall& call) {
+  const PackedMatrix& weight = call.weight("weight");
+  const int64_t width = weight.outputs;
+  const View<float> input = call.floats("input");
+  const int64_t rows = call.rows(input, "input", weight.inputs);
+  if (!call.has("bias")) call.require_rotary("a product without bias");
+  const float* bias = call.has("bias") ? call.bias(call.floats("bias", width)) : nullptr;
+  const View<float> states = call.floats("states", rows * width), gain = call.floats("gain", width);
+  if (!call.has("shift")) call.require_rotary("a norm without shift");
+  const float* shift = call.has("shift") ? call.in(call.floats("shift", width)) : nullptr;
+  const double epsilon = call.number("epsilon");
+  if (!(epsilon > 0)) invalid("epsilon must be above 0");
+  const std::string placement = call.string("placement");
+  if (placement != "pre" && placement != "post") invalid("placement must be 'pre' or 'post', not '" + placement + "'");
+  Napi::Float32Array new_states = new_floats(call.env, states.data, static_cast<size_t>(states.size));
+  Napi::Float32Array normed = Napi::Float32Array::New(call.env, static_cast<size_t>(states.size));
+  call.operations().linear_norm(
+      call.context,
+      {call.activations(input), rows, &weight, bias, placement == "pre" ? NormPlacement::Pre : NormPlacement::Post,
+       call.in(gain), shift, static_cast<float>(epsilon), call.out(new_states.Data(), states.size, true),
+       call.activations_out(normed.Data(), states.size)});
+  Napi::Object result = Napi::Object::New(call.env);
+  result.Set("states", new_states);
+  result.Set("normed", normed);
+  return result;
+}
+
 Napi::Value call_mixed_attention(OperationCall& call) {
   const int64_t heads = call.integer("heads", 1, 1024);
   const View<int32_t> query_offsets = call.integers("queryOffsets");
@@ -279,6 +306,30 @@ Napi::Value call_logits_at(OperationCall& call) {
   return output;
 }
 
+Napi::Value call_fill_masks(OperationCall& call) {
+  const View<int32_t> tokens = call.integers("tokens"), rows = call.integers("maskedRows"),
+                      ids = call.integers("ids", rows.size);
+  const View<float> scores = call.floats("scores", tokens.size), log_probs = call.floats("logProbs", rows.size);
+  call.check_range(rows, "maskedRows", 0, tokens.size - 1);
+  call.check_range(ids, "ids", -1, INT32_MAX);
+  const auto count = static_cast<int32_t>(rows.size);
+  std::vector<bool> named(static_cast<size_t>(tokens.size));
+  for (int64_t i = 0; i < rows.size; i++) {
+    const auto row = static_cast<size_t>(rows.data[i]);
+    if (named[row]) invalid("maskedRows names row " + std::to_string(row) + " twice");
+    named[row] = true;
+  }
+  Napi::Int32Array new_tokens = new_integers(call.env, tokens.data, static_cast<size_t>(tokens.size));
+  Napi::Float32Array new_scores = new_floats(call.env, scores.data, static_cast<size_t>(scores.size));
+  call.operations().fill_masks(
+      call.context, {call.in(rows), call.in(&count, 1), count, call.in(ids), call.in(log_probs),
+                     call.out(new_tokens.Data(), tokens.size, true), call.out(new_scores.Data(), scores.size, true)});
+  Napi::Object result = Napi::Object::New(call.env);
+  result.Set("tokens", new_tokens);
+  result.Set("scores", new_scores);
+  return result;
+}
+
 Napi::Value call_remask(OperationCall& call) {
   const View<int32_t> tokens = call.integers("tokens"), offsets = call.integers("offsets");
   const View<float> scores = call.floats("scores", tokens.size);
@@ -354,6 +405,7 @@ Napi::Object define_operations(Napi::Env env) {
   Napi::Object operations = Napi::Object::New(env);
   operations.Set("packWeight", Napi::Function::New<pack_weight>(env, "packWeight"));
   operations.Set("linear", Napi::Function::New<checked<call_linear>>(env, "linear"));
+  operations.Set("linearNorm", Napi::Function::New<checked<call_linear_norm>>(env, "linearNorm"));
   operations.Set("mixedAttention", Napi::Function::New<checked<call_mixed_attention>>(env, "mixedAttention"));
   operations.Set("embed", Napi::Function::New<checked<call_embed>>(env, "embed"));
   operations.Set("layerNorm", Napi::Function::New<checked<call_layer_norm>>(env, "layerNorm"));
@@ -362,6 +414,7 @@ Napi::Object define_operations(Napi::Env env) {
   operations.Set("gatherRows", Napi::Function::New<checked<call_gather_rows>>(env, "gatherRows"));
   operations.Set("lmHeadArgmax", Napi::Function::New<checked<call_lm_head_argmax>>(env, "lmHeadArgmax"));
   operations.Set("logitsAt", Napi::Function::New<checked<call_logits_at>>(env, "logitsAt"));
+  operations.Set("fillMasks", Napi::Function::New<checked<call_fill_masks>>(env, "fillMasks"));
   operations.Set("remask", Napi::Function::New<checked<call_remask>>(env, "remask"));
   operations.Set("sample", Napi::Function::New<checked<call_sample>>(env, "sample"));
   return operations;

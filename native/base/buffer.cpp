@@ -18,14 +18,14 @@ std::string megabytes(uint64_t bytes) {
 }
 
 // Small blocks come from the heap, aligned to 64 bytes; a large one has pages of its own.
-void* allocate_host(uint64_t bytes, void*) {
+void* allocate_host(uint64_t bytes, void*, int&) {
   if (bytes >= large_block) return take_pages(bytes);
   void* data = ::operator new (bytes, std::align_val_t{64}, std::nothrow);
   if (data != nullptr) std::memset(data, 0, bytes);
   return data;
 }
 
-void release_host(void* data, uint64_t bytes) {
+void release_host(void* data, uint64_t bytes, int) {
   if (bytes >= large_block) return release_pages(data, bytes);
   ::operator delete (data, std::align_val_t{64});
 }
@@ -55,8 +55,8 @@ Buffer::Buffer(uint64_t bytes, std::shared_ptr<MemoryBudget> budget, const std::
   if (bytes == 0) return;
   if (budget) budget->reserve(bytes, purpose);
   try {
-    data_ = memory.allocate(bytes, stream);
-    if (data_ == nullptr && budget && budget->reclaim()) data_ = memory.allocate(bytes, stream);
+    data_ = memory.allocate(bytes, stream, device_);
+    if (data_ == nullptr && budget && budget->reclaim()) data_ = memory.allocate(bytes, stream, device_);
   } catch (...) {  // a device that failed
     if (budget) budget->release(bytes);
     throw;
@@ -83,13 +83,14 @@ Buffer Buffer::view(const void* data, uint64_t bytes, std::shared_ptr<const void
 
 Buffer::~Buffer() {
   if (data_ == nullptr) return;
-  if (memory_ != nullptr) memory_->release(data_, bytes_);
+  if (memory_ != nullptr) memory_->release(data_, bytes_, device_);
   if (budget_) budget_->release(bytes_);
 }
 
 void Buffer::swap(Buffer& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
+  std::swap(device_, other.device_);
   std::swap(memory_, other.memory_);
   std::swap(owner_, other.owner_);
   std::swap(budget_, other.budget_);

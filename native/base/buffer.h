@@ -37,9 +37,11 @@ class MemoryBudget {
 // Where a device's memory comes from.
 struct Memory {
   // Aligned to 64 bytes, zeroed; nullptr if there is none. `stream` is the device's own: what is put into it from now
-  // on finds the zeros. The host has none, and its memory is zeroed when this returns.
-  void* (*allocate)(uint64_t bytes, void* stream);
-  void (*release)(void* data, uint64_t bytes);
+  // on finds the zeros. The host has none, and its memory is zeroed when this returns. `device` is what release() needs to
+  // know: which of several has the memory.
+  void* (*allocate)(uint64_t bytes, void* stream, int& device);
+  // From any thread.
+  void (*release)(void* data, uint64_t bytes, int device);
 };
 extern const Memory host_memory;
 
@@ -76,6 +78,7 @@ class Buffer {
 
   void* data_ = nullptr;
   uint64_t bytes_ = 0;
+  int device_ = 0;
   const Memory* memory_ = nullptr;  // none: the owner's
   std::shared_ptr<const void> owner_;
   std::shared_ptr<MemoryBudget> budget_;

@@ -24,7 +24,7 @@ std::shared_ptr<Stream> open_stream(int index, bool deterministic, std::string& 
 
 bool has_cublaslt(const Stream& stream);
 
-// Bytes that are free on the stream's device.
+// Bytes that are free on the stream's device, less what the driver will want for code and graphs.
 uint64_t available_memory(const Stream& stream);
 
 }  // namespace mask_predict::cuda

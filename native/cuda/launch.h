@@ -1,17 +1,18 @@
-// The only launcher of kernels, and the check of every CUDA call.
+// The only launcher of kernels.
 //
 // A kernel runs after launch() has returned. What goes wrong inside it is reported by a later call on the
 // stream, which does not know the kernel; with MASK_PREDICT_CUDA_SYNCHRONOUS set in the environment each
 // launch waits for its kernel, and the error names it.
 #pragma once
 
+#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <string>
 #include <utility>
 
-#include "base/error.h"
+#include "cuda/errors.h"
 #include "cuda/language.h"
 
 namespace mask_predict::cuda {
@@ -27,14 +28,6 @@ struct LaunchShape {
   // ever.
   bool dependent = false;
 };
-
-// Throws Error(OutOfMemory or Device) "<call>: <cause>" unless `status` is cudaSuccess.
-inline void check(cudaError_t status, const std::string& call) {
-  if (status == cudaSuccess) return;
-  cudaGetLastError();  // a later call must not report this error once more
-  const ErrorCode code = status == cudaErrorMemoryAllocation ? ErrorCode::OutOfMemory : ErrorCode::Device;
-  throw Error(code, call + ": " + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) + ")");
-}
 
 // Properties of a kernel that are read and set once per kernel and device.
 struct KernelTraits {
@@ -69,6 +62,19 @@ inline KernelTraits prepare_kernel(const void* kernel, const LaunchShape& shape)
   return traits;
 }
 
+// Whether kernels may be dependent in a graph: a driver before CUDA 12.3 refuses to capture them. What is refused once is
+// not asked for again; the capture that failed is repeated (cuda_graphs.h).
+inline std::atomic<bool>& dependent_in_graphs() {
+  static std::atomic<bool> may{true};
+  return may;
+}
+
+inline bool is_capturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &status), "cudaStreamIsCapturing");
+  return status != cudaStreamCaptureStatusNone;
+}
+
 // Puts the kernel into the stream. Throws Error that names the kernel and the cause.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const LaunchShape& shape, Arguments&&... arguments) {
@@ -82,7 +88,9 @@ void launch(void (*kernel)(Parameters...), const LaunchShape& shape, Arguments&&
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = shape.stream;
   config.attrs = &dependent;
-  config.numAttrs = shape.dependent && traits.can_be_dependent ? 1 : 0;
+  const bool dependent_here =
+      shape.dependent && traits.can_be_dependent && (dependent_in_graphs() || !is_capturing(shape.stream));
+  config.numAttrs = dependent_here ? 1 : 0;
 #ifdef MASK_PREDICT_SIMT
   simt::name_next_kernel(shape.name);
 #endif
@@ -94,16 +102,15 @@ void launch(void (*kernel)(Parameters...), const LaunchShape& shape, Arguments&&
            size(shape.block) + ", " + std::to_string(shape.shared_bytes) + " bytes of shared memory";
   };
   const cudaError_t status = cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
-  if (status != cudaSuccess) check(status, describe("cudaLaunchKernelEx"));
+  if (status != cudaSuccess) {
+    if (dependent_here && is_capturing(shape.stream)) dependent_in_graphs() = false;
+    check(status, describe("cudaLaunchKernelEx"));
+  }
 
   static const bool synchronous = std::getenv("MASK_PREDICT_CUDA_SYNCHRONOUS") != nullptr;
-  if (synchronous) {
-    cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
-    check(cudaStreamIsCapturing(shape.stream, &capturing), "cudaStreamIsCapturing");
-    if (capturing == cudaStreamCaptureStatusNone) {
-      const cudaError_t outcome = cudaStreamSynchronize(shape.stream);
-      if (outcome != cudaSuccess) check(outcome, describe("cudaStreamSynchronize"));
-    }
+  if (synchronous && !is_capturing(shape.stream)) {
+    const cudaError_t outcome = cudaStreamSynchronize(shape.stream);
+    if (outcome != cudaSuccess) check(outcome, describe("cudaStreamSynchronize"));
   }
 }
 

@@ -13,6 +13,9 @@ struct Stream {
   cudaStream_t handle = nullptr;
   int device = 0;
   int processors = 132;  // multiprocessors of the device
+  // Marks in the stream that pace() (operations_cuda.cu) puts and waits for in turn.
+  cudaEvent_t marks[2] = {nullptr, nullptr};
+  int next_mark = 0;
   // Sums of parts of an inner dimension (linear) until they are added up; used by one operation at a time.
   float* partials = nullptr;
   int64_t partial_floats = 0;

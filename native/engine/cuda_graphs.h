@@ -1,14 +1,15 @@
-// A cache of CUDA graphs, each of the iterations of a batch: launching hundreds of small kernels one by one takes longer
-// than some of them run. Lengths never change while a text is refined, so one graph holds all iterations. The key of a
-// graph depends on the padded sizes of a batch (padding.h), not on the batch itself: kernels read whatever differs
-// between batches of one key from the device's memory, from arrays that lie at the same addresses.
+// A cache of CUDA graphs, each of one iteration of a batch: launching hundreds of small kernels one by one takes longer than
+// some of them run. The key of a graph depends on the padded sizes of a batch (padding.h), not on the batch itself: kernels
+// read whatever differs between batches of one key from the device's memory, from arrays that lie at the same addresses.
 #pragma once
 
 #include <cstdint>
 #include <list>
+#include <map>
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "ops/operations.h"
 
 namespace mask_predict {
@@ -24,19 +25,21 @@ class CudaGraphs {
   CudaGraphs& operator=(const CudaGraphs&) = delete;
 
   // The first call with a key runs `body`, which allocates what it needs and loads kernels. The second call captures
-  // `body` in a graph and launches it; later calls only launch it.
+  // `body` in a graph and launches it; later calls only launch it. Where the device has no memory for a graph, the
+  // kernels are launched one by one as in the first call.
   template <class Body>
   void run(const Key& key, const Body& body) {
-    for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
-      if (entry->key != key) continue;
-      entries_.splice(entries_.begin(), entries_, entry);
-      if (entry->graph == nullptr) entry->graph = capture(body);
-      context_.operations->launch_graph(context_, entry->graph);
+    const auto found = by_key_.find(key);
+    if (found == by_key_.end()) {
+      body();
+      entries_.push_front({key, nullptr, false});
+      by_key_[key] = entries_.begin();
+      if (entries_.size() > most_entries) drop_last();
       return;
     }
-    body();
-    entries_.push_front({key, nullptr});
-    if (entries_.size() > most_entries) drop_last();
+    Entry& entry = *found->second;
+    entries_.splice(entries_.begin(), entries_, found->second);
+    if (entry.refused || !launch(entry, body)) body();
   }
 
   void clear() {
@@ -44,12 +47,42 @@ class CudaGraphs {
   }
 
  private:
-  static constexpr size_t most_entries = 32;
+  // Thirty jobs of different sizes with ten iterations each.
+  static constexpr size_t most_entries = 320;
 
   struct Entry {
     Key key;
     void* graph;
+    bool refused;  // memory
   };
+
+  // False if the device has no memory for the graph: it takes some when the graph is made and when it first runs.
+  template <class Body>
+  bool launch(Entry& entry, const Body& body) {
+    try {
+      if (entry.graph == nullptr) entry.graph = capture_twice(body);
+      context_.operations->launch_graph(context_, entry.graph);
+      return true;
+    } catch (const Error& error) {
+      if (error.code != ErrorCode::OutOfMemory) throw;
+    }
+    if (entry.graph != nullptr) context_.operations->destroy_graph(entry.graph);
+    entry.graph = nullptr;
+    entry.refused = true;
+    return false;
+  }
+
+  // The second attempt does without what the driver refused to capture (cuda/launch.h); if that was not the reason, it
+  // fails as the first did.
+  template <class Body>
+  void* capture_twice(const Body& body) {
+    try {
+      return capture(body);
+    } catch (const Error& error) {
+      if (error.code != ErrorCode::Device) throw;
+    }
+    return capture(body);
+  }
 
   template <class Body>
   void* capture(const Body& body) {
@@ -69,11 +102,13 @@ class CudaGraphs {
 
   void drop_last() {
     if (entries_.back().graph != nullptr) context_.operations->destroy_graph(entries_.back().graph);
+    by_key_.erase(entries_.back().key);
     entries_.pop_back();
   }
 
   const Context& context_;
   std::list<Entry> entries_;  // the latest first
+  std::map<Key, std::list<Entry>::iterator> by_key_;
 };
 
 }  // namespace mask_predict

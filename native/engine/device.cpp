@@ -62,16 +62,20 @@ OpenDevice open_cuda(int index, bool float_activations, int threads, bool determ
   return device;
 }
 
-// The first GPU that opens of those this build can use, the one with the most free memory first; or none, and `reason`
-// says of each why.
+// The first GPU that opens of those this build can use, the one with the most free memory first, and why those before it
+// did not; or none, and `reason` says of each why.
 std::optional<OpenDevice> open_best_gpu(bool float_activations, int threads, bool deterministic, std::string& reason) {
+  std::string failed;
   for (const cuda::Gpu& gpu : cuda::usable_gpus(reason)) {
     try {
-      return open_cuda(gpu.index, float_activations, threads, deterministic);
+      OpenDevice device = open_cuda(gpu.index, float_activations, threads, deterministic);
+      device.fallback = failed;
+      return device;
     } catch (const Error& error) {
-      reason += (reason.empty() ? "" : ", ") + gpu.name + ": " + error.what();
+      failed += (failed.empty() ? "" : ", ") + gpu.name + ": " + error.what();
     }
   }
+  reason += (reason.empty() || failed.empty() ? "" : ", ") + failed;
   return std::nullopt;
 }
 

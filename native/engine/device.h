@@ -16,7 +16,8 @@ struct OpenDevice {
   std::string instruction_set;      // of the CPU; empty elsewhere
   int threads = 1;                  // of the CPU; on a GPU those that pack weights
   uint64_t available_memory = 0;
-  // Why 'auto' took no GPU although there is a driver for one; empty otherwise.
+  // Why 'auto' and 'cuda' took another device than the best: the CPU although there is a driver for a GPU, or the next GPU
+  // because the best one does not work. Empty otherwise.
   std::string fallback;
   // What `deterministic: false` led to (for example which cuBLASLt was found); empty if it was not set.
   std::string note;

@@ -102,14 +102,14 @@ LmHeadPartial* Engine::reserve_partials(int64_t rows) {
 }
 
 // The best ids of `rows` rows to predict.
-void Engine::take_best(const void* transformed, int64_t rows, const Head& head) {
+void Engine::take_best(const void* transformed, int64_t rows, const HeadAnswers& head) {
   LmHeadPartial* partials = reserve_partials(rows);
   context_.operations->lm_head_argmax(context_, {transformed, rows, &head_.matrix(), head_.bias(), head_.rows(),
                                                  partials, head.ids, head.log_probs, head.log_sums});
 }
 
 // Ids for the rows that are drawn, each for its own target's seed and temperature.
-void Engine::draw(const TargetBatch& batch, const TargetBatch::Iteration& iteration, const Head& head) {
+void Engine::draw(const TargetBatch& batch, const TargetBatch::Iteration& iteration, const HeadAnswers& head) {
   std::vector<int32_t> sequences, positions;
   batch.masked_positions(iteration, sequences, positions);
   const int32_t* device_sequences = arena_.put(sequences);
@@ -136,42 +136,47 @@ void Engine::draw(const TargetBatch& batch, const TargetBatch::Iteration& iterat
   }
 }
 
-Engine::Head Engine::run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration) {
+HeadAnswers Engine::run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration) {
   StackPass pass = iteration.pass;
   pass.attention = attention_;
   run_stack(context_, *weights_, pass, batch.wants_states(), workspace_);
   const int64_t rows = iteration.padded_masked;
   if (rows == 0) return {};
   const void* const transformed = transform_states(0, rows);
-  Head head{arena_.take<int32_t>(rows), arena_.take<float>(rows), arena_.take<float>(rows)};
+  HeadAnswers head = iteration.head;
   if (iteration.best() > 0) take_best(transformed, iteration.best(), head);
   if (iteration.best() < rows) draw(batch, iteration, head);
-  head.ids = head_.ids_of(context_, head.ids, rows, arena_);
+  head.ids = head_.ids_of(context_, head.ids, rows, iteration.ids);
   throw_if_cancelled();
   batch.finish(context_, iteration, head.ids, head.log_probs);
   return head;
 }
 
 void Engine::run_iterations(const TargetBatch& batch, const std::vector<TargetBatch::Iteration>& iterations) {
-  const auto all = [&] {
-    for (const TargetBatch::Iteration& iteration : iterations) run_iteration(batch, iteration);
-  };
-  if (batch.use() == TargetBatch::Use::Once) return all();
   const auto address = [](const void* pointer) { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(pointer)); };
-  // Reserve buffers first: their addresses are part of the graph's key.
-  workspace_.reserve(iterations.front().pass.rows);
-  int64_t most_masked = 0;
-  for (const TargetBatch::Iteration& iteration : iterations)
-    most_masked = std::max(most_masked, iteration.padded_masked);
-  reserve_partials(most_masked);
-  CudaGraphs::Key key = batch.graph_key();
-  key.insert(key.end(), {workspace_.address(), address(head_memory_.as<void>())});
-  for (const TargetBatch::Iteration& iteration : iterations)
-    key.insert(key.end(), {static_cast<uint64_t>(iteration.padded_masked), iteration.masks_again,
-                           address(iteration.masked_on_device), address(iteration.pass.last_sequences),
-                           address(iteration.remask.counts)});
-  throw_if_cancelled();
-  graphs_.run(key, all);
+  const bool in_graphs = batch.use() == TargetBatch::Use::InGraph;
+  if (in_graphs) {
+    // Reserve buffers first: their addresses are part of the graphs' keys.
+    workspace_.reserve(iterations.front().pass.rows);
+    int64_t most_masked = 0;
+    for (const TargetBatch::Iteration& iteration : iterations)
+      most_masked = std::max(most_masked, iteration.padded_masked);
+    reserve_partials(most_masked);
+  }
+  for (const TargetBatch::Iteration& iteration : iterations) {
+    throw_if_cancelled();
+    if (in_graphs) {
+      CudaGraphs::Key key = batch.graph_key();
+      key.insert(key.end(), {workspace_.address(), address(head_memory_.as<void>()),
+                             static_cast<uint64_t>(iteration.padded_masked), iteration.masks_again,
+                             address(iteration.masked_on_device), address(iteration.pass.last_sequences),
+                             address(iteration.remask.counts), address(iteration.ids)});
+      graphs_.run(key, [&] { run_iteration(batch, iteration); });
+    } else {
+      run_iteration(batch, iteration);
+    }
+    if (context_.operations->pace != nullptr) context_.operations->pace(context_);
+  }
 }
 
 void Engine::remask(const Targets& targets, const std::vector<int32_t>& counts, float below) {

@@ -93,12 +93,6 @@ class Engine {
                                                          const std::atomic<bool>& cancelled);
 
  private:
-  // The head's answer for each masked row, in the device's memory.
-  struct Head {
-    int32_t* ids;
-    float* log_probs;
-    float* log_sums;
-  };
   // Calls body on consecutive parts of a list whose elements have so many rows.
   template <class Element, class Body>
   void in_passes(const std::vector<Element>& all, const std::vector<int64_t>& rows, const Body& body);
@@ -106,19 +100,19 @@ class Engine {
   // returned, lies in workspace_.normed.
   const void* transform_states(int64_t first, int64_t rows);
   // The stack on a batch's rows, the head on the masked ones, and masking again.
-  Head run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration);
+  HeadAnswers run_iteration(const TargetBatch& batch, const TargetBatch::Iteration& iteration);
   // Iterations planned together.
   void run_iterations(const TargetBatch& batch, const std::vector<TargetBatch::Iteration>& iterations);
   // Frees the arrays of the last one, and what is too much of what disposed sources left.
   void begin_pass();
   void throw_if_cancelled() const;
   LmHeadPartial* reserve_partials(int64_t rows);
-  void take_best(const void* transformed, int64_t rows, const Head& head);
+  void take_best(const void* transformed, int64_t rows, const HeadAnswers& head);
   // Log-probabilities of ids at rows of transformed states whose log-sums are given; -infinity for those that the head
   // does not have.
   std::vector<float> log_probs_at(const void* transformed, const std::vector<int32_t>& rows,
                                   const std::vector<int32_t>& ids, const std::vector<float>& log_sums);
-  void draw(const TargetBatch& batch, const TargetBatch::Iteration& iteration, const Head& head);
+  void draw(const TargetBatch& batch, const TargetBatch::Iteration& iteration, const HeadAnswers& head);
   float* reserve_head(int64_t floats);
   // Parts of advance.
   int64_t padded_masked(const TargetBatch& batch, const std::vector<TargetWork*>& works, int64_t ahead) const;
@@ -136,7 +130,7 @@ class Engine {
   void answer_scores(const Sources& sources, int64_t first, int64_t rows);
   void answer_best(const Sources& sources, int64_t first, int64_t rows);
   void answer_logits(const Sources& sources, int64_t first, int64_t rows);
-  void score_candidates(const TargetBatch::Iteration& iteration, const Head& head,
+  void score_candidates(const TargetBatch::Iteration& iteration, const HeadAnswers& head,
                         const std::vector<TargetWork*>& works);
   // Advances each until it is done. Error(ModelFormat) where logits are not numbers.
   void run_to_end(std::vector<TargetWork>& works, const std::atomic<bool>& cancelled);

@@ -13,7 +13,7 @@
 // The target is done when no position was masked again, or earlier if its stopping rule holds.
 //
 // The host knows every n in advance, because it depends on N, T and t alone. So it plans several iterations and runs
-// them without reading a result, in a CUDA graph where the device has them; only a bound, a stopping rule or somebody
+// them without reading a result, each in a CUDA graph where the device has them; only a bound, a stopping rule or somebody
 // who watches makes it look at each pass.
 #include "engine/mask_predict.h"
 
@@ -28,8 +28,8 @@
 namespace mask_predict {
 namespace {
 
-// Number of iterations that are planned together and, on a device with CUDA graphs, run as one graph: if nobody may
-// interrupt the call, and if somebody may.
+// Number of iterations that are planned together, so that their arrays go to the device at once: if nobody may interrupt
+// the call, and if somebody may. A cancelled call waits for two of them at most, the one that runs and the one behind it.
 constexpr int64_t planned_iterations = 32;
 constexpr int64_t interruptible_iterations = 4;
 
@@ -112,7 +112,7 @@ int64_t Engine::advance(const Sources& all_sources, const std::vector<TargetWork
     const int64_t count = std::min(together, end - done);
     for (int64_t ahead = 1; ahead <= count; ahead++) planned.push_back(plan(batch, order, ahead, looking));
     if (scoring || !sources.empty()) {
-      const Head head = run_iteration(batch, planned.front());
+      const HeadAnswers head = run_iteration(batch, planned.front());
       finish_sources(sources, planned.front().masked);
       answer(sources, planned.front().masked);
       if (scoring) score_candidates(planned.front(), head, order);
@@ -126,10 +126,7 @@ int64_t Engine::advance(const Sources& all_sources, const std::vector<TargetWork
     }
     done += count;
     leave = leave || done >= end;
-    if (signals.interrupted != nullptr && !leave) {
-      batch.wait();  // or the device would be told of all passes before the first has ended
-      leave = signals.interrupted->load();
-    }
+    if (signals.interrupted != nullptr && !leave) leave = signals.interrupted->load();
   }
   throw_if_cancelled();
 
@@ -245,7 +242,7 @@ std::vector<float> Engine::log_probs_at(const void* transformed, const std::vect
 
 // Scores candidates, eq. (2)-(4) and section 5.1: the log-probability of each candidate's id at every masked position,
 // from the iteration's rows as the head has transformed them.
-void Engine::score_candidates(const TargetBatch::Iteration& iteration, const Head& head,
+void Engine::score_candidates(const TargetBatch::Iteration& iteration, const HeadAnswers& head,
                               const std::vector<TargetWork*>& works) {
   const std::vector<float> log_sums = arena_.get(head.log_sums, iteration.best());
   std::vector<int32_t> rows, ids;

@@ -219,7 +219,7 @@ void Engine::answer_classes(const Sources& sources, int64_t first, int64_t rows)
 
 void Engine::answer_scores(const Sources& sources, int64_t first, int64_t rows) {
   const void* const transformed = transform_states(first, rows);
-  const Head head{arena_.take<int32_t>(rows), arena_.take<float>(rows), arena_.take<float>(rows)};
+  const HeadAnswers head{arena_.take<int32_t>(rows), arena_.take<float>(rows), arena_.take<float>(rows)};
   take_best(transformed, rows, head);
   std::vector<int32_t> at, ids;
   int32_t row = 0;
@@ -280,7 +280,7 @@ void Engine::answer_best(const Sources& sources, int64_t first, int64_t rows) {
   for (const std::shared_ptr<Source>& source : sources) {
     std::vector<int32_t>& ids = source->reading->ids;
     const auto count = static_cast<int64_t>(ids.size());
-    if (count > 0) ids = arena_.get(head_.ids_of(context_, arena_.put(ids), count, arena_), count);
+    if (count > 0) ids = arena_.get(head_.ids_of(context_, arena_.put(ids), count, arena_.take<int32_t>(count)), count);
   }
 }
 

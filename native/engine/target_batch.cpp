@@ -152,11 +152,22 @@ RemaskArguments TargetBatch::masks_again(const std::vector<int32_t>& counts, int
 
 TargetBatch::Iteration TargetBatch::plan(const std::vector<int32_t>& counts, int32_t mask_token_id,
                                          int64_t padded_masked) {
-  Iteration iteration{
-      pass_of_masked(padded_masked), masked_count(), padded_masked, masked_offsets_, {}, nullptr, {}, false};
+  Iteration iteration{pass_of_masked(padded_masked),
+                      masked_count(),
+                      padded_masked,
+                      masked_offsets_,
+                      {},
+                      nullptr,
+                      {},
+                      false,
+                      {},
+                      nullptr};
   iteration.remask = masks_again(counts, mask_token_id);
   iteration.masked_on_device = iteration.remask.counts + padded_targets_;
   iteration.masks_again = masked_count() > 0;
+  iteration.head = {arena_.take<int32_t>(padded_masked), arena_.take<float>(padded_masked),
+                    arena_.take<float>(padded_masked)};
+  iteration.ids = arena_.take<int32_t>(padded_masked);
   return iteration;
 }
 

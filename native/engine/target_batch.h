@@ -20,6 +20,14 @@ Error not_numbers(const char* what);
 // Throws it if one of the values is not a number.
 void check_numbers(const std::vector<float>& values, const char* what);
 
+// The head's answers for some rows, in the device's memory: the row of the head that is best or drawn, or its id where the
+// head has them all; its log-probability; and the log-sum-exp of the logits.
+struct HeadAnswers {
+  int32_t* ids;
+  float* log_probs;
+  float* log_sums;
+};
+
 class TargetBatch {
  public:
   // InGraph: padded (padding.h), so that a CUDA graph of its iterations serves other batches too; without sources.
@@ -57,6 +65,10 @@ class TargetBatch {
     const int32_t* masked_on_device;      // `masked`
     RemaskArguments remask;
     bool masks_again;
+    // Where the answers go, [padded_masked], and the ids of a head that does not have them all. They are part of the plan,
+    // so that they lie at the same place beside the other arrays whichever iterations were planned before or after.
+    HeadAnswers head;
+    int32_t* ids;
 
     // Rows whose best id is taken, before those that are drawn; with the padding behind them.
     int64_t best() const { return draws.empty() ? padded_masked : draws.front().first; }
@@ -89,9 +101,6 @@ class TargetBatch {
 
   // Writes tokens, scores and masks back to target i. False if a score is not a number; it is unchanged then.
   bool publish(size_t i, const Values& all, int32_t mask_token_id) const;
-
-  // Returns when all that was called has been done.
-  void wait() const { arena_.get(device_offsets_, 1); }
 
  private:
   // Repeats the last value up to one offset for each padded target and one more.

@@ -62,9 +62,8 @@ VocabularyHead::VocabularyHead(const Weights& weights, const std::vector<int32_t
                          {weights.head_bias.as<float>(), ValueType::F32, outputs, count, 1, bias_.as<float>()});
 }
 
-int32_t* VocabularyHead::ids_of(const Context& context, int32_t* rows, int64_t count, DeviceArena& arena) const {
+int32_t* VocabularyHead::ids_of(const Context& context, int32_t* rows, int64_t count, int32_t* ids) const {
   if (!subset_) return rows;
-  int32_t* ids = arena.take<int32_t>(count);
   // A gather of four-byte rows, whatever they stand for.
   context.operations->gather_rows(context, {ids_.as<int32_t>() + 1, ValueType::F32, rows, count, 1, ids});
   return ids;

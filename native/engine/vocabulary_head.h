@@ -7,7 +7,6 @@
 #include <memory>
 #include <vector>
 
-#include "engine/device_arena.h"
 #include "model/weights.h"
 
 namespace mask_predict {
@@ -24,8 +23,9 @@ class VocabularyHead {
   // Which rows are real and which are never answered.
   const HeadIds& rows() const { return head_rows_; }
 
-  // The ids of `count` rows, both in the device's memory; row -1, where no logit is a number, stays -1.
-  int32_t* ids_of(const Context& context, int32_t* rows, int64_t count, DeviceArena& arena) const;
+  // The ids of `count` rows, in the device's memory: written to `ids`, or `rows` itself where the head has all ids. Row -1,
+  // where no logit is a number, stays -1.
+  int32_t* ids_of(const Context& context, int32_t* rows, int64_t count, int32_t* ids) const;
   // The row of an id, or -1 if the subset does not have it: an id of probability 0.
   int32_t row_of(int32_t id) const { return subset_ ? rows_[static_cast<size_t>(id)] : id; }
 

@@ -63,6 +63,11 @@ struct Operations {
   void (*copy)(const Context&, void* to, const void* from, uint64_t bytes);
   // Returns when everything called before is done: what other contexts may read from then on.
   void (*wait)(const Context&);
+  // Makes the device the calling thread's: what a thread calls that did not open it.
+  void (*select)(const Context&);
+  // Marks the end of everything called so far, and returns when what came before the last mark is done: so the host is at
+  // most the work between two marks ahead of the device. Null on a device that is never behind.
+  void (*pace)(const Context&);
 
   // Between begin_capture and end_capture the device only captures operations, in a graph, and runs none. launch_graph
   // runs them all with one call, on the values that the same memory holds by then. Null on a device without graphs.

@@ -14,6 +14,8 @@ bool supports(WeightType type) { return type != WeightType::F8; }
 
 void wait(const Context&) {}
 
+void select(const Context&) {}
+
 std::optional<WeightType> default_type(const Context&) { return std::nullopt; }
 
 const float* scales(const PackedMatrix& matrix) { return matrix.scales(); }
@@ -30,6 +32,8 @@ const Operations cpu_operations = {&host_memory,
                                    copy,
                                    copy,
                                    wait,
+                                   select,
+                                   nullptr,
                                    nullptr,
                                    nullptr,
                                    nullptr,

@@ -10,7 +10,9 @@ namespace {
 
 // Cleared in the stream that is going to use it: nothing there would wait for the device's legacy stream, which plain
 // cudaMemset uses, and its zeros could land on what was written since.
-void* allocate(uint64_t bytes, void* stream) {
+void* allocate(uint64_t bytes, void* handle, int& device) {
+  const auto* const stream = static_cast<cuda::Stream*>(handle);
+  device = stream->device;
   void* data = nullptr;
   const cudaError_t status = cudaMalloc(&data, bytes);
   if (status == cudaErrorMemoryAllocation) {
@@ -18,14 +20,20 @@ void* allocate(uint64_t bytes, void* stream) {
     return nullptr;
   }
   cuda::check(status, "cudaMalloc");
-  const cudaError_t cleared = cudaMemsetAsync(data, 0, bytes, static_cast<cuda::Stream*>(stream)->handle);
+  const cudaError_t cleared = cudaMemsetAsync(data, 0, bytes, stream->handle);
   if (cleared != cudaSuccess) cudaFree(data);
   cuda::check(cleared, "cudaMemsetAsync");
   return data;
 }
 
-// Errors are of no use here: at the end of a process the driver may be gone before the last buffer.
-void release(void* data, uint64_t) { cudaFree(data); }
+// A thread whose current device is another one would make a context there, so it is moved to the block's; moving it back
+// would make one as well. Errors are of no use here: at the end of a process the driver may be gone before the last
+// buffer.
+void release(void* data, uint64_t, int device) {
+  int current = -1;
+  if (cudaGetDevice(&current) != cudaSuccess || current != device) cudaSetDevice(device);
+  cudaFree(data);
+}
 
 const Memory device_memory = {allocate, release};
 
@@ -53,6 +61,15 @@ void wait(const Context& context) {
   cuda::check(cudaStreamSynchronize(context.stream->handle), "cudaStreamSynchronize");
 }
 
+void select(const Context& context) { cuda::check(cudaSetDevice(context.stream->device), "cudaSetDevice"); }
+
+void pace(const Context& context) {
+  cuda::Stream& stream = *context.stream;
+  cuda::check(cudaEventRecord(stream.marks[stream.next_mark], stream.handle), "cudaEventRecord");
+  stream.next_mark = 1 - stream.next_mark;
+  cuda::check(cudaEventSynchronize(stream.marks[stream.next_mark]), "cudaEventSynchronize");
+}
+
 // A graph is an executable CUDA graph.
 void begin_capture(const Context& context) {
   cuda::check(cudaStreamBeginCapture(context.stream->handle, cudaStreamCaptureModeThreadLocal),
@@ -65,6 +82,7 @@ void* end_capture(const Context& context) {
   cudaGraphExec_t executable = nullptr;
   const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
   cudaGraphDestroy(graph);
+  if (status != cudaSuccess && status != cudaErrorMemoryAllocation) cuda::dependent_in_graphs() = false;
   cuda::check(status, "cudaGraphInstantiate");
   return executable;
 }
@@ -93,6 +111,8 @@ const Operations cuda_operations = {&device_memory,
                                     download,
                                     copy,
                                     wait,
+                                    select,
+                                    pace,
                                     begin_capture,
                                     end_capture,
                                     launch_graph,

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "simt/faults.h"
 #include "simt/simt.h"
 #include "simt/streams.h"
 
@@ -260,6 +261,7 @@ std::string report() {
   const GraphCounts graphs = graph_counts();
   if (graphs.made > 0)
     text += std::to_string(graphs.made) + " graphs made, started " + std::to_string(graphs.started) + " times\n";
+  text += "contexts on devices " + contexts() + "\n";
   return text;
 }
 

@@ -11,6 +11,7 @@
 
 #include "simt/block.h"
 #include "simt/dependency.h"
+#include "simt/faults.h"
 #include "simt/memory.h"
 #include "simt/streams.h"
 
@@ -24,7 +25,7 @@ constexpr int l2_cache_bytes = 50 << 20;
 constexpr size_t shared_bytes_without_asking = 48 * 1024;
 
 thread_local const char* next_name = "?";
-thread_local int current_device = 0;
+thread_local int device_of_thread = 0;
 
 struct EmulatedDevice {
   int major = compute_capability / 10, minor = compute_capability % 10;
@@ -89,10 +90,13 @@ bool fits(const void* pointer, size_t bytes, bool device) {
 
 }  // namespace
 
+int current_device() { return device_of_thread; }
+
 void name_next_kernel(const char* name) { next_name = name; }
 
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> body) {
   const char* name = std::exchange(next_name, "?");
+  if (const cudaError_t fault = begin_call("cudaLaunchKernelEx"); fault != cudaSuccess) return fault;
   const dim3 grid = config.gridDim;
   const dim3 block = config.blockDim;
   const uint64_t threads = static_cast<uint64_t>(block.x) * block.y * block.z;
@@ -115,6 +119,10 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::fu
     dependent |= config.attrs[i].id == cudaLaunchAttributeProgrammaticStreamSerialization &&
                  config.attrs[i].val.programmaticStreamSerializationAllowed != 0;
   }
+  if (dependent && is_capturing(config.stream) && begin_call("cudaLaunchAttribute") != cudaSuccess) {
+    forbidden_by_capture();  // makes the capture invalid
+    return remember(cudaErrorNotSupported);
+  }
   return enqueue(config.stream, [call = KernelLaunch{name, grid, block, config.dynamicSmemBytes, dependent,
                                                      config.stream, std::move(body)}] { run(call); });
 }
@@ -130,12 +138,12 @@ cudaError_t cudaGetDeviceCount(int* count) {
   return *count ? cudaSuccess : remember(cudaErrorNoDevice);
 }
 cudaError_t cudaGetDevice(int* device) {
-  *device = current_device;
+  *device = device_of_thread;
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {
   if (!is_a_device(device)) return remember(cudaErrorInvalidDevice);
-  current_device = device;
+  device_of_thread = device;
   return cudaSuccess;
 }
 
@@ -198,6 +206,7 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int valu
 
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   *pointer = nullptr;
+  if (const cudaError_t fault = begin_call("cudaMalloc"); fault != cudaSuccess) return fault;
   if (forbidden_by_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   if (!bytes) return cudaSuccess;
   *pointer = allocate_device(bytes);
@@ -206,6 +215,7 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
 
 cudaError_t cudaFree(void* pointer) {
   if (!pointer) return cudaSuccess;
+  if (const cudaError_t fault = begin_call("cudaFree"); fault != cudaSuccess) return fault;
   if (forbidden_by_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   const std::lock_guard lock(runtime_mutex());
   const cudaError_t status = drain_all_streams();
@@ -231,13 +241,15 @@ cudaError_t cudaFreeHost(void* pointer) {
 }
 
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  *total = total_of(current_device);
+  if (const cudaError_t fault = begin_call("cudaMemGetInfo"); fault != cudaSuccess) return fault;
+  *total = total_of(device_of_thread);
   *free = *total - std::min(*total, device_memory_used());
   return cudaSuccess;
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   if (!bytes) return cudaSuccess;
+  if (const cudaError_t fault = begin_call("cudaMemcpyAsync"); fault != cudaSuccess) return fault;
   const bool to_device = kind == cudaMemcpyDefault ? touches_device(to)
                                                    : kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
   const bool from_device = kind == cudaMemcpyDefault
@@ -276,6 +288,7 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind 
 
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
   if (!bytes) return cudaSuccess;
+  if (const cudaError_t fault = begin_call("cudaMemsetAsync"); fault != cudaSuccess) return fault;
   if (!is_device(to, bytes)) return remember(cudaErrorInvalidValue);
   return enqueue(stream, [=] {
     forget_kernels();

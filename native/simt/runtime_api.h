@@ -5,7 +5,8 @@
 // overtaken it: what it clears or copies then lands on what that stream has written.
 //
 // Kernels' errors come back from the call that waited, as cudaErrorLaunchFailure; cudaGetErrorString then has
-// the message of the last one. Unlike a real device this one can be used on.
+// the message of the last one. Unlike a real device this one can be used on after that, but not after a call that
+// faults.h lets fail.
 #pragma once
 
 #include <cstddef>

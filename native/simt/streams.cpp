@@ -10,6 +10,7 @@
 
 #include "simt/block.h"
 #include "simt/dependency.h"
+#include "simt/faults.h"
 #include "simt/library_work.h"
 #include "simt/memory.h"
 
@@ -209,6 +210,7 @@ using namespace mask_predict::simt;
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   const std::lock_guard lock(runtime_mutex());
+  if (const cudaError_t fault = begin_call("cudaStreamCreateWithFlags"); fault != cudaSuccess) return fault;
   *stream = new CUstream_st;
   (*stream)->blocking = flags != cudaStreamNonBlocking;
   streams().created.insert(*stream);
@@ -225,6 +227,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (const cudaError_t fault = begin_call("cudaStreamSynchronize"); fault != cudaSuccess) return fault;
   if (forbidden_by_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   return stream ? drain(stream) : drain_blocking_streams();
 }
@@ -267,6 +270,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const std::lock_guard lock(runtime_mutex());
+  if (const cudaError_t fault = begin_call("cudaEventSynchronize"); fault != cudaSuccess) return fault;
   CUstream_st* stream = find(event->stream);
   return stream ? run_and_remember(*stream, event->position) : cudaSuccess;
 }
@@ -322,6 +326,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* 
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
   const std::lock_guard lock(runtime_mutex());
+  if (const cudaError_t fault = begin_call("cudaGraphInstantiate"); fault != cudaSuccess) return fault;
   ++graphs.made;
   *executable = new CUgraphExec_st{graph->nodes};
   return cudaSuccess;
@@ -331,6 +336,7 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return cudaSuccess;
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   const std::lock_guard lock(runtime_mutex());
+  if (const cudaError_t fault = begin_call("cudaGraphLaunch"); fault != cudaSuccess) return fault;
   ++graphs.started;
   for (const Work& node : executable->nodes) {
     const cudaError_t status = enqueue(stream, node);

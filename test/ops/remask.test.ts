@@ -1,8 +1,10 @@
 /**
- * remask: exactly the lowest scores, ties to the lower position; nothing else changes.
+ * fillMasks: predictions go into the masked rows and nowhere else. remask: exactly the lowest scores, ties to the lower
+ * position; nothing else changes.
  */
 import t from 'tap';
-import { remask } from '../../lib/token/operations.js';
+import { fillMasks, remask } from '../../lib/token/operations.js';
+import { sameBits } from '../reference/closeness.js';
 import { lowestScores } from '../reference/prediction.js';
 import { offsetsOf, Random } from '../reference/random.js';
 import { badOffsets, badOptions, refuses } from './refusals.js';
@@ -55,7 +57,63 @@ t.test('exact, with many ties', async (t) => {
   }
 });
 
-t.test('wrong arguments', async (t) => {
+t.test('predictions fill the masked rows, whatever their order', async (t) => {
+  const random = new Random(2);
+  for (const rows of [0, 1, 7, 129, 1000]) {
+    const tokens = random.integers(rows, 3, maskTokenId);
+    const scores = random.normals(rows);
+    const order = Int32Array.from({ length: rows }, (_, row) => row).filter(
+      () => random.uniform() < 0.6,
+    );
+    for (let i = order.length - 1; i > 0; i--) {
+      const other = random.integer(0, i);
+      [order[i], order[other]] = [order[other]!, order[i]!];
+    }
+    const ids = random.integers(order.length, 3, maskTokenId - 1);
+    const logProbs = random.normals(order.length);
+    // No logit was a number: the head says so with -1 and NaN.
+    if (order.length > 0) [ids[0], logProbs[0]] = [-1, NaN];
+    const expected = { tokens: tokens.slice(), scores: scores.slice() };
+    order.forEach((row, i) => {
+      expected.tokens[row] = ids[i] === -1 ? 3 : ids[i]!;
+      expected.scores[row] = logProbs[i]!;
+    });
+    const before = [tokens.slice(), scores.slice()];
+    for (const { name, options } of variants) {
+      const filled = fillMasks({ tokens, scores, maskedRows: order, ids, logProbs }, options);
+      t.same(filled.tokens, expected.tokens, `${name}, ${rows} rows: tokens`);
+      t.ok(sameBits(filled.scores, expected.scores), `${name}, ${rows} rows: scores`);
+      t.same([tokens, scores], before, 'the arguments are not changed');
+    }
+  }
+});
+
+t.test('wrong arguments of fillMasks', async (t) => {
+  const good = {
+    tokens: Int32Array.of(0, 9, 9, 2),
+    scores: new Float32Array(4),
+    maskedRows: Int32Array.of(1, 2),
+    ids: Int32Array.of(7, 8),
+    logProbs: new Float32Array(2),
+  };
+  const call = (args: object) => () => fillMasks({ ...good, ...args });
+  refuses(t, {
+    'a row twice': call({ maskedRows: Int32Array.of(1, 1) }),
+    'a row too far': call({ maskedRows: Int32Array.of(1, 4) }),
+    'a row below 0': call({ maskedRows: Int32Array.of(-1, 2) }),
+    'too few ids': call({ ids: Int32Array.of(7) }),
+    'an id below -1': call({ ids: Int32Array.of(7, -2) }),
+    'too many log-probabilities': call({ logProbs: new Float32Array(3) }),
+    'too few scores': call({ scores: new Float32Array(3) }),
+    'rows of another type': call({ maskedRows: [1, 2] }),
+    'no tokens': call({ tokens: undefined }),
+    'no arguments': () => fillMasks(undefined as never),
+  });
+  for (const [name, options] of Object.entries(badOptions))
+    refuses(t, { [name]: () => fillMasks(good, options) });
+});
+
+t.test('wrong arguments of remask', async (t) => {
   const good = {
     tokens: Int32Array.of(0, 9, 9, 2, 0, 9, 2),
     scores: new Float32Array(7),

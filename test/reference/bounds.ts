@@ -131,6 +131,35 @@ export function layerNormBound(
 }
 
 /**
+ * Layer norm of sums that are off by at most `off`, E the most of a row: each difference to the mean is off by 2E, and the
+ * deviation, a norm of the differences over √D, by E: |gain|·(2E + |d|·E/s)/(s - E), s = √(v + ε). To it comes the bound of
+ * the layer norm itself, on the sums as they were computed: a hundredth more than on the exact ones.
+ */
+export function normOfSumsBound(
+  sums: Float64Array,
+  off: Float64Array,
+  gain: Numbers,
+  shift: Numbers,
+  epsilon: number,
+): Float64Array {
+  const width = gain.length;
+  const bound = layerNormBound(sums, gain, shift, epsilon).map((e) => 1.01 * e);
+  for (let at = 0; at < sums.length; at += width) {
+    const row = Array.from(sums.subarray(at, at + width));
+    const most = Math.max(...off.subarray(at, at + width));
+    const mean = row.reduce((sum, x) => sum + x, 0) / width;
+    const variance = row.reduce((sum, x) => sum + (x - mean) ** 2, 0) / width;
+    const deviation = Math.sqrt(variance + epsilon);
+    const least = Math.max(deviation - most, Math.sqrt(epsilon));
+    row.forEach((x, c) => {
+      const moved = (2 * most + (Math.abs(x - mean) * most) / deviation) / least;
+      bound[at + c]! += Math.abs(gain[c]!) * moved;
+    });
+  }
+  return bound;
+}
+
+/**
  * Attention. A score is a dot product of the head size, scaled: e = γ(d + 2)·Σ|qk|/√d. Subtracting a maximum and its
  * later corrections round at most u·(maximum - score + e) in all. So each weight exp(score - maximum) is off by a
  * factor within exp(±x), x = max e + u·spread, times (1 + expError + u)^(1 + rescalings): relatively at most ρ.

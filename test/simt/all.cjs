@@ -181,7 +181,7 @@ async function main() {
     .filter((file) => file.endsWith('.test.ts') && !(quick && file === slowest));
   const engine = [
     ...['simt-generate', 'vocabulary', 'deterministic', 'cuda-graphs', 'spare-memory'],
-    'choice-of-gpu',
+    ...['choice-of-gpu', 'gpu-faults'],
     ...(quick ? [] : ['mixed-attention']),
   ];
   const operationTests = (files) =>

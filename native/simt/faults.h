@@ -1,0 +1,26 @@
+// Calls of the runtime that fail on purpose, and the devices that calls have made a context on.
+//
+// MASK_PREDICT_SIMT_FAULT is the name of a runtime function, a colon and a number. "cudaMemcpyAsync:5": the fifth call of
+// it ends the context of its device, as an illegal address does: it and every later call on that device return
+// cudaErrorIllegalAddress. "cudaGraphInstantiate:0": every call of it is refused memory.
+// "cudaLaunchAttribute:0": the driver does not capture dependent launches.
+#pragma once
+
+#include <string>
+
+#include "simt/runtime_api.h"
+
+namespace mask_predict::simt {
+
+// The calling thread's, as cudaSetDevice sets it.
+int current_device();
+
+// What a call of the function on the device must return at once, unless it is cudaSuccess. The runtime makes a context
+// on the device with the first such call.
+cudaError_t begin_call(const char* function, int device);
+inline cudaError_t begin_call(const char* function) { return begin_call(function, current_device()); }
+
+// The devices that have a context, such as "0, 2"; empty where there is none.
+std::string contexts();
+
+}  // namespace mask_predict::simt
