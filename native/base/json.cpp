@@ -14,11 +14,11 @@ namespace mask_predict {
 
 namespace {
 
-constexpr int kDeepest = 64;
+constexpr int deepest = 64;
 // A model's header has about ten values per tensor. The bound keeps a hostile file from turning each of its
 // bytes into an object of a hundred.
-constexpr size_t kMostValues = size_t{1} << 22;
-constexpr uint64_t kLargestFile = 100'000'000;
+constexpr size_t most_values = size_t{1} << 22;
+constexpr uint64_t largest_file = 100'000'000;
 
 class Parser {
  public:
@@ -54,7 +54,7 @@ class Parser {
 
   JsonValue value(int depth) {
     skip_space();
-    if (++values_ > kMostValues) fail("more than " + std::to_string(kMostValues) + " values");
+    if (++values_ > most_values) fail("more than " + std::to_string(most_values) + " values");
     switch (peek()) {
       case '{': return object(depth);
       case '[': return array(depth);
@@ -74,7 +74,7 @@ class Parser {
   }
 
   JsonValue array(int depth) {
-    if (depth == kDeepest) fail("nested deeper than " + std::to_string(kDeepest));
+    if (depth == deepest) fail("nested deeper than " + std::to_string(deepest));
     at_++;
     JsonValue::Array elements;
     skip_space();
@@ -88,7 +88,7 @@ class Parser {
   }
 
   JsonValue object(int depth) {
-    if (depth == kDeepest) fail("nested deeper than " + std::to_string(kDeepest));
+    if (depth == deepest) fail("nested deeper than " + std::to_string(deepest));
     at_++;
     JsonValue::Object members;
     skip_space();
@@ -281,12 +281,12 @@ JsonValue parse_json(std::string_view text) { return Parser(text).document(); }
 
 JsonValue read_json_file(const std::string& path) {
   const MappedFile file(path);
-  if (file.size() > kLargestFile)
+  if (file.size() > largest_file)
     throw Error(ErrorCode::ModelFormat, path + ": larger than 100 MB, not a JSON file of a model");
   std::string_view text(reinterpret_cast<const char*>(file.data()), static_cast<size_t>(file.size()));
-  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF", kPointer = "version https://git-lfs";
-  if (text.substr(0, kByteOrderMark.size()) == kByteOrderMark) text.remove_prefix(kByteOrderMark.size());
-  if (text.substr(0, kPointer.size()) == kPointer)
+  constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF", pointer_start = "version https://git-lfs";
+  if (text.substr(0, byte_order_mark.size()) == byte_order_mark) text.remove_prefix(byte_order_mark.size());
+  if (text.substr(0, pointer_start.size()) == pointer_start)
     throw Error(ErrorCode::ModelFormat,
                 path + ": a Git LFS pointer, not the file itself; fetch it with `git lfs pull`");
   try {

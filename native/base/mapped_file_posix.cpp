@@ -18,7 +18,7 @@ namespace mask_predict {
 namespace {
 
 // The data() of an empty file points here, because the system maps no empty ranges.
-const uint8_t kNothing = 0;
+const uint8_t nothing = 0;
 
 [[noreturn]] void fail(const std::string& path, int reason) {
   const ErrorCode code = reason == ENOMEM ? ErrorCode::OutOfMemory : ErrorCode::ModelFormat;
@@ -51,7 +51,7 @@ void read_whole(const Descriptor& descriptor, const std::string& path, void* to,
 
 }  // namespace
 
-MappedFile::MappedFile(const std::string& path, FileUse use) : path_(path), use_(use), data_(&kNothing) {
+MappedFile::MappedFile(const std::string& path, FileUse use) : path_(path), use_(use), data_(&nothing) {
   check_path(path);
   const Descriptor descriptor(path);
   if (descriptor.number < 0) fail(path, errno);

@@ -11,7 +11,7 @@ namespace mask_predict {
 namespace {
 
 // The data() of an empty file points here, because the system maps no empty ranges.
-const uint8_t kNothing = 0;
+const uint8_t nothing = 0;
 
 [[noreturn]] void fail(const std::string& path, DWORD reason) {
   const ErrorCode code = errno_of(reason) == ENOMEM ? ErrorCode::OutOfMemory : ErrorCode::ModelFormat;
@@ -63,7 +63,7 @@ const void* map_whole(const Handle& file, const std::string& path) {
 
 }  // namespace
 
-MappedFile::MappedFile(const std::string& path, FileUse use) : path_(path), use_(use), data_(&kNothing) {
+MappedFile::MappedFile(const std::string& path, FileUse use) : path_(path), use_(use), data_(&nothing) {
   check_path(path);
   const Handle file(open_shared(path, GENERIC_READ));
   if (!file.is_open()) fail(path, ::GetLastError());

@@ -5,10 +5,10 @@
 namespace mask_predict {
 
 std::string quote(std::string_view text) {
-  constexpr size_t kLongest = 160;
-  const bool cut = text.size() > kLongest;
+  constexpr size_t longest = 160;
+  const bool cut = text.size() > longest;
   if (cut) {
-    size_t length = kLongest;
+    size_t length = longest;
     const auto inside_character = [text](size_t at) { return (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80; };
     while (length > 0 && inside_character(length)) length--;
     text = text.substr(0, length);

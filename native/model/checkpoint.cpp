@@ -18,10 +18,10 @@ namespace mask_predict {
 
 namespace {
 
-constexpr const char* kSingleFile = "model.safetensors";
-constexpr const char* kIndexFile = "model.safetensors.index.json";
-constexpr const char* kTorchFile = "pytorch_model.bin";
-constexpr const char* kTorchIndexFile = "pytorch_model.bin.index.json";
+constexpr const char* single_file_name = "model.safetensors";
+constexpr const char* index_file_name = "model.safetensors.index.json";
+constexpr const char* torch_file_name = "pytorch_model.bin";
+constexpr const char* torch_index_file_name = "pytorch_model.bin.index.json";
 
 [[noreturn]] void fail(const std::string& where, const std::string& message) {
   throw Error(ErrorCode::ModelFormat, where + ": " + message);
@@ -43,8 +43,8 @@ bool replace_suffix(std::string& name, std::string_view suffix, std::string_view
 // The one spelling of a name: an encoder saved by itself has no "roberta.", and LayerNorm's weight and bias
 // were once called gamma and beta.
 std::string canonical_name(std::string name) {
-  constexpr std::string_view kPrefix = "roberta.";
-  if (begins_with(name, kPrefix)) name.erase(0, kPrefix.size());
+  constexpr std::string_view roberta_prefix = "roberta.";
+  if (begins_with(name, roberta_prefix)) name.erase(0, roberta_prefix.size());
   if (!replace_suffix(name, ".gamma", ".weight")) replace_suffix(name, ".beta", ".bias");
   return name;
 }
@@ -69,8 +69,8 @@ std::map<std::string, std::set<std::string>> read_index(const std::string& path)
 }
 
 [[noreturn]] void fail_without_weights(const std::string& directory) {
-  std::string message =
-      std::string("has none of ") + kSingleFile + ", " + kIndexFile + ", " + kTorchFile + " and " + kTorchIndexFile;
+  std::string message = std::string("has none of ") + single_file_name + ", " + index_file_name + ", " +
+                        torch_file_name + " and " + torch_index_file_name;
   for (const std::string& name : entries_of(directory))
     if (path_of(name).extension() == ".pt")
       message = "its weights are in " + name + ", as fairseq writes them; run `mask-predict convert " + directory +
@@ -101,14 +101,14 @@ Checkpoint Checkpoint::open(const std::string& directory, FileUse use) {
   const auto is_there = [&](const char* name) { return entry_exists(path_in(directory, name)); };
   Checkpoint checkpoint;
   checkpoint.use_ = use;
-  if (is_there(kSingleFile))
-    checkpoint.add_file(path_in(directory, kSingleFile), Format::Safetensors);
-  else if (is_there(kIndexFile))
-    checkpoint.add_shards(path_in(directory, kIndexFile), directory, Format::Safetensors);
-  else if (is_there(kTorchFile))
-    checkpoint.add_file(path_in(directory, kTorchFile), Format::Torch);
-  else if (is_there(kTorchIndexFile))
-    checkpoint.add_shards(path_in(directory, kTorchIndexFile), directory, Format::Torch);
+  if (is_there(single_file_name))
+    checkpoint.add_file(path_in(directory, single_file_name), Format::Safetensors);
+  else if (is_there(index_file_name))
+    checkpoint.add_shards(path_in(directory, index_file_name), directory, Format::Safetensors);
+  else if (is_there(torch_file_name))
+    checkpoint.add_file(path_in(directory, torch_file_name), Format::Torch);
+  else if (is_there(torch_index_file_name))
+    checkpoint.add_shards(path_in(directory, torch_index_file_name), directory, Format::Torch);
   else
     fail_without_weights(directory);
   checkpoint.settle_names();
@@ -201,12 +201,12 @@ const std::string* Checkpoint::metadata(const std::string& key) const {
 }
 
 std::string Checkpoint::describe() const {
-  constexpr size_t kMostNames = 6;
+  constexpr size_t most_names = 6;
   std::string names;
   size_t count = 0;
   for (const auto& [name, tensor] : tensors_)
-    if (count++ < kMostNames) names += (names.empty() ? "" : ", ") + quote(tensor.name);
-  return std::to_string(count) + " tensors" + (count > 0 ? ": " + names : "") + (count > kMostNames ? ", …" : "");
+    if (count++ < most_names) names += (names.empty() ? "" : ", ") + quote(tensor.name);
+  return std::to_string(count) + " tensors" + (count > 0 ? ": " + names : "") + (count > most_names ? ", …" : "");
 }
 
 std::shared_ptr<const MappedFile> Checkpoint::mapping(const Tensor& tensor) const {

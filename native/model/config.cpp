@@ -21,18 +21,18 @@ struct KnownModel {
   double layer_norm_epsilon;  // what Hugging Face takes if config.json says nothing
 };
 
-constexpr KnownModel kKnownModels[] = {
+constexpr KnownModel known_models[] = {
     {"xlm-roberta", NormPlacement::Post, 1e-12},
     {"xlm-roberta-xl", NormPlacement::Pre, 1e-5},
 };
 
-constexpr int64_t kSmallestVocabulary = 5;  // <s> <pad> </s> <unk> <mask>
-constexpr int64_t kFewestPositions = 5;     // <s>, one token and </s>, from position 2 on
+constexpr int64_t smallest_vocabulary = 5;  // <s> <pad> </s> <unk> <mask>
+constexpr int64_t fewest_positions = 5;     // <s>, one token and </s>, from position 2 on
 
 const KnownModel& read_model_type(const ConfigReader& reader) {
   std::string known;
   const JsonValue* type = reader.field("model_type");
-  for (const KnownModel& model : kKnownModels) {
+  for (const KnownModel& model : known_models) {
     if (type != nullptr && type->string() != nullptr && *type->string() == model.type) return model;
     known += quote(model.type) + " or ";
   }
@@ -76,17 +76,17 @@ ModelConfig read_config(const std::string& directory) {
   config.model_type = model.type;
   config.norm = model.norm;
   config.attention = read_attention(reader);
-  config.layers = reader.size("num_hidden_layers", 1, kMostLayers);
-  config.hidden = reader.size("hidden_size", 1, kLargestHidden);
-  config.heads = reader.size("num_attention_heads", 1, kMostHeads);
+  config.layers = reader.size("num_hidden_layers", 1, most_layers);
+  config.hidden = reader.size("hidden_size", 1, largest_hidden);
+  config.heads = reader.size("num_attention_heads", 1, most_heads);
   if (config.hidden % config.heads != 0)
     reader.fail("num_attention_heads", "a divisor of hidden_size, " + std::to_string(config.hidden));
-  config.feed_forward = reader.size("intermediate_size", 1, kLargestFeedForward);
-  config.vocabulary = reader.size("vocab_size", kSmallestVocabulary, kLargestVocabulary);
-  config.max_positions = reader.size("max_position_embeddings", kFewestPositions, kMostPositions);
-  config.token_types = reader.optional_size("type_vocab_size", 1, 1, kLargestVocabulary);
-  config.lengths = reader.optional_size("length_vocab_size", 0, kFewestLengths, kMostPositions);
-  config.mask_token_id = reader.optional_size("mask_token_id", -1, kSmallestVocabulary - 1, config.vocabulary - 1);
+  config.feed_forward = reader.size("intermediate_size", 1, largest_feed_forward);
+  config.vocabulary = reader.size("vocab_size", smallest_vocabulary, largest_vocabulary);
+  config.max_positions = reader.size("max_position_embeddings", fewest_positions, most_positions);
+  config.token_types = reader.optional_size("type_vocab_size", 1, 1, largest_vocabulary);
+  config.lengths = reader.optional_size("length_vocab_size", 0, fewest_lengths, most_positions);
+  config.mask_token_id = reader.optional_size("mask_token_id", -1, smallest_vocabulary - 1, config.vocabulary - 1);
   config.layer_norm_epsilon = reader.optional_epsilon("layer_norm_eps", model.layer_norm_epsilon);
   config.tie_word_embeddings = reader.optional_boolean("tie_word_embeddings", true);
   return config;

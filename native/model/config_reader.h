@@ -12,13 +12,13 @@
 namespace mask_predict {
 
 // Sizes far above any real model: products of them still fit 64 bits.
-inline constexpr int64_t kMostLayers = 1000;
-inline constexpr int64_t kMostHeads = 1024;
-inline constexpr int64_t kLargestHidden = 65536;
-inline constexpr int64_t kLargestFeedForward = int64_t{1} << 20;
-inline constexpr int64_t kLargestVocabulary = int64_t{1} << 24;
-inline constexpr int64_t kMostPositions = int64_t{1} << 20;
-inline constexpr int64_t kFewestLengths = 4;  // class 3, one token between <s> and </s>, is the first in use
+inline constexpr int64_t most_layers = 1000;
+inline constexpr int64_t most_heads = 1024;
+inline constexpr int64_t largest_hidden = 65536;
+inline constexpr int64_t largest_feed_forward = int64_t{1} << 20;
+inline constexpr int64_t largest_vocabulary = int64_t{1} << 24;
+inline constexpr int64_t most_positions = int64_t{1} << 20;
+inline constexpr int64_t fewest_lengths = 4;  // class 3, one token between <s> and </s>, is the first in use
 
 class ConfigReader {
  public:

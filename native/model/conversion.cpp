@@ -17,7 +17,7 @@
 namespace mask_predict {
 namespace {
 
-constexpr int64_t kPartValues = 4 << 20;  // in memory at a time
+constexpr int64_t part_values = 4 << 20;  // in memory at a time
 
 WeightType weight_type(TensorType type) {
   return type == TensorType::F32 ? WeightType::F32 : type == TensorType::F16 ? WeightType::F16 : WeightType::BF16;
@@ -46,7 +46,7 @@ void each_piece(const ConvertedTensor& tensor, const std::function<void(const ui
   }
   for (const TensorPart& part : tensor.parts) {
     const int64_t columns = columns_of(*part.tensor);
-    const int64_t most = std::max<int64_t>(1, kPartValues / std::max<int64_t>(1, columns));
+    const int64_t most = std::max<int64_t>(1, part_values / std::max<int64_t>(1, columns));
     for (int64_t row = part.first; row < part.first + part.rows; row += most) {
       const int64_t rows = std::min(most, part.first + part.rows - row);
       use(rows_of(*part.tensor, row, rows, buffer), static_cast<uint64_t>(rows * columns) * width);

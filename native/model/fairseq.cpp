@@ -44,8 +44,8 @@ std::string core_name(std::string_view name) {
     break;
   }
   if (begins_with(name, "sentence_encoder.")) name.remove_prefix(std::string_view("sentence_encoder.").size());
-  constexpr std::string_view kOldNorm = "emb_layer_norm.";
-  if (begins_with(name, kOldNorm)) return "layernorm_embedding." + std::string(name.substr(kOldNorm.size()));
+  constexpr std::string_view old_norm = "emb_layer_norm.";
+  if (begins_with(name, old_norm)) return "layernorm_embedding." + std::string(name.substr(old_norm.size()));
   return std::string(name);
 }
 
@@ -54,7 +54,7 @@ struct Rename {
   const char* ours;
 };
 
-constexpr Rename kLayerNames[] = {
+constexpr Rename layer_names[] = {
     {"self_attn.q_proj.", "attention.self.query."},
     {"self_attn.k_proj.", "attention.self.key."},
     {"self_attn.v_proj.", "attention.self.value."},
@@ -62,11 +62,11 @@ constexpr Rename kLayerNames[] = {
     {"fc1.", "intermediate.dense."},
     {"fc2.", "output.dense."},
 };
-constexpr Rename kPostNormNames[] = {{"self_attn_layer_norm.", "attention.output.LayerNorm."},
-                                     {"final_layer_norm.", "output.LayerNorm."}};
-constexpr Rename kPreNormNames[] = {{"self_attn_layer_norm.", "attention.self_attn_layer_norm."},
-                                    {"final_layer_norm.", "LayerNorm."}};
-constexpr Rename kOuterNames[] = {
+constexpr Rename post_norm_names[] = {{"self_attn_layer_norm.", "attention.output.LayerNorm."},
+                                      {"final_layer_norm.", "output.LayerNorm."}};
+constexpr Rename pre_norm_names[] = {{"self_attn_layer_norm.", "attention.self_attn_layer_norm."},
+                                     {"final_layer_norm.", "LayerNorm."}};
+constexpr Rename outer_names[] = {
     {"embed_tokens.weight", "roberta.embeddings.word_embeddings.weight"},
     {"embed_positions.weight", "roberta.embeddings.position_embeddings.weight"},
     {"lm_head.dense.", "lm_head.dense."},
@@ -90,14 +90,14 @@ std::string our_name(std::string_view core, NormPlacement norm) {
     if (begins_with(core, outer))
       return (pre ? "roberta.encoder.LayerNorm." : "roberta.embeddings.LayerNorm.") +
              std::string(core.substr(std::string_view(outer).size()));
-  constexpr std::string_view kLayers = "layers.";
-  if (!begins_with(core, kLayers)) return renamed(kOuterNames, core);
-  core.remove_prefix(kLayers.size());
+  constexpr std::string_view layers_prefix = "layers.";
+  if (!begins_with(core, layers_prefix)) return renamed(outer_names, core);
+  core.remove_prefix(layers_prefix.size());
   const size_t dot = core.find('.');
   const std::string_view index = core.substr(0, dot), rest = dot == core.npos ? "" : core.substr(dot + 1);
   if (index.empty() || !std::all_of(index.begin(), index.end(), [](char c) { return c >= '0' && c <= '9'; })) return "";
-  std::string name = renamed(kLayerNames, rest);
-  if (name.empty()) name = pre ? renamed(kPreNormNames, rest) : renamed(kPostNormNames, rest);
+  std::string name = renamed(layer_names, rest);
+  if (name.empty()) name = pre ? renamed(pre_norm_names, rest) : renamed(post_norm_names, rest);
   return name.empty() ? "" : "roberta.encoder.layer." + std::string(index) + "." + name;
 }
 
@@ -194,10 +194,10 @@ class FairseqReader {
   }
 
   void add_tensor(const std::string& core, const std::vector<const Tensor*>& pieces) {
-    constexpr std::string_view kJoined = "self_attn.in_proj_";
-    const size_t at = core.find(kJoined);
+    constexpr std::string_view joined_prefix = "self_attn.in_proj_";
+    const size_t at = core.find(joined_prefix);
     const auto one_of = [&](char letter) {
-      return core.substr(0, at) + "self_attn." + letter + "_proj." + core.substr(at + kJoined.size());
+      return core.substr(0, at) + "self_attn." + letter + "_proj." + core.substr(at + joined_prefix.size());
     };
     const Tensor& first = *pieces.front();
     const std::string name = our_name(at == std::string::npos ? core : one_of('q'), conversion_.config.norm);

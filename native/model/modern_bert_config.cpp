@@ -19,7 +19,7 @@ std::vector<bool> read_layer_types(const ConfigReader& reader, int64_t layers) {
   std::vector<bool> local;
   const JsonValue* types = reader.field("layer_types");
   if (types == nullptr) {
-    const int64_t every = reader.optional_size("global_attn_every_n_layers", 3, 1, kMostLayers);
+    const int64_t every = reader.optional_size("global_attn_every_n_layers", 3, 1, most_layers);
     for (int64_t i = 0; i < layers; i++) local.push_back(i % every != 0);
     return local;
   }
@@ -57,7 +57,7 @@ RotaryPositions read_rotary(const ConfigReader& reader, int64_t layers) {
   // Hugging Face writes null where a local layer has the global theta.
   const bool is_null = reader.is_null("local_rope_theta");
   rotary.local_theta = read_theta(reader, local_layer, "local_rope_theta", is_null ? rotary.global_theta : 10000);
-  rotary.window = reader.optional_size("local_attention", 128, 2, kMostPositions) / 2;
+  rotary.window = reader.optional_size("local_attention", 128, 2, most_positions) / 2;
   return rotary;
 }
 
@@ -99,16 +99,16 @@ ModelConfig read_modern_bert(const ConfigReader& reader) {
   config.architecture = Architecture::ModernBert;
   config.model_type = modern_bert_type;
   config.norm = NormPlacement::Pre;
-  config.layers = reader.size("num_hidden_layers", 1, kMostLayers);
-  config.hidden = reader.size("hidden_size", 1, kLargestHidden);
-  config.heads = reader.size("num_attention_heads", 1, kMostHeads);
+  config.layers = reader.size("num_hidden_layers", 1, most_layers);
+  config.hidden = reader.size("hidden_size", 1, largest_hidden);
+  config.heads = reader.size("num_attention_heads", 1, most_heads);
   if (config.hidden % (2 * config.heads) != 0)
     reader.fail("num_attention_heads", "a divisor of half of hidden_size, which is " + std::to_string(config.hidden) +
                                            ": heads are of an even size");
-  config.feed_forward = reader.size("intermediate_size", 1, kLargestFeedForward);
-  config.vocabulary = reader.size("vocab_size", 5, kLargestVocabulary);
-  config.max_positions = reader.optional_size("max_position_embeddings", 8192, 3, kMostPositions);
-  config.lengths = reader.optional_size("length_vocab_size", 0, kFewestLengths, kMostPositions);
+  config.feed_forward = reader.size("intermediate_size", 1, largest_feed_forward);
+  config.vocabulary = reader.size("vocab_size", 5, largest_vocabulary);
+  config.max_positions = reader.optional_size("max_position_embeddings", 8192, 3, most_positions);
+  config.lengths = reader.optional_size("length_vocab_size", 0, fewest_lengths, most_positions);
   config.mask_token_id = reader.optional_size("mask_token_id", -1, 0, config.vocabulary - 1);
   config.layer_norm_epsilon = reader.optional_epsilon("norm_eps", reader.optional_epsilon("layer_norm_eps", 1e-5));
   config.tie_word_embeddings = reader.optional_boolean("tie_word_embeddings", true);

@@ -11,51 +11,51 @@ namespace {
 
 // Limit for the number of values and for the number of references to them: many times more than the largest checkpoint
 // with an optimizer has.
-constexpr size_t kMostValues = size_t{1} << 20;
+constexpr size_t most_values = size_t{1} << 20;
 
 enum Opcode : uint8_t {
-  kMark = '(',
-  kEmptyTuple = ')',
-  kStop = '.',
-  kPop = '0',
-  kBinBytes = 'B',
-  kShortBinBytes = 'C',
-  kBinFloat = 'G',
-  kBinInt = 'J',
-  kBinInt1 = 'K',
-  kBinInt2 = 'M',
-  kNone = 'N',
-  kBinPersistentId = 'Q',
-  kReduce = 'R',
-  kBinUnicode = 'X',
-  kEmptyList = ']',
-  kAppend = 'a',
-  kBuild = 'b',
-  kGlobal = 'c',
-  kAppends = 'e',
-  kBinGet = 'h',
-  kLongBinGet = 'j',
-  kBinPut = 'q',
-  kLongBinPut = 'r',
-  kSetItem = 's',
-  kTuple = 't',
-  kSetItems = 'u',
-  kEmptyDictionary = '}',
-  kProtocol = 0x80,
-  kNewObject = 0x81,
-  kTuple1 = 0x85,
-  kTuple2 = 0x86,
-  kTuple3 = 0x87,
-  kNewTrue = 0x88,
-  kNewFalse = 0x89,
-  kLong1 = 0x8A,
-  kShortBinUnicode = 0x8C,
-  kBinUnicode8 = 0x8D,
-  kEmptySet = 0x8F,
-  kAddItems = 0x90,
-  kStackGlobal = 0x93,
-  kMemoize = 0x94,
-  kFrame = 0x95,
+  Mark = '(',
+  EmptyTuple = ')',
+  Stop = '.',
+  Pop = '0',
+  BinBytes = 'B',
+  ShortBinBytes = 'C',
+  BinFloat = 'G',
+  BinInt = 'J',
+  BinInt1 = 'K',
+  BinInt2 = 'M',
+  None = 'N',
+  BinPersistentId = 'Q',
+  Reduce = 'R',
+  BinUnicode = 'X',
+  EmptyList = ']',
+  Append = 'a',
+  Build = 'b',
+  Global = 'c',
+  Appends = 'e',
+  BinGet = 'h',
+  LongBinGet = 'j',
+  BinPut = 'q',
+  LongBinPut = 'r',
+  SetItem = 's',
+  Tuple = 't',
+  SetItems = 'u',
+  EmptyDictionary = '}',
+  Protocol = 0x80,
+  NewObject = 0x81,
+  Tuple1 = 0x85,
+  Tuple2 = 0x86,
+  Tuple3 = 0x87,
+  NewTrue = 0x88,
+  NewFalse = 0x89,
+  Long1 = 0x8A,
+  ShortBinUnicode = 0x8C,
+  BinUnicode8 = 0x8D,
+  EmptySet = 0x8F,
+  AddItems = 0x90,
+  StackGlobal = 0x93,
+  Memoize = 0x94,
+  Frame = 0x95,
 };
 
 // Runs a pickle's opcodes over a stack of values.
@@ -67,7 +67,7 @@ class PickleMachine {
     for (;;) {
       opcode_at_ = at_;
       const uint8_t opcode = byte();
-      if (opcode == kStop) return pop();
+      if (opcode == Opcode::Stop) return pop();
       step(opcode);
     }
   }
@@ -102,7 +102,7 @@ class PickleMachine {
   }
 
   void check_count(size_t count, const char* what) const {
-    if (count >= kMostValues) fail("more than " + std::to_string(kMostValues) + " " + what);
+    if (count >= most_values) fail("more than " + std::to_string(most_values) + " " + what);
   }
 
   PickleValue& push(PickleKind kind) {
@@ -244,54 +244,54 @@ class PickleMachine {
 
   void step(uint8_t opcode) {
     switch (opcode) {
-      case kProtocol:
+      case Opcode::Protocol:
         if (const uint8_t protocol = byte(); protocol > 5) fail("protocol " + std::to_string(protocol));
         return;
-      case kFrame:
+      case Opcode::Frame:
         if (number(8) > bytes_.size() - at_) fail("a frame that reaches beyond its end: it is truncated");
         return;
-      case kMark: return mark();
-      case kPop: return drop();
-      case kNone: push(PickleKind::None); return;
-      case kNewTrue: push(PickleKind::Boolean).integer = 1; return;
-      case kNewFalse: push(PickleKind::Boolean); return;
-      case kBinInt: return push_integer(static_cast<int32_t>(number(4)));
-      case kBinInt1: return push_integer(static_cast<int64_t>(number(1)));
-      case kBinInt2: return push_integer(static_cast<int64_t>(number(2)));
-      case kLong1: return push_long(number(1));
-      case kBinFloat: return push_real();
-      case kBinUnicode: return push_text(PickleKind::Text, take(number(4)));
-      case kShortBinUnicode: return push_text(PickleKind::Text, take(number(1)));
-      case kBinUnicode8: return push_text(PickleKind::Text, take(number(8)));
-      case kBinBytes: return push_text(PickleKind::Bytes, take(number(4)));
-      case kShortBinBytes: return push_text(PickleKind::Bytes, take(number(1)));
-      case kEmptyTuple: push(PickleKind::Tuple); return;
-      case kEmptyList: push(PickleKind::List); return;
-      case kEmptySet: push(PickleKind::Set); return;
-      case kEmptyDictionary: push(PickleKind::Dictionary); return;
-      case kTuple: return push_tuple(pop_to_mark());
-      case kTuple1: return push_tuple(pop_some(1));
-      case kTuple2: return push_tuple(pop_some(2));
-      case kTuple3: return push_tuple(pop_some(3));
-      case kAppend: return add(pop_some(1), PickleKind::List);
-      case kAppends: return add(pop_to_mark(), PickleKind::List);
-      case kAddItems: return add(pop_to_mark(), PickleKind::Set);
-      case kSetItem: return add(pop_some(2), PickleKind::Dictionary);
-      case kSetItems: return add(pop_to_mark(), PickleKind::Dictionary);
-      case kBinPut: return remember(number(1));
-      case kLongBinPut: return remember(number(4));
-      case kMemoize: return remember(memo_.size());
-      case kBinGet: return recall(number(1));
-      case kLongBinGet: return recall(number(4));
-      case kGlobal: {
+      case Opcode::Mark: return mark();
+      case Opcode::Pop: return drop();
+      case Opcode::None: push(PickleKind::None); return;
+      case Opcode::NewTrue: push(PickleKind::Boolean).integer = 1; return;
+      case Opcode::NewFalse: push(PickleKind::Boolean); return;
+      case Opcode::BinInt: return push_integer(static_cast<int32_t>(number(4)));
+      case Opcode::BinInt1: return push_integer(static_cast<int64_t>(number(1)));
+      case Opcode::BinInt2: return push_integer(static_cast<int64_t>(number(2)));
+      case Opcode::Long1: return push_long(number(1));
+      case Opcode::BinFloat: return push_real();
+      case Opcode::BinUnicode: return push_text(PickleKind::Text, take(number(4)));
+      case Opcode::ShortBinUnicode: return push_text(PickleKind::Text, take(number(1)));
+      case Opcode::BinUnicode8: return push_text(PickleKind::Text, take(number(8)));
+      case Opcode::BinBytes: return push_text(PickleKind::Bytes, take(number(4)));
+      case Opcode::ShortBinBytes: return push_text(PickleKind::Bytes, take(number(1)));
+      case Opcode::EmptyTuple: push(PickleKind::Tuple); return;
+      case Opcode::EmptyList: push(PickleKind::List); return;
+      case Opcode::EmptySet: push(PickleKind::Set); return;
+      case Opcode::EmptyDictionary: push(PickleKind::Dictionary); return;
+      case Opcode::Tuple: return push_tuple(pop_to_mark());
+      case Opcode::Tuple1: return push_tuple(pop_some(1));
+      case Opcode::Tuple2: return push_tuple(pop_some(2));
+      case Opcode::Tuple3: return push_tuple(pop_some(3));
+      case Opcode::Append: return add(pop_some(1), PickleKind::List);
+      case Opcode::Appends: return add(pop_to_mark(), PickleKind::List);
+      case Opcode::AddItems: return add(pop_to_mark(), PickleKind::Set);
+      case Opcode::SetItem: return add(pop_some(2), PickleKind::Dictionary);
+      case Opcode::SetItems: return add(pop_to_mark(), PickleKind::Dictionary);
+      case Opcode::BinPut: return remember(number(1));
+      case Opcode::LongBinPut: return remember(number(4));
+      case Opcode::Memoize: return remember(memo_.size());
+      case Opcode::BinGet: return recall(number(1));
+      case Opcode::LongBinGet: return recall(number(4));
+      case Opcode::Global: {
         const std::string_view module = line();
         return push_global(module, line());
       }
-      case kStackGlobal: return push_stack_global();
-      case kReduce:
-      case kNewObject: return push_made();
-      case kBuild: return build();
-      case kBinPersistentId: {
+      case Opcode::StackGlobal: return push_stack_global();
+      case Opcode::Reduce:
+      case Opcode::NewObject: return push_made();
+      case Opcode::Build: return build();
+      case Opcode::BinPersistentId: {
         const PickleValue* const arguments = pop();
         push(PickleKind::Persistent).arguments = arguments;
         return;

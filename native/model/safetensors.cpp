@@ -16,8 +16,8 @@ namespace mask_predict {
 
 namespace {
 
-constexpr uint64_t kLengthBytes = 8;
-constexpr uint64_t kLongestHeader = 100'000'000;
+constexpr uint64_t length_bytes = 8;
+constexpr uint64_t longest_header = 100'000'000;
 
 struct TypeDescription {
   const char* name;
@@ -25,7 +25,7 @@ struct TypeDescription {
   TensorType type;
 };
 
-constexpr TypeDescription kTypes[] = {
+constexpr TypeDescription type_descriptions[] = {
     {"F32", 32, TensorType::F32},      {"F16", 16, TensorType::F16},          {"BF16", 16, TensorType::BF16},
     {"I64", 64, TensorType::I64},      {"BOOL", 8, TensorType::Other},        {"F4", 4, TensorType::Other},
     {"F6_E2M3", 6, TensorType::Other}, {"F6_E3M2", 6, TensorType::Other},     {"U8", 8, TensorType::U8},
@@ -68,8 +68,8 @@ Entry read_entry(const std::string& name, const JsonValue& description, const st
   const auto is_named = [type](const TypeDescription& candidate) {
     return type->string() != nullptr && *type->string() == candidate.name;
   };
-  const auto known = std::find_if(std::begin(kTypes), std::end(kTypes), is_named);
-  if (known == std::end(kTypes)) fail(where, "the dtype " + type->describe() + " is unknown");
+  const auto known = std::find_if(std::begin(type_descriptions), std::end(type_descriptions), is_named);
+  if (known == std::end(type_descriptions)) fail(where, "the dtype " + type->describe() + " is unknown");
   entry.tensor.type = known->type;
   entry.tensor.type_name = known->name;
 
@@ -125,22 +125,22 @@ void check_layout(const std::vector<Entry>& entries, uint64_t buffer_size, const
 }
 
 std::string_view header_of(const uint8_t* data, uint64_t size, const std::string& path) {
-  if (size < kLengthBytes) fail(path, "shorter than 8 bytes, not a safetensors file");
-  constexpr std::string_view kPointer = "version https://git-lfs";
-  if (size >= kPointer.size() && std::memcmp(data, kPointer.data(), kPointer.size()) == 0)
+  if (size < length_bytes) fail(path, "shorter than 8 bytes, not a safetensors file");
+  constexpr std::string_view pointer_start = "version https://git-lfs";
+  if (size >= pointer_start.size() && std::memcmp(data, pointer_start.data(), pointer_start.size()) == 0)
     fail(path, "a Git LFS pointer, not the file itself; fetch it with `git lfs pull`");
   uint64_t length = 0;
-  for (uint64_t i = 0; i < kLengthBytes; i++) length |= static_cast<uint64_t>(data[i]) << (8 * i);
-  if (length > kLongestHeader) {
+  for (uint64_t i = 0; i < length_bytes; i++) length |= static_cast<uint64_t>(data[i]) << (8 * i);
+  if (length > longest_header) {
     fail(path, "says its header has " + std::to_string(length) +
                    " bytes, more than the 100000000 allowed; not a safetensors file");
   }
-  if (length > size - kLengthBytes) {
+  if (length > size - length_bytes) {
     fail(path, "truncated: says its header has " + std::to_string(length) + " bytes, the file has " +
-                   std::to_string(size - kLengthBytes) + " after the first 8");
+                   std::to_string(size - length_bytes) + " after the first 8");
   }
-  if (length == 0 || data[kLengthBytes] != '{') fail(path, "its header does not begin with {");
-  return {reinterpret_cast<const char*>(data) + kLengthBytes, static_cast<size_t>(length)};
+  if (length == 0 || data[length_bytes] != '{') fail(path, "its header does not begin with {");
+  return {reinterpret_cast<const char*>(data) + length_bytes, static_cast<size_t>(length)};
 }
 
 }  // namespace
@@ -174,7 +174,7 @@ SafetensorsContents read_safetensors(const uint8_t* data, uint64_t size, const s
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     return std::tie(a.begin, a.end, a.tensor.name) < std::tie(b.begin, b.end, b.tensor.name);
   });
-  const uint64_t buffer_offset = kLengthBytes + header.size();
+  const uint64_t buffer_offset = length_bytes + header.size();
   check_layout(entries, size - buffer_offset, path);
   for (Entry& entry : entries) {
     entry.tensor.data = data + buffer_offset + entry.begin;

@@ -12,8 +12,8 @@
 namespace mask_predict {
 namespace {
 
-constexpr uint64_t kPiece = 4 << 20;  // bytes written between two looks at `cancelled`
-constexpr uint64_t kAlignment = 64;
+constexpr uint64_t piece = 4 << 20;  // bytes written between two looks at `cancelled`
+constexpr uint64_t alignment = 64;
 
 [[noreturn]] void fail(const std::string& path) {
   throw Error(ErrorCode::InvalidArgument, path + " cannot be written: " + std::generic_category().message(errno));
@@ -35,7 +35,7 @@ std::string json_string(const std::string& text) {
   return json + "\"";
 }
 
-// The length, and JSON with spaces behind it so that the tensors begin at a multiple of kAlignment.
+// The length, and JSON with spaces behind it so that the tensors begin at a multiple of alignment.
 std::string header_of(const std::vector<TensorOutline>& tensors, const std::map<std::string, std::string>& metadata) {
   std::string json;
   const auto member = [&](const std::string& name) {
@@ -72,7 +72,7 @@ std::string header_of(const std::vector<TensorOutline>& tensors, const std::map<
     end += tensor.bytes;
   }
   json += json.empty() ? "{}" : "}";
-  json.resize((json.size() + 8 + kAlignment - 1) / kAlignment * kAlignment - 8, ' ');
+  json.resize((json.size() + 8 + alignment - 1) / alignment * alignment - 8, ' ');
   std::string length;
   for (int i = 0; i < 8; i++) length += static_cast<char>(json.size() >> (8 * i) & 255);
   return length + json;
@@ -110,9 +110,9 @@ SafetensorsOutput::~SafetensorsOutput() {
 
 void SafetensorsOutput::put(const void* bytes, uint64_t count) {
   const char* const from = static_cast<const char*>(bytes);
-  for (uint64_t at = 0; at < count; at += kPiece) {
+  for (uint64_t at = 0; at < count; at += piece) {
     if (cancelled_.load()) throw Cancelled();
-    const auto part = static_cast<size_t>(std::min(kPiece, count - at));
+    const auto part = static_cast<size_t>(std::min(piece, count - at));
     if (std::fwrite(from + at, 1, part, file_.get()) != part) fail(partial_);
   }
 }

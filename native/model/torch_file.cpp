@@ -14,7 +14,7 @@ namespace mask_predict {
 
 namespace {
 
-constexpr uint64_t kLargestPickle = 64'000'000;
+constexpr uint64_t largest_pickle = 64'000'000;
 
 struct StorageType {
   const char* name;
@@ -23,7 +23,7 @@ struct StorageType {
   TensorType type;
 };
 
-constexpr StorageType kStorageTypes[] = {
+constexpr StorageType storage_types[] = {
     {"FloatStorage", "F32", 4, TensorType::F32},      {"HalfStorage", "F16", 2, TensorType::F16},
     {"BFloat16Storage", "BF16", 2, TensorType::BF16}, {"DoubleStorage", "F64", 8, TensorType::Other},
     {"LongStorage", "I64", 8, TensorType::I64},       {"IntStorage", "I32", 4, TensorType::Other},
@@ -78,19 +78,19 @@ bool are_row_major(const std::vector<int64_t>& shape, const std::vector<int64_t>
 
 TorchFile::TorchFile(const uint8_t* data, uint64_t size, const std::string& path) : path_(path) {
   const std::string_view file(reinterpret_cast<const char*>(data), size);
-  constexpr std::string_view kZip = "PK", kPickle = "\x80", kPointer = "version https://git-lfs";
-  if (file.substr(0, kZip.size()) == kZip)
+  constexpr std::string_view zip_start = "PK", pickle_start = "\x80", pointer_start = "version https://git-lfs";
+  if (file.substr(0, zip_start.size()) == zip_start)
     read_archive(file);
-  else if (file.substr(0, kPickle.size()) == kPickle)
+  else if (file.substr(0, pickle_start.size()) == pickle_start)
     read_legacy(file);
-  else if (file.substr(0, kPointer.size()) == kPointer)
+  else if (file.substr(0, pointer_start.size()) == pointer_start)
     fail(path, "a Git LFS pointer, not the file itself; fetch it with `git lfs pull`");
   else
     fail(path, "not a file that torch.save wrote, or a damaged one");
 }
 
 void TorchFile::read_pickle(std::string_view bytes) {
-  if (bytes.size() > kLargestPickle) bytes = bytes.substr(0, kLargestPickle);
+  if (bytes.size() > largest_pickle) bytes = bytes.substr(0, largest_pickle);
   try {
     pickle_ = std::make_unique<const Pickle>(bytes);
   } catch (const PickleError& error) {
@@ -114,9 +114,9 @@ TorchFile::Storage TorchFile::storage_of(const PickleValue& persistent) const {
   if (count == 6 && !named.items[5]->is(PickleKind::None)) fail(where, "a view of another storage, which is not read");
   const PickleValue& type = *named.items[1];
   const auto known =
-      std::find_if(std::begin(kStorageTypes), std::end(kStorageTypes),
+      std::find_if(std::begin(storage_types), std::end(storage_types),
                    [&](const StorageType& candidate) { return type.is_global("torch", candidate.name); });
-  if (known == std::end(kStorageTypes)) fail(where, "its type is " + type.describe() + ", which is unknown");
+  if (known == std::end(storage_types)) fail(where, "its type is " + type.describe() + ", which is unknown");
   storage.type = known->type;
   storage.type_name = known->type_name;
   storage.value_bytes = known->bytes;
@@ -127,13 +127,14 @@ TorchFile::Storage TorchFile::storage_of(const PickleValue& persistent) const {
 
 void TorchFile::read_archive(std::string_view file) {
   const ZipArchive archive(file, path_);
-  constexpr std::string_view kPickle = "/data.pkl";
+  constexpr std::string_view pickle_name = "/data.pkl";
   std::string folder;
   for (const auto& [name, content] : archive.entries()) {
-    if (name.size() < kPickle.size() || name.compare(name.size() - kPickle.size(), kPickle.size(), kPickle) != 0)
+    if (name.size() < pickle_name.size() ||
+        name.compare(name.size() - pickle_name.size(), pickle_name.size(), pickle_name) != 0)
       continue;
     if (!folder.empty()) fail(path_, "two entries are named data.pkl");
-    folder = name.substr(0, name.size() - kPickle.size() + 1);
+    folder = name.substr(0, name.size() - pickle_name.size() + 1);
   }
   if (folder.empty()) fail(path_, "a zip archive without data.pkl, not one of torch.save");
   if (archive.find(folder + "constants.pkl") != nullptr)
@@ -141,7 +142,7 @@ void TorchFile::read_archive(std::string_view file) {
   const std::string_view* const order = archive.find(folder + "byteorder");
   if (order != nullptr && *order != "little") fail(path_, "its byte order is " + quote(*order) + ", not little");
   const std::string_view pickle = *archive.find(folder + "data.pkl");
-  if (pickle.size() > kLargestPickle) fail(path_, "its pickle has more than 64000000 bytes");
+  if (pickle.size() > largest_pickle) fail(path_, "its pickle has more than 64000000 bytes");
   read_pickle(pickle);
   if (pickle_->size() != pickle.size()) fail(path_, "bytes follow its pickle");
 
@@ -159,21 +160,21 @@ void TorchFile::read_archive(std::string_view file) {
 // Pickles of a magic number, of the format's version, of the machine and of the values; one of the storages' keys; for
 // each key the number of values and the values themselves.
 void TorchFile::read_legacy(std::string_view file) {
-  constexpr std::string_view kMagic = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
-  constexpr int64_t kVersion = 1001;
+  constexpr std::string_view magic_number = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+  constexpr int64_t protocol_version = 1001;
   std::string_view rest = file;
   const auto next = [&] {
     try {
-      Pickle pickle(rest.substr(0, kLargestPickle));
+      Pickle pickle(rest.substr(0, largest_pickle));
       rest.remove_prefix(pickle.size());
       return pickle;
     } catch (const PickleError& error) {
       fail(path_, error.what());
     }
   };
-  if (const Pickle magic = next(); !magic.root().is(PickleKind::LongInteger) || magic.root().text != kMagic)
+  if (const Pickle magic = next(); !magic.root().is(PickleKind::LongInteger) || magic.root().text != magic_number)
     fail(path_, "a pickle, but not one of torch.save");
-  if (const Pickle version = next(); !is_size(version.root()) || version.root().integer != kVersion)
+  if (const Pickle version = next(); !is_size(version.root()) || version.root().integer != protocol_version)
     fail(path_, "not of version 1001 of torch.save's older format");
   const Pickle machine = next();
   const PickleValue* const little = machine.root().find("little_endian");
@@ -192,16 +193,16 @@ void TorchFile::read_legacy(std::string_view file) {
     const std::string where = path_ + ": storage " + quote(key->text);
     const Storage& first = *found->second.front();
     const uint64_t bytes = first.values * first.value_bytes;
-    constexpr uint64_t kCountBytes = 8;
-    if (rest.size() < kCountBytes || bytes > rest.size() - kCountBytes) fail(where, "the file is truncated");
+    constexpr uint64_t count_bytes = 8;
+    if (rest.size() < count_bytes || bytes > rest.size() - count_bytes) fail(where, "the file is truncated");
     uint64_t count = 0;
-    for (uint64_t i = 0; i < kCountBytes; i++) count |= static_cast<uint64_t>(static_cast<uint8_t>(rest[i])) << (8 * i);
+    for (uint64_t i = 0; i < count_bytes; i++) count |= static_cast<uint64_t>(static_cast<uint8_t>(rest[i])) << (8 * i);
     for (Storage* const storage : found->second) {
       if (storage->values != count || storage->type != first.type || storage->value_bytes != first.value_bytes)
         fail(where, "it has " + std::to_string(count) + " values, but its pickle says otherwise");
-      storage->data = reinterpret_cast<const uint8_t*>(rest.data()) + kCountBytes;
+      storage->data = reinterpret_cast<const uint8_t*>(rest.data()) + count_bytes;
     }
-    rest.remove_prefix(kCountBytes + bytes);
+    rest.remove_prefix(count_bytes + bytes);
     named.erase(found);
   }
   if (!named.empty()) fail(path_ + ": storage " + quote(named.begin()->first), "is not in the file");

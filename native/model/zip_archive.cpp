@@ -11,12 +11,12 @@ namespace mask_predict {
 
 namespace {
 
-constexpr std::string_view kEnd("PK\5\6", 4), kEnd64("PK\6\6", 4), kLocator64("PK\6\7", 4), kEntry("PK\1\2", 4),
-    kLocal("PK\3\4", 4);
-constexpr uint64_t kEndBytes = 22, kEnd64Bytes = 56, kLocator64Bytes = 20, kEntryBytes = 46, kLocalBytes = 30;
-constexpr uint64_t kLongestComment = 0xFFFF;
+constexpr std::string_view end_signature("PK\5\6", 4), end64_signature("PK\6\6", 4), locator64_signature("PK\6\7", 4),
+    entry_signature("PK\1\2", 4), local_signature("PK\3\4", 4);
+constexpr uint64_t end_bytes = 22, end64_bytes = 56, locator64_bytes = 20, entry_bytes = 46, local_bytes = 30;
+constexpr uint64_t longest_comment = 0xFFFF;
 // Instead of a number that needs zip64's field.
-constexpr uint64_t kElsewhere = 0xFFFFFFFF, kElsewhereCount = 0xFFFF;
+constexpr uint64_t elsewhere = 0xFFFFFFFF, elsewhere_count = 0xFFFF;
 
 uint64_t number(std::string_view bytes, uint64_t at, int count) {
   uint64_t value = 0;
@@ -58,27 +58,27 @@ class ZipReader {
   bool is_at(std::string_view signature, uint64_t at) const { return file_.substr(at, signature.size()) == signature; }
 
   uint64_t find_end() const {
-    if (file_.size() >= kEndBytes) {
-      const uint64_t last = file_.size() - kEndBytes;
-      for (uint64_t back = 0; back <= std::min(last, kLongestComment); back++)
-        if (is_at(kEnd, last - back) && number(file_, last - back + 20, 2) == back) return last - back;
+    if (file_.size() >= end_bytes) {
+      const uint64_t last = file_.size() - end_bytes;
+      for (uint64_t back = 0; back <= std::min(last, longest_comment); back++)
+        if (is_at(end_signature, last - back) && number(file_, last - back + 20, 2) == back) return last - back;
     }
     fail("its end is missing; the file is truncated");
   }
 
   Directory find_directory() const {
     const uint64_t end = find_end();
-    const bool large = end >= kLocator64Bytes && is_at(kLocator64, end - kLocator64Bytes);
+    const bool large = end >= locator64_bytes && is_at(locator64_signature, end - locator64_bytes);
     Directory directory = {number(file_, end + 16, 4), number(file_, end + 12, 4), number(file_, end + 10, 2)};
     uint64_t disks = number(file_, end + 4, 2) + number(file_, end + 6, 2), here = number(file_, end + 8, 2);
     if (large) {
-      const uint64_t at = number(file_, end - kLocator64Bytes + 8, 8);
-      if (at > file_.size() || file_.size() - at < kEnd64Bytes || !is_at(kEnd64, at)) fail("its zip64 end is missing");
+      const uint64_t at = number(file_, end - locator64_bytes + 8, 8);
+      if (at > file_.size() || file_.size() - at < end64_bytes || !is_at(end64_signature, at))
+        fail("its zip64 end is missing");
       directory = {number(file_, at + 48, 8), number(file_, at + 40, 8), number(file_, at + 32, 8)};
       disks = number(file_, at + 16, 4) + number(file_, at + 20, 4);
       here = number(file_, at + 24, 8);
-    } else if (directory.offset == kElsewhere || directory.bytes == kElsewhere ||
-               directory.entries == kElsewhereCount) {
+    } else if (directory.offset == elsewhere || directory.bytes == elsewhere || directory.entries == elsewhere_count) {
       fail("its zip64 end is missing");
     }
     if (disks != 0 || here != directory.entries) fail("it is one of several disks");
@@ -94,7 +94,7 @@ class ZipReader {
       extra.remove_prefix(4 + bytes);
       if (kind != 1) continue;
       for (uint64_t* const value : {&uncompressed, &stored, &offset}) {
-        if (*value != kElsewhere) continue;
+        if (*value != elsewhere) continue;
         if (field.size() < 8) fail("an entry has no zip64 sizes");
         *value = number(field, 0, 8);
         field.remove_prefix(8);
@@ -104,14 +104,15 @@ class ZipReader {
   }
 
   std::pair<std::string, std::string_view> read_entry(std::string_view& rest) const {
-    if (rest.size() < kEntryBytes || rest.substr(0, kEntry.size()) != kEntry) fail("its directory is truncated");
+    if (rest.size() < entry_bytes || rest.substr(0, entry_signature.size()) != entry_signature)
+      fail("its directory is truncated");
     const uint64_t name_bytes = number(rest, 28, 2), extra_bytes = number(rest, 30, 2);
-    const uint64_t bytes = kEntryBytes + name_bytes + extra_bytes + number(rest, 32, 2);
+    const uint64_t bytes = entry_bytes + name_bytes + extra_bytes + number(rest, 32, 2);
     if (bytes > rest.size()) fail("its directory is truncated");
-    std::string name(rest.substr(kEntryBytes, name_bytes));
+    std::string name(rest.substr(entry_bytes, name_bytes));
     const uint64_t flags = number(rest, 8, 2), method = number(rest, 10, 2);
     uint64_t stored = number(rest, 20, 4), uncompressed = number(rest, 24, 4), offset = number(rest, 42, 4);
-    read_zip64(rest.substr(kEntryBytes + name_bytes, extra_bytes), uncompressed, stored, offset);
+    read_zip64(rest.substr(entry_bytes + name_bytes, extra_bytes), uncompressed, stored, offset);
     rest.remove_prefix(bytes);
     if ((flags & 1) != 0) fail("entry " + quote(name) + " is encrypted");
     if (method != 0 || stored != uncompressed)
@@ -120,11 +121,11 @@ class ZipReader {
   }
 
   std::string_view content_of(const std::string& name, uint64_t offset, uint64_t bytes) const {
-    if (offset > file_.size() || file_.size() - offset < kLocalBytes || !is_at(kLocal, offset))
+    if (offset > file_.size() || file_.size() - offset < local_bytes || !is_at(local_signature, offset))
       fail("entry " + quote(name) + " is not where its directory says");
     const uint64_t name_bytes = number(file_, offset + 26, 2);
-    const uint64_t skipped = kLocalBytes + name_bytes + number(file_, offset + 28, 2);
-    if (file_.substr(offset + kLocalBytes, name_bytes) != name)
+    const uint64_t skipped = local_bytes + name_bytes + number(file_, offset + 28, 2);
+    if (file_.substr(offset + local_bytes, name_bytes) != name)
       fail("entry " + quote(name) + " has another name where it lies");
     if (skipped > file_.size() - offset || bytes > file_.size() - offset - skipped)
       fail("entry " + quote(name) + " reaches beyond the file");
