@@ -5,11 +5,11 @@
  */
 import { spawnSync } from 'node:child_process';
 import t, { type Test } from 'tap';
-import { ReferenceAutoregressive, type AutoregressiveModel } from '../reference/autoregressive.js';
-import { relativeBound } from '../reference/bounds.js';
-import { closeness, rootMeanSquare } from '../reference/closeness.js';
-import { predictRow } from '../reference/prediction.js';
-import { Random } from '../reference/random.js';
+import { ReferenceAutoregressive, type AutoregressiveModel } from './reference/autoregressive.js';
+import { relativeBound } from './reference/bounds.js';
+import { closeness, rootMeanSquare } from './reference/closeness.js';
+import { predictRow } from './reference/prediction.js';
+import { Random } from './reference/random.js';
 
 interface Generated {
   ids: number[][];
@@ -26,7 +26,7 @@ interface Started {
 type Model = Omit<AutoregressiveModel, 'precision'> & { precision: string };
 
 const bench = async (file: string): Promise<unknown> =>
-  import(new URL(`../../bench/autoregressive/${file}`, import.meta.url).href);
+  import(new URL(`../bench/autoregressive/${file}`, import.meta.url).href);
 
 const missing = spawnSync('cmake', ['--version']).status !== 0;
 const skip = missing && 'CMake builds the autoregressive models, and is not here';

@@ -7,7 +7,7 @@ import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import t from 'tap';
-import { addPrebuild, install, pack, run } from '../packed-package.js';
+import { addPrebuild, install, pack, run } from './packed-package.js';
 
 const project = t.testdir({
   'package.json': '{ "private": true, "type": "module" }',

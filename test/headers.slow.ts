@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 
-const native = fileURLToPath(new URL('../../native', import.meta.url));
+const native = fileURLToPath(new URL('../native', import.meta.url));
 const compiler = process.env['CXX'] ?? 'g++';
 const files = readdirSync(native, { recursive: true, encoding: 'utf8' })
   .map((path) => path.replaceAll('\\', '/'))

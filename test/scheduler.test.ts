@@ -1,6 +1,6 @@
 /**
  * Sharing of passes: the scheduler over an imitated engine, so that every pass and its order is known. That sharing
- * changes no result is test/concurrent.test.ts.
+ * changes no result is test/concurrent.slow.ts.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';

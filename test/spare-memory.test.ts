@@ -1,7 +1,7 @@
 /**
  * On a GPU the memory of a disposed source is not given back by JavaScript's thread but kept for the next one, and given
  * back when something else needs it. The device is the one that MASK_PREDICT_DEVICE names (`simt`, the emulated one, in
- * a test build); the CPU gives memory back at once (memory.test.ts).
+ * a test build); the CPU gives memory back at once (memory.slow.ts).
  */
 import t from 'tap';
 import { Engine } from '../lib/index.js';

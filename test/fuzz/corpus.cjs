@@ -1,6 +1,6 @@
 'use strict';
 // The inputs that are kept in the repository: corpus/TARGET.base64, one input a line, the shortest first. npm test
-// replays them (test/hostile-files.test.ts), and every run of the fuzzer starts from them.
+// replays them (corpus.slow.ts), and every run of the fuzzer starts from them.
 const fs = require('node:fs');
 const path = require('node:path');
 

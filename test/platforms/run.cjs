@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 'use strict';
-// npm run test:platforms -- x64|arm64|windows [--no-build] [TEST...]     TEST: a file's path in test/, without .test.ts
+// npm run test:platforms -- x64|arm64|windows [--no-build] [TEST...]     TEST: a file's path in test/, without its ending
 //
 // The package's prebuilt binaries in other systems' Node.js, under qemu and Wine, with the tests that depend on the system.
 // Builds the binary first. Fails, and says which, where a program is missing.
@@ -111,9 +111,9 @@ const systems = {
 
 /** Runs a file of tests to its end; the lines it wrote. */
 async function runFile({ command, env }, folder, test) {
-  const file = [`test/${test}.test.js`, `test/${test}.test.mjs`].find((name) =>
-    fs.existsSync(path.join(folder, name)),
-  );
+  const file = ['test.js', 'slow.js', 'test.mjs']
+    .map((end) => `test/${test}.${end}`)
+    .find((name) => fs.existsSync(path.join(folder, name)));
   const output = path.join(folder, `${test.replaceAll('/', '-')}.log`);
   fs.rmSync(output, { force: true });
   const { NODE_OPTIONS: _, MASK_PREDICT_DEVICE: __, ...inherited } = process.env;
