@@ -1,7 +1,7 @@
 /**
- * What goes wrong on a GPU, on emulated ones that fail when they are told to (a test build; native/simt/faults.h): a lost
- * context, a driver without memory for graphs or without dependent launches in them, memory given back by a thread that
- * never used the GPU, and a call that is cancelled in the middle.
+ * Failures of a GPU. Emulated GPUs fail where a test tells them to (a test build; native/simt/faults.h): a context is lost,
+ * the driver has no memory for a graph or takes no dependent launches in one, a thread that never used the GPU gives its
+ * memory back, a call is cancelled in the middle.
  */
 import t, { type Test } from 'tap';
 import { runScript } from './built-package.js';

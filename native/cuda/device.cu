@@ -12,8 +12,8 @@ namespace {
 // 32 MiB: a few hundred rows of the widest layer cut into as many parts as there are.
 constexpr int64_t partial_floats = 8 << 20;
 
-// What the driver takes later on that no budget counts: the code of kernels, which it loads when they first run, and
-// executable graphs. An estimate; not measured on a GPU so far.
+// The driver takes memory later on that no budget counts: for the code of kernels, which it loads when they first run, and
+// for executable graphs. This much is left for it. An estimate; not measured on a GPU so far.
 constexpr size_t driver_bytes = size_t{256} << 20;
 
 // Errors are of no use here.

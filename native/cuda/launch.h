@@ -62,8 +62,8 @@ inline KernelTraits prepare_kernel(const void* kernel, const LaunchShape& shape)
   return traits;
 }
 
-// Whether kernels may be dependent in a graph: a driver before CUDA 12.3 refuses to capture them. What is refused once is
-// not asked for again; the capture that failed is repeated (cuda_graphs.h).
+// False once a driver has refused to capture dependent launches, as those before CUDA 12.3 do. From then on kernels in
+// graphs are launched without; cuda_graphs.h repeats the capture that failed.
 inline std::atomic<bool>& dependent_in_graphs() {
   static std::atomic<bool> may{true};
   return may;

@@ -15,8 +15,8 @@ namespace mask_predict::simt {
 // The calling thread's, as cudaSetDevice sets it.
 int current_device();
 
-// What a call of the function on the device must return at once, unless it is cudaSuccess. The runtime makes a context
-// on the device with the first such call.
+// Begins a call of the runtime on the device, which makes a context there. Unless the result is cudaSuccess, the call must
+// return it at once.
 cudaError_t begin_call(const char* function, int device);
 inline cudaError_t begin_call(const char* function) { return begin_call(function, current_device()); }
 
