@@ -1,5 +1,5 @@
 // npm run bench -- job [--model xlm-r-base] [--precision fp32|bf16|fp16|int8] [--threads 2] [--batch 1] [--iterations 4,10]
-//                      [--source 64] [--target 32] [--vocabulary IDS] [--rounds 7] [--json]
+//                      [--head-precision fp32|bf16|int8] [--source 64] [--target 32] [--vocabulary IDS] [--rounds 7] [--json]
 //
 // The whole job with random weights: encode the source, decode the target in T iterations. Prints the median and
 // quartiles, and the ratio to the floor (bench/workload.mjs). With `--vocabulary` the head has that many ids only.
@@ -13,6 +13,7 @@ const { values: options } = parseArgs({
   options: {
     model: { type: 'string', default: 'xlm-r-base' },
     precision: { type: 'string', default: 'fp32' },
+    'head-precision': { type: 'string', default: 'auto' },
     threads: { type: 'string', default: '2' },
     batch: { type: 'string', default: '1' },
     iterations: { type: 'string', default: '4,10' },
@@ -36,6 +37,7 @@ const loading = performance.now();
 const engine = await Engine.random(options.model, {
   device: 'cpu',
   precision: options.precision,
+  headPrecision: options['head-precision'],
   threads,
   ...(options.vocabulary && {
     vocabulary: { allowedIds: Array.from({ length: Number(options.vocabulary) }, (_, i) => 3 + i) },
@@ -44,7 +46,7 @@ const engine = await Engine.random(options.model, {
 if (!options.json) {
   console.log(text);
   console.log(
-    `${options.model}, ${engine.precision} weights (${mebibytes(engine.memory().weights)}, made in ` +
+    `${options.model}, ${engine.precision} weights, the head ${engine.headPrecision} (${mebibytes(engine.memory().weights)}, made in ` +
       `${Math.round(performance.now() - loading)} ms), source ${source}, target ${target}, batch ${batch}, ` +
       `${engine.threads} threads, ${engine.instructionSet}\n`,
   );
@@ -59,7 +61,8 @@ for (const iterations of options.iterations.split(',').map(Number)) {
   const total = spread(times.map((time) => time.total));
   const encode = spread(times.map((time) => time.encode)).median;
   const vocabulary = options.vocabulary && { vocabulary: Number(options.vocabulary) };
-  const shape = { batch, source, target, iterations, ...vocabulary };
+  const { headPrecision } = engine;
+  const shape = { batch, source, target, iterations, headPrecision, ...vocabulary };
   const floor = floorOf(engine.config, engine.precision, shape, limit);
   const { rss } = process.memoryUsage();
   if (options.json) {

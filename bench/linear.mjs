@@ -6,7 +6,7 @@
 // its bandwidth, and the ratio to the bare kernel (above 1: ours is faster). One JSON line per shape with --json.
 import { parseArgs } from 'node:util';
 import { linear, packWeight } from '../dist/token/operations.js';
-import { compiled, describeMachine, measured, spread } from './machine.mjs';
+import { compiled, describeMachine, measured, peakOf, spread } from './machine.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -35,8 +35,11 @@ const shapes = layers
   .flatMap(([inner, outer]) => [32, 96, 256].map((rows) => ({ rows, inner, outer })));
 
 const { text, limit } = describeMachine(threads);
-const peak = precision === 'int8' ? limit?.gops : limit?.gflops;
+const peak = limit && peakOf(limit, precision);
 const roof = compiled('roof');
+// Products of bfloat16 where the processor has them.
+const rounds16 = precision === 'bf16' && limit?.bf16 !== undefined;
+const running = { device: 'cpu', threads, ...(rounds16 && { precision }) };
 if (!options.json) {
   console.log(text);
   console.log(`linear, ${precision} weights, ${threads} threads, ${rounds} interleaved rounds\n`);
@@ -86,11 +89,11 @@ for (const shape of shapes) {
   for (let round = 0; round < rounds; round++) {
     for (let call = 0; call < calls; call++) {
       const begun = performance.now();
-      linear({ input, weight: list[call % list.length], bias, output }, { device: 'cpu', threads });
+      linear({ input, weight: list[call % list.length], bias, output }, running);
       ours.push(performance.now() - begun);
     }
     const other = measured(roof, [
-      precision === 'int8' ? 'u8s8' : 'fp32',
+      precision === 'int8' ? 'u8s8' : 'fp32', // it has none of bfloat16
       threads,
       rows,
       inner,

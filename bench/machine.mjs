@@ -35,17 +35,28 @@ export function measured(binary, args) {
   }
 }
 
-/** `{ gflops, gops, gbs }`: fp32 FMA, int8 dot product and read bandwidth with `threads` threads, or null. */
+/**
+ * `{ gflops, bf16, gops, gbs }`: fp32 FMA, dot products of bfloat16 (undefined without AVX512-BF16) and of int8, and read
+ * bandwidth, with `threads` threads; or null.
+ */
 export function limits(threads) {
   const peak = measured(compiled('peak'), [threads]);
-  return peak && { gflops: peak.fma_gflops, gops: peak.int8_gops, gbs: peak.read_gbs_huge };
+  if (!peak) return null;
+  const { fma_gflops: gflops, bf16_gflops: bf16, int8_gops: gops, read_gbs_huge: gbs } = peak;
+  return { gflops, bf16, gops, gbs };
+}
+
+/** The arithmetic peak of products in a precision, in 10⁹ operations per second. */
+export function peakOf(limit, precision) {
+  if (precision === 'int8') return limit.gops;
+  return precision === 'bf16' ? (limit.bf16 ?? limit.gflops) : limit.gflops;
 }
 
 export function describeMachine(threads) {
   const limit = limits(threads);
   const gigabytes = Math.round(totalmem() / 2 ** 30);
   const rates = limit
-    ? `; with ${threads} threads ${limit.gflops.toFixed(0)} GFLOP/s fp32, ${limit.gops.toFixed(0)} GOP/s int8, ${limit.gbs.toFixed(1)} GB/s read`
+    ? `; with ${threads} threads ${limit.gflops.toFixed(0)} GFLOP/s fp32, ${limit.bf16 ? `${limit.bf16.toFixed(0)} bf16, ` : ''}${limit.gops.toFixed(0)} GOP/s int8, ${limit.gbs.toFixed(1)} GB/s read`
     : '; limits not measured (needs cc and AVX2)';
   return {
     text: `${cpus()[0].model}, ${availableParallelism()} processors, ${gigabytes} GiB, Node.js ${process.version}${rates}`,

@@ -1,4 +1,4 @@
-// npm run bench -- table5 [--budget 2h] [--model xlm-r-base] [--precision fp32] [--threads 2] [--source 64]
+// npm run bench -- table5 [--budget 2h] [--model xlm-r-base, or translate: its sizes] [--precision fp32] [--threads 2] [--source 64]
 //                         [--iterations 4,10] [--lengths 8,16,32,64,128,256] [--batches 1,2,4,8,16,32,64]
 //                         [--rounds 3] [--results FILE] [--json]
 //

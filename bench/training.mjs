@@ -1,9 +1,9 @@
 // npm run bench -- training [--shape 6x256] [--vocabulary 8000] [--rows 2048] [--rounds 5] [--steps 4] [--threads 2]
-//                           [--precision fp32] [--python /usr/bin/python3]
+//                           [--precision fp32,bf16] [--no-torch] [--python /usr/bin/python3]
 //
-// Training steps of this package beside PyTorch's (bench/peers/trainer.py), the same examples, order and masks, in turn.
-// `--shape base` is XLM-R base. Prints milliseconds per step (median and quartiles), rows per second, the fraction of the
-// machine's arithmetic peak that the useful products take, peak memory and the ratio.
+// Training steps of this package beside PyTorch's (bench/peers/trainer.py), the same examples, order and masks, in turn, in
+// each precision that is named (default fp32). `--shape base` is XLM-R base. Prints milliseconds per step (median and quartiles), rows per second, the fraction of the
+// machine's arithmetic peak in that precision that the useful products take, peak memory and the ratio.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Trainer } from '../dist/index.js';
 import { Contestant } from './contestant.mjs';
-import { describeMachine, spread } from './machine.mjs';
+import { describeMachine, peakOf, spread } from './machine.mjs';
 import { mebibytes, table, withQuartiles } from './table.mjs';
 import { steps, usefulOperations, writeExamples } from './training-steps.mjs';
 
@@ -24,6 +24,7 @@ const { values: given } = parseArgs({
     steps: { type: 'string', default: '4' },
     threads: { type: 'string', default: '2' },
     precision: { type: 'string', default: 'fp32' },
+    'no-torch': { type: 'boolean', default: false },
     python: { type: 'string', default: '/usr/bin/python3' },
   },
 });
@@ -60,11 +61,13 @@ async function measure() {
   const { text, limit } = describeMachine(threads);
   console.log(text);
   const size = `${shape.layers} x ${shape.hidden}, ${shape.vocabulary} ids`;
-  console.log(
-    `${size}; steps of up to ${rows} rows, dropout ${dropout}, ${given.precision}, ${threads} threads\n`,
-  );
+  console.log(`${size}; steps of up to ${rows} rows, dropout ${dropout}, ${threads} threads\n`);
 
-  const programs = [await startOurs(model, tokens), await startTorch(model, tokens)];
+  const programs = [];
+  for (const precision of given.precision.split(',')) {
+    programs.push(await startOurs(model, tokens, precision));
+    if (!given['no-torch']) programs.push(await startTorch(model, tokens, precision));
+  }
   for (const { contestant } of programs) await contestant.job({ steps: 1 });
   const made = steps(tokens, rows, maskTokenId);
   await made.next();
@@ -86,37 +89,38 @@ async function measure() {
   for (const { contestant } of programs) await contestant.stop();
 }
 
-async function startOurs(model, tokens) {
+async function startOurs(model, tokens, precision) {
   const program = fileURLToPath(new URL('training-ours.mjs', import.meta.url));
   const settings = {
     model,
     tokens,
     rows,
     threads,
-    precision: given.precision,
+    precision,
     learningRate,
     dropout,
   };
   const contestant = await Contestant.start(program, [JSON.stringify(settings)]);
-  return { name: 'mask-predict', contestant, seconds: [], rows: [] };
+  return { name: `mask-predict, ${precision}`, precision, contestant, seconds: [], rows: [] };
 }
 
-async function startTorch(model, tokens) {
+async function startTorch(model, tokens, precision) {
   const program = fileURLToPath(new URL('peers/trainer.py', import.meta.url));
   const options = `--jobs --steps 1000000 --schedule constant --warmup 0 --rows ${rows} --threads ${threads} --dropout ${dropout}`;
   const files = ['--model', model, '--tokens', tokens, '--out', join(directory, 'torch')];
-  const rest = ['--precision', given.precision, '--learning-rate', learningRate];
+  const rest = ['--precision', precision, '--learning-rate', learningRate];
   const contestant = await Contestant.start(
     program,
     [...files, ...options.split(' '), ...rest],
     given.python,
   );
-  return { name: `PyTorch ${contestant.description.torch}`, contestant, seconds: [], rows: [] };
+  const name = `PyTorch ${contestant.description.torch}, ${precision}`;
+  return { name, precision, contestant, seconds: [], rows: [] };
 }
 
 function print(programs, operations, limit) {
   const [ours] = programs;
-  const lines = programs.map(({ name, contestant, seconds, rows: counts, loss }) => {
+  const lines = programs.map(({ name, precision, contestant, seconds, rows: counts, loss }) => {
     const rates = seconds.map((time, i) => operations[i] / time / 1e9);
     const ratios = seconds.map((time, i) => time / ours.seconds[i]);
     const rate = spread(rates);
@@ -125,7 +129,7 @@ function print(programs, operations, limit) {
       withQuartiles(spread(seconds.map((time) => time * 1000)), 0),
       Math.round(spread(counts.map((count, i) => count / seconds[i])).median),
       withQuartiles(rate, 0),
-      limit ? `${Math.round((100 * rate.median) / limit.gflops)} %` : '',
+      limit ? `${Math.round((100 * rate.median) / peakOf(limit, precision))} %` : '',
       withQuartiles(spread(ratios), 2),
       mebibytes(contestant.peakMemory()),
       loss.toFixed(4),
@@ -137,7 +141,7 @@ function print(programs, operations, limit) {
     'rows/s',
     'GFLOP/s',
     'of peak',
-    'times ours',
+    'times the first',
     'peak memory',
     'loss',
   ];

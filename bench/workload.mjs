@@ -1,6 +1,9 @@
 // The job that the benchmarks run, and the least time the machine needs for it: sources are encoded once and targets
 // are written over them in T iterations.
 
+import { readFileSync } from 'node:fs';
+import { peakOf } from './machine.mjs';
+
 /** Ids of a source and of a target, `<s>` and `</s>` included, unless a benchmark is told otherwise. */
 export const sourceLength = 64;
 export const targetLength = 32;
@@ -38,7 +41,7 @@ const bytesOf = { fp32: 4, bf16: 2, fp16: 2, int8: 1 };
  * Milliseconds that no program on this machine can beat for the dense products of a job: operations over the
  * arithmetic peak or weight bytes over the read bandwidth, whichever takes longer, for the body and the head of every
  * pass; of the source's last layer, of which targets read keys and values, only these. Attention, norms and everything
- * else are not in it. `vocabulary`: rows of the head, all by default. NaN where the limits were not measured.
+ * else are not in it. `vocabulary`: rows of the head, all by default; `headPrecision`: its own. NaN where the limits were not measured.
  */
 export function floorOf(config, precision, shape, limit) {
   const { batch, source, target, iterations, vocabulary = config.maskTokenId + 1 } = shape;
@@ -46,16 +49,25 @@ export function floorOf(config, precision, shape, limit) {
   const { layers, hidden, bodyWeights: body } = config;
   const sourceBody = (body * (layers - 1)) / layers + 2 * hidden * hidden;
   const head = hidden * hidden + hidden * vocabulary;
-  const rate = precision === 'int8' ? limit.gops : limit.gflops;
-  const part = (rows, weights) =>
-    Math.max((2 * rows * weights) / rate, (weights * bytesOf[precision]) / limit.gbs) / 1e6;
+  const { headPrecision = precision } = shape;
+  const part = (rows, weights, kept = precision) =>
+    Math.max((2 * rows * weights) / peakOf(limit, kept), (weights * bytesOf[kept]) / limit.gbs) /
+    1e6;
   let sum = part(batch * source, sourceBody);
   for (let pass = 1; pass <= iterations; pass++) {
     const masked = maskedIn(pass, iterations, target - 2);
-    sum += part(batch * target, body) + part(batch * masked, head);
+    sum += part(batch * target, body) + part(batch * masked, head, headPrecision);
   }
   return sum;
 }
+
+/** 32 sentences for the translation model. */
+export const translations = readFileSync(
+  new URL('../test/fixtures/tatoeba/en-de.jsonl', import.meta.url),
+  'utf8',
+)
+  .split('\n', 32)
+  .map((line) => `Translate the following text from English to German: ${JSON.parse(line).source}`);
 
 /** 32 different instructions for the embedded model. */
 export const instructions = Array.from(

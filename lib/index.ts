@@ -1,4 +1,4 @@
-export { embeddedModel } from './text/loading.js';
+export { bundledModels, embeddedModel } from './bundled-models.js';
 export type { ModelOptions } from './text/loading.js';
 export { modelDirectory } from './hub/model-directory.js';
 export type { HubOptions, ModelDirectoryOptions, Transfer } from './hub/settings.js';
@@ -25,7 +25,12 @@ export type { LikelihoodOptions } from './text/pseudo-log-likelihood.js';
 export type { TextScore } from './text/scoring.js';
 export type { FilledMask, Pooling } from './token/readings.js';
 export type { QueueOptions, SchedulingOptions } from './scheduling/options.js';
-export type { LatencyStatistics, ModelStatistics, Phase } from './scheduling/statistics.js';
+export type {
+  DeviceStatistics,
+  LatencyStatistics,
+  ModelStatistics,
+  Phase,
+} from './scheduling/statistics.js';
 export type { BatchEvent, RequestEvent } from './scheduling/diagnostics.js';
 export { Engine } from './token/engine.js';
 export type { EngineConfig } from './token/engine-config.js';

@@ -1,6 +1,8 @@
 'use strict';
-// Loads the addon: build/Release first, then a prebuilt binary of the package. MASK_PREDICT_PREBUILD names another root.
-// `loadedFrom` of what is exported is its path.
+// Loads the addon: build/Release first, then a prebuilt binary of the package, where there is an NVIDIA driver the one
+// with CUDA kernels. MASK_PREDICT_PREBUILD names another root. `loadedFrom` of what is exported is its path, `refused`
+// why the binary with CUDA kernels did not load, if it was tried.
+const fs = require('node:fs');
 const path = require('node:path');
 const nodeGypBuild = require('node-gyp-build');
 
@@ -41,13 +43,37 @@ function failure(cause, file) {
   ];
 }
 
+/** The prebuilt binary with CUDA kernels, where there is a driver for it and nobody built or named another. */
+function cudaBinary() {
+  const folder = path.join(root, 'prebuilds-cuda');
+  const drivers = ['/proc/driver/nvidia/version', '/dev/dxg']; // the latter in Windows' Linux
+  const wanted =
+    !process.env.MASK_PREDICT_PREBUILD &&
+    !fs.existsSync(path.join(root, 'build/Release')) &&
+    fs.existsSync(folder) &&
+    drivers.some((driver) => fs.existsSync(driver));
+  return wanted ? nodeGypBuild.path(folder) : undefined;
+}
+
 let file;
+let refused;
 try {
-  file = nodeGypBuild.path(root);
-  module.exports = nodeGypBuild(root);
+  try {
+    const cuda = cudaBinary();
+    if (cuda !== undefined) module.exports = require(cuda);
+    file = cuda;
+  } catch (cause) {
+    // It needs the C library of the machine that built it, which may be newer than what the others need.
+    refused = cause.message.split('\n')[0];
+  }
+  if (file === undefined) {
+    file = nodeGypBuild.path(root);
+    module.exports = nodeGypBuild(root);
+  }
 } catch (cause) {
   const error = new Error(failure(cause, file).join('\n'), { cause });
   error.code = 'ERR_DEVICE';
   throw error;
 }
 module.exports.loadedFrom = file;
+module.exports.refused = refused;

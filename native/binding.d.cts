@@ -131,6 +131,7 @@ interface AdvanceResult {
 interface LoadOptions {
   device: string;
   precision: string;
+  headPrecision: string;
   /** 0: as many as the process may use. */
   threads: number;
   /** Bytes; 0: what the machine has free. */
@@ -171,6 +172,7 @@ declare class NativeEngine {
   readonly config: NativeConfig;
   readonly device: string;
   readonly precision: string;
+  readonly headPrecision: string;
   readonly instructionSet: string;
   readonly threads: number;
   /** Why another device than the best GPU was taken (native/engine/device.h); empty otherwise. */
@@ -266,6 +268,7 @@ interface NativeTrainerOptions {
   decayAll: boolean;
   freezeEmbeddings: boolean;
   recompute: string;
+  roundedProducts: boolean;
 }
 
 interface NativeStepPart {
@@ -393,6 +396,8 @@ declare namespace binding {
   export function instructionSets(): string[];
   /** Path of the addon. */
   export const loadedFrom: string;
+  /** Why the prebuilt addon with CUDA kernels did not load, if it was tried. */
+  export const refused: string | undefined;
   /**
    * The operations of training, forward and backward, for tests: by name, with arguments and results that
    * native/addon/training_operations.cpp names.
@@ -428,6 +433,10 @@ declare namespace binding {
       context: object,
     ): object;
     linear(args: object, context: object): Float32Array<ArrayBuffer>;
+    linearPair(
+      args: object,
+      context: object,
+    ): { first: Float32Array<ArrayBuffer>; second: Float32Array<ArrayBuffer> };
     linearNorm(
       args: object,
       context: object,

@@ -5,6 +5,7 @@
 //     --if-needed  nothing if a binary that loads is there
 //     --clean      compiles everything anew
 //     --prebuild   copies the binary into prebuilds/, which the package's tarball contains
+//     --prebuild-cuda  builds one with CUDA kernels and a C++ library inside, into prebuilds-cuda/, likewise
 // Builds in folders of their own; the binary in use stays:
 //     --strict     warnings are errors; into build/strict
 //     --debug      with symbols, for a debugger or profiler; into build/debug
@@ -134,19 +135,46 @@ function replaceBinary(folder) {
   return true;
 }
 
-function prebuild() {
+/** Copies a binary to where node-gyp-build looks for it below `folder`. */
+function prebuild(binary, folder) {
   const libc =
     process.platform === 'linux'
       ? process.report.getReport().header.glibcVersionRuntime
         ? '.glibc'
         : '.musl'
       : '';
-  const folder = path.join(root, 'prebuilds', `${process.platform}-${process.arch}`);
-  fs.mkdirSync(folder, { recursive: true });
-  fs.copyFileSync(
-    path.join(root, 'build/Release/mask_predict.node'),
-    path.join(folder, `mask-predict${libc}.node`),
-  );
+  const own = path.join(root, folder, `${process.platform}-${process.arch}`);
+  fs.mkdirSync(own, { recursive: true });
+  fs.copyFileSync(path.join(root, binary), path.join(own, `mask-predict${libc}.node`));
+}
+
+/** NVIDIA's licence of the runtime that is linked in, as the toolkit brings it. */
+function cudaLicence(compiler) {
+  // It may be a link or a script: it says itself where it is.
+  const dry = spawnSync(compiler, ['--dryrun', '-E', '-x', 'cu', os.devNull], { encoding: 'utf8' });
+  const here = /^#\$ _HERE_=(.*)$/m.exec(dry.stderr)?.[1];
+  if (!here) return undefined;
+  const toolkit = path.join(here, '..');
+  const information = path.join(toolkit, 'dist-info');
+  const packages = fs.existsSync(information) ? fs.readdirSync(information) : [];
+  const runtime = packages.find((name) => name.startsWith('nvidia_cuda_runtime-')) ?? '';
+  return [
+    path.join(toolkit, 'EULA.txt'),
+    path.join(information, runtime, 'licenses/License.txt'),
+  ].find((file) => fs.existsSync(file));
+}
+
+function prebuildCuda() {
+  const compiler = nvcc();
+  if (!compiler) return say('there is no nvcc');
+  const licence = cudaLicence(compiler);
+  if (!licence) return say(`the toolkit of ${compiler} has no licence text to publish with it`);
+  process.env.CUDACXX = compiler;
+  const output = 'build/prebuild/cuda/out';
+  if (!cmake('prebuild/cuda/cmake', { CUDA: true, PORTABLE: true, OUTPUT: output })) return false;
+  prebuild(path.join(output, 'mask_predict.node'), 'prebuilds-cuda/prebuilds');
+  fs.copyFileSync(licence, path.join(root, 'prebuilds-cuda/LICENSE-NVIDIA.txt'));
+  return true;
 }
 
 // MASK_PREDICT_PREBUILD=…/build/FOLDER loads the binary of a folder: the loader looks for a package of that name there.
@@ -177,6 +205,7 @@ function loads() {
 
 function main() {
   if (flags.has('--gyp')) return gyp();
+  if (flags.has('--prebuild-cuda')) return prebuildCuda();
   if (flags.has('--strict')) return cmake('strict', { STRICT: true, OUTPUT: 'build/strict/out' });
   for (const [flag, options] of Object.entries(separateBuilds))
     if (flags.has(flag)) return separateBuild(flag.slice(2), options);
@@ -189,7 +218,7 @@ function main() {
         ? 'build failed (see above); a C++20 compiler is needed, and the binary in use is the one from before'
         : 'build failed; a C++20 compiler and CMake 3.24 or later are needed (without CMake: Python 3 and make)',
     );
-  if (built && flags.has('--prebuild')) prebuild();
+  if (built && flags.has('--prebuild')) prebuild('build/Release/mask_predict.node', 'prebuilds');
   return built;
 }
 

@@ -82,7 +82,12 @@ t.test('@vercel/nft', async (t) => {
     [],
     'nothing of the home directory',
   );
-  const needed = ['models/numbers/model.safetensors', 'native/binding.cjs', 'package.json'];
+  const needed = [
+    'models/numbers/model.safetensors',
+    'models/translate/model.safetensors',
+    'native/binding.cjs',
+    'package.json',
+  ];
   for (const file of needed) t.ok(files.includes(join(own, file)), file);
   t.ok(
     files.some((file) => file.startsWith(own) && file.endsWith('.node')),

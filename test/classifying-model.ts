@@ -1,7 +1,7 @@
 /** The embedded model as the checkpoint of a sequence classifier: its encoder, without a head, and random classes. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { embeddedModel } from '../lib/text/loading.js';
+import { embeddedModel } from '../lib/bundled-models.js';
 import { Random } from './reference/random.js';
 import { readTensors, safetensorsOf, type Tensors } from './safetensors-writer.js';
 

@@ -18,7 +18,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import type { InputStream, OutputStream } from '../lib/cli/output.js';
 import { run } from '../lib/cli/run.js';
-import { embeddedModel } from '../lib/text/loading.js';
+import { embeddedModel } from '../lib/bundled-models.js';
 import { MaskPredict } from '../lib/text/mask-predict.js';
 
 const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
@@ -229,6 +229,9 @@ t.test('choose, length and info', async (t) => {
   t.match(table, { code: 0, stderr: '', stdout: /parameters +886,930\n[^]*1 threads/ });
   const details = JSON.parse((await call(['info', '--json', '--precision=fp32'])).stdout);
   t.match(details, { model: embeddedModel, config: { layers: 4 }, device: 'cpu' });
+  t.equal(details.devices, undefined);
+  const several = await call(['info', '--json', '--devices=cpu', '--threads=1']);
+  t.match(JSON.parse(several.stdout), { device: 'cpu', threads: 1 });
   const system = `${process.platform}-${process.arch}`;
   t.match(table.stdout, `platform        ${system}, Node.js ${process.version}\n`);
   t.match(table.stdout, /addon +\S+\.node\n/);
@@ -300,6 +303,15 @@ t.test('wrong usage exits with 2 and points to the help', async (t) => {
       ['generate', '--device', 'gpu', 'a'],
       /--device takes auto, cpu, cuda, cuda:N or cuda:UUID, not 'gpu'/,
     ],
+    [
+      ['generate', '--device=cpu', '--devices=cuda:0,cuda:1', 'a'],
+      /--device and --devices exclude each other/,
+    ],
+    [
+      ['serve', '--devices', 'cuda:0,'],
+      /--devices takes GPUs such as cuda:0,cuda:1, not 'cuda:0,'/,
+    ],
+    [['info', '--devices', 'cuda:0,auto'], /--devices takes GPUs .*, not 'cuda:0,auto'/],
     [['generate', '--precision', 'fp4', 'a'], /--precision takes auto, fp32/],
     [['generate', '--threads', '257', 'a'], /--threads/],
     [['generate', '--memory-limit', '4 apples', 'a'], /--memory-limit takes bytes such as 4GiB/],
@@ -326,6 +338,7 @@ t.test('failures exit with 1 and a code', async (t) => {
     [['generate', '--model', directory, 'a'], /config\.json.*\(ERR_MODEL_FORMAT\)/],
     [['info', '--model', join(directory, 'none')], /none.*\(ERR_MODEL_FORMAT\)/],
     [['generate', '--device', 'cuda:99', 'a'], /\(ERR_DEVICE\)/],
+    [['generate', '--devices', 'cpu,cpu', 'a'], /are 'cpu': name each device once \(ERR_INVALID/],
     [['generate', '--memory-limit', '1k', 'a'], /\(ERR_OUT_OF_MEMORY\)/],
     [['generate', '--length', '1000', 'a'], /\(ERR_INVALID_ARGUMENT\)/],
     [

@@ -1,7 +1,8 @@
 /** The demo, and how passes are shown. */
 import { Writable } from 'node:stream';
 import t from 'tap';
-import { demo, parts } from '../lib/cli/demo.js';
+import { bundledModels } from '../lib/bundled-models.js';
+import { acts, demo, instructionsFor } from '../lib/cli/demo.js';
 import type { RefinementStep } from '../lib/text/mask-predict.js';
 import { legend, renderStep, wantsColours } from '../lib/text/refinement-view.js';
 
@@ -20,8 +21,9 @@ async function shown(environment: NodeJS.ProcessEnv): Promise<string> {
 
 t.test('the demo answers every instruction and says how to go on', async (t) => {
   const text = await shown({});
-  for (const { instructions } of parts) {
-    for (const instruction of instructions) t.match(text, `\n  ${instruction}\n  1/`);
+  for (const { options, instructions } of acts.flatMap(({ parts }) => parts)) {
+    const first = `1/${options.iterations}`.padStart(5);
+    for (const instruction of instructions) t.match(text, `\n  ${instruction}\n${first} `);
   }
   const answers = [...text.matchAll(/^    = {8}(.*)$/gm)].map(([, answer]) => answer);
   t.same(answers, [
@@ -33,9 +35,23 @@ t.test('the demo answers every instruction and says how to go on', async (t) => 
     'dreitausendsechsundsiebzig',
     'cinq mille six cent quatre-vingt-douze',
     'one thousand eight hundred and forty-four',
+    'Hast du keine Angst?',
+    'Weißt du, wo Tom auf uns wartet?',
+    'Sie ist nicht so groß wie er.',
   ]);
   t.match(text, /npx mask-predict --help\n$/);
   t.notMatch(text, '\x1b');
+});
+
+t.test('the page of a model of the package has its instructions', (t) => {
+  t.match(
+    instructionsFor('translate')[0],
+    /^Translate the following text from English to German: /,
+  );
+  t.same(instructionsFor(bundledModels.translate), instructionsFor('translate'));
+  t.ok(instructionsFor('numbers').includes('Is the number 5692 even? Yes or no?'));
+  for (const name of ['./elsewhere', 'owner/name']) t.same(instructionsFor(name), []);
+  t.end();
 });
 
 t.test('with colours, the demo has the same words', async (t) => {

@@ -47,6 +47,8 @@ export class ImitatedPasses implements PassRunner {
   memory = Infinity;
   /** Rows a pass has memory for. */
   mostRows = Infinity;
+  /** What every pass ends with from now on. */
+  failure: MaskPredictError | undefined;
   #started: Started | undefined;
   #cancelled = false;
 
@@ -80,6 +82,11 @@ export class ImitatedPasses implements PassRunner {
       ...sources.map(({ ids }) => ids),
       ...targets.map(({ plan }) => plan.target),
     ].reduce((sum, { length }) => sum + length, 0);
+    if (this.failure) {
+      reject(this.failure);
+      await settled();
+      return { sources: [], targets: [], rows: 0 };
+    }
     if (this.#cancelled || rows > this.mostRows) {
       const code = this.#cancelled ? 'ERR_CANCELLED' : 'ERR_OUT_OF_MEMORY';
       this.#cancelled = false;

@@ -18,12 +18,17 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
   bin: Record<string, string>;
   main: string;
   dependencies: Record<string, string>;
-  exports: Record<string, string | { types: string }>;
+  exports: Record<string, string | { import: { types: string }; require: { types: string } }>;
 };
 
 t.test('what is in the tarball', async (t) => {
-  const model = readdir(/^models\/numbers\//);
-  t.same(model, ['README.md', 'config.json', 'model.safetensors', 'sentencepiece.bpe.model']);
+  for (const model of [/^models\/numbers\//, /^models\/translate\//])
+    t.same(readdir(model), [
+      'README.md',
+      'config.json',
+      'model.safetensors',
+      'sentencepiece.bpe.model',
+    ]);
   for (const path of [
     'package.json',
     'README.md',
@@ -53,7 +58,7 @@ t.test('what is in the tarball', async (t) => {
     t.ok(paths.includes(source), `${source}, which is compiled`);
   }
   const strangers = paths.filter((path) =>
-    /^(test|build|bench|lib|node_modules|\.)|\.test\.|fixtures|\.(tgz|o|log)$|(^|\/)\.[^/]/.test(
+    /^(test|build|bench|lib(?!\/require\/)|node_modules|\.)|\.test\.|fixtures|\.(tgz|o|log)$|(^|\/)\.[^/]/.test(
       path,
     ),
   );
@@ -65,13 +70,13 @@ t.test('what is in the tarball', async (t) => {
   );
   t.same(forTests, [], 'of native/ what the addon is built from: no emulated device, no report');
   t.ok(paths.includes(manifest.main.slice(2)), 'main, for resolvers that know no exports');
-  t.ok(packed.size < 10 * 2 ** 20, `${(packed.size / 2 ** 20).toFixed(1)} MiB`);
+  t.ok(packed.size < 25 * 2 ** 20, `${(packed.size / 2 ** 20).toFixed(1)} MiB`);
 });
 
 t.test('declarations show what is exported and nothing internal', async (t) => {
   const exported = new Set<string>();
   const entries = Object.values(manifest.exports).flatMap((entry) =>
-    typeof entry === 'string' ? [] : [entry.types.slice(2)],
+    typeof entry === 'string' ? [] : [entry.import.types.slice(2)],
   );
   const declarations = reachable(...entries);
   for (const entry of entries) {
@@ -88,6 +93,19 @@ t.test('declarations show what is exported and nothing internal', async (t) => {
       /^export (?:declare )?(?:class|interface|type|function|const|let) (\w+)/gm,
     );
     for (const [, name] of names) t.ok(exported.has(name!), `${path}: ${name} is exported`);
+  }
+});
+
+t.test('the declarations for CommonJS name every value', async (t) => {
+  for (const entry of Object.values(manifest.exports)) {
+    if (typeof entry === 'string') continue;
+    const text = readFileSync(join(root, entry.require.types), 'utf8');
+    const declared = [...text.matchAll(/^export declare const (\w+)/gm)].map(([, name]) => name!);
+    const [file] = /\.\.\/\.\.\/dist\/[\w/]+\.js/.exec(text)!;
+    const module = (await import(join(root, 'lib/require', file))) as object;
+    t.same(declared.sort(), Object.keys(module).sort(), entry.require.types);
+    for (const name of declared.filter((one) => /^[A-Z]/.test(one)))
+      t.match(text, `export type ${name} = api.${name};`);
   }
 });
 

@@ -181,5 +181,9 @@ t.test('MASK_PREDICT_ISA', async (t) => {
   const portable = await runScript(script, { MASK_PREDICT_ISA: 'portable' });
   t.match(portable, { code: 0, stderr: '', stdout: 'portable\n' });
   const empty = await runScript(script, { MASK_PREDICT_ISA: '' });
-  t.match(empty, { code: 0, stderr: '', stdout: /^(avx512vnni|avx512|avx2|portable)\n$/ });
+  t.match(empty, {
+    code: 0,
+    stderr: '',
+    stdout: /^(avx512bf16|avx512vnni|avx512|avxvnni|avx2|portable)\n$/,
+  });
 });

@@ -1,8 +1,10 @@
 /** Node.js under flags and limits that mask-predict cannot work with: the error says so, and not that a file is damaged. */
 import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { native } from '../lib/token/native.js';
 import { built } from './built-package.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -81,3 +83,53 @@ t.test('a binary of another system', { skip: linux }, async (t) => {
     /^ERR_DEVICE .*mask_predict\.node cannot be loaded by Node\.js v.*\n.*another system or is damaged/,
   );
 });
+
+t.test(
+  'a binary with CUDA kernels is loaded where there is a driver',
+  { skip: linux },
+  async (t) => {
+    const here = `${process.platform}-${process.arch}`;
+    const libc = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
+    const name = `mask-predict.${libc.header?.glibcVersionRuntime ? 'glibc' : 'musl'}.node`;
+    const addon = readFileSync(native.loadedFrom);
+    const { NODE_OPTIONS: _, MASK_PREDICT_PREBUILD: __, ...environment } = process.env;
+    /** The addon that a package with these binaries loads. With `driver`, the file of NVIDIA's driver seems to exist. */
+    const loads = (binaries: object, driver: boolean) => {
+      const directory = t.testdir({
+        native: { 'binding.cjs': readFileSync(join(root, 'native/binding.cjs')) },
+        node_modules: {
+          'node-gyp-build': t.fixture('symlink', join(root, 'node_modules/node-gyp-build')),
+        },
+        prebuilds: { [here]: { [name]: addon } },
+        ...binaries,
+        'driver.cjs': `
+        const fs = require('node:fs');
+        const { existsSync } = fs;
+        fs.existsSync = (path) => path === '/proc/driver/nvidia/version' ? ${driver} : existsSync(path);`,
+      });
+      const output = execFileSync(
+        process.execPath,
+        [
+          '-r',
+          './driver.cjs',
+          '-p',
+          `const { loadedFrom, refused } = require('./native/binding.cjs'); JSON.stringify([loadedFrom, refused])`,
+        ],
+        { cwd: directory, encoding: 'utf8', env: environment },
+      );
+      const [file, refused] = JSON.parse(output) as [string, string | null];
+      return [file.slice(directory.length + 1), refused];
+    };
+    const ordinary = `prebuilds/${here}/${name}`;
+    const cuda = { 'prebuilds-cuda': { prebuilds: { [here]: { [name]: addon } } } };
+    t.same(loads(cuda, true), [`prebuilds-cuda/${ordinary}`, null]);
+    t.same(loads(cuda, false), [ordinary, null], 'no driver');
+    t.same(loads({}, true), [ordinary, null], 'no such binary');
+    const newer = { 'prebuilds-cuda': { prebuilds: { [here]: { [name]: 'of another system' } } } };
+    const [file, refused] = loads(newer, true);
+    t.equal(file, ordinary);
+    t.match(refused, /prebuilds-cuda.*node: (file too short|invalid ELF)/);
+    const elsewhere = { 'prebuilds-cuda': { prebuilds: { 'linux-mips': { [name]: addon } } } };
+    t.match(loads(elsewhere, true), [ordinary, /No native build/]);
+  },
+);

@@ -1,5 +1,6 @@
 /** A server with the embedded model on a free loopback port, for the time of a test. */
-import { embeddedModel, type ModelOptions } from '../lib/text/loading.js';
+import { embeddedModel } from '../lib/bundled-models.js';
+import type { ModelOptions } from '../lib/text/loading.js';
 import { MaskPredict } from '../lib/text/mask-predict.js';
 import { defaultLimits, type Limits } from '../lib/serve/limits.js';
 import { Server, type ServerOptions } from '../lib/serve/server.js';

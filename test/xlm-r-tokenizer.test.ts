@@ -1,12 +1,28 @@
 /** The real XLM-R vocabulary, where it lies beside the checkout: ids that were published, and the whole range of them. */
-import { existsSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { Tokenizer } from '../lib/index.js';
 
 const folder = fileURLToPath(new URL('../../shared/data/xlm-r-tokenizer', import.meta.url));
 const skip = existsSync(folder) ? false : 'the XLM-R vocabulary is not there';
+
+/** The tokenizer of a file from the snapshot that loading another copy of it has written. */
+async function reloaded(t: Test, file: string): Promise<Tokenizer> {
+  const directory = t.testdir({ snapshots: {} });
+  const snapshots = join(directory, 'snapshots');
+  process.env['MASK_PREDICT_TOKENIZER_CACHE'] = snapshots;
+  t.teardown(() => delete process.env['MASK_PREDICT_TOKENIZER_CACHE']);
+  const copies = ['first', 'second'].map((name) => join(directory, name));
+  for (const copy of copies) copyFileSync(file, copy);
+  await Tokenizer.load(copies[0]!);
+  const written = () => readdirSync(snapshots).some((name) => name.endsWith('.snapshot'));
+  for (let round = 0; round < 1000 && !written(); round++)
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  t.ok(written());
+  return Tokenizer.load(copies[1]!);
+}
 
 t.test('the published ids', { skip }, async (t) => {
   const tokenizer = await Tokenizer.load(join(folder, 'sentencepiece.bpe.model'), {
@@ -20,6 +36,10 @@ t.test('the published ids', { skip }, async (t) => {
   }[];
   t.ok(gold.length >= 10);
   for (const { text, ids } of gold) t.same([...tokenizer.encode(text).ids], ids, text.slice(0, 60));
+  const restored = await reloaded(t, join(folder, 'sentencepiece.bpe.model'));
+  for (const { text, ids } of gold)
+    t.same([...restored.encode(text).ids], ids, `from a snapshot: ${text.slice(0, 60)}`);
+  for (let id = 0; id < 250_002; id += 997) t.equal(restored.piece(id), tokenizer.piece(id));
 
   t.equal(tokenizer.piece(4), ',');
   t.equal(tokenizer.piece(35378), '▁Hello');

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# bench/gpu/bundle.sh [--beside] [--built] [FOLDER]
+# bench/gpu/bundle.sh [--beside] [--built] [--without-node] [FOLDER]
 #
 # Makes the folder (default build/gpu-bundle) with which bench/gpu/run.sh works on a machine that has an NVIDIA GPU
 # and CUDA, but neither Node.js nor a network:
-#   node.xz               Node.js without its symbols; Python's standard library unpacks xz wherever xz is missing
+#   node.xz               Node.js without its symbols; Python's standard library unpacks xz wherever xz is missing. Not
+#                         with --without-node: the machine's own is taken then
+#   commit                what all of it was made of
 #   program/              dist/, the tests compiled to JavaScript, and what they and the addon need of node_modules
 #   native/ models/ ...   the sources, the demo model, the fixtures and bench/gpu; then bench/gpu/run.sh of the folder
 #                         is run in the folder itself. With --beside they are left out: the folder then lies inside a
@@ -15,11 +17,12 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 most_mebibytes=60
-beside='' built='' out=build/gpu-bundle
+beside='' built='' node=1 out=build/gpu-bundle
 for argument in "$@"; do
   case $argument in
     --beside) beside=1 ;;
     --built) built=1 ;;
+    --without-node) node='' ;;
     -*) sed -n '2,/^set/p' "${BASH_SOURCE[0]}" | sed '$d; s/^# \?//'; exit 2 ;;
     *) out=$argument ;;
   esac
@@ -39,9 +42,10 @@ node_archive() {
 
 compiled() {
   cp package.json "$program/"
-  npx tsc --outDir "$program/dist" --declaration false --sourceMap false --inlineSources false
+  # Types are the lint's.
+  npx tsc --noCheck --outDir "$program/dist" --declaration false --sourceMap false --inlineSources false
   # lib/ and test/ side by side, as the tests' imports want them
-  npx tsc -p test --noEmit false --outDir "$program" --declaration false --sourceMap false --inlineSources false
+  npx tsc --noCheck -p test --noEmit false --outDir "$program" --declaration false --sourceMap false --inlineSources false
   cp -R bench/gpu/tap "$program/node_modules/tap"
   cp -R node_modules/node-gyp-build node_modules/sentencepiece-js "$program/node_modules/"
   cp node_modules/node-api-headers/include/*.h node_modules/node-addon-api/*.h "$program/include/"
@@ -58,21 +62,22 @@ sources() {
 binaries() {
   local work=build/gpu-built
   rm -rf "$work"
-  BUNDLE=$(realpath "$out") WORK=$work OUT=$work DEVICE=cuda TOTAL=3000 bench/gpu/run.sh build
+  BUNDLE=$(realpath "$out") WORK=$work OUT=$work bench/gpu/run.sh build
   mkdir "$out/built"
   cp "$work/program/build/Release/mask_predict.node" "$work/kernels/kernels" "$out/built/"
   strip "$out/built/kernels"
+  nvcc --version | sed -n 's/.*release \([0-9.]*\).*/\1/p' >"$out/built/toolkit"
   rm -rf "$work"
 }
 
-node_archive
+[[ $node ]] && node_archive
 compiled
+git rev-parse HEAD >"$out/commit" 2>/dev/null || rm -f "$out/commit"
 [[ $built ]] && binaries
 [[ $beside ]] || sources
 
 bytes=$(du -sb "$out" | cut -f1)
-printf '%s: %.1f MiB, of it Node.js %.1f MiB\n' "$out" \
-  "$(bc -l <<<"$bytes / 1048576")" "$(bc -l <<<"$(stat -c %s "$out/node.xz") / 1048576")"
+echo "$out: $((bytes / 1048576)) MiB"
 if ((bytes > most_mebibytes * 1048576)); then
   echo "more than $most_mebibytes MiB: refused" >&2
   exit 1

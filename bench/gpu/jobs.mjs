@@ -1,34 +1,21 @@
-// node jobs.mjs PROGRAM [--tiny] [--variants]
+// node jobs.mjs PROGRAM MODEL... [--tiny] [--variants]       MODEL: base, large, xl
 //
 // Whole jobs on $DEVICE with random weights, through the package's API: encode a batch of sources of 64 ids, decode
 // targets of 32 in T passes; and one pass over targets that are all masked, with what the host does around it. Appends
 // to $RESULTS, a line each, with `terms`, [bytes, operations] of every part that memory or arithmetic limits; and what
-// came out of the smaller batches, which peers/huggingface.py compares. With --variants the largest and the smallest
-// model with weights of int8 and fp8, and with deterministic: false, instead; their results are compared with nothing.
-import { appendFileSync } from 'node:fs';
+// came out of the smaller batches, which peers/huggingface.py compares. With --variants the models with weights of int8 and
+// fp8, and with deterministic: false, instead; their results are compared with nothing.
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const [program] = process.argv.slice(2);
+import { modelsOf, reporter, sourceIds } from './models.mjs';
+
+const [program, ...named] = process.argv.slice(2).filter((word) => !word.startsWith('--'));
 const tiny = process.argv.includes('--tiny');
+const withVariants = process.argv.includes('--variants');
 const device = process.env.DEVICE ?? 'cuda';
 const { Engine } = await import(pathToFileURL(join(program, 'dist/index.js')).href);
-
-// peers/weights.py has the same
-const tinyShapes = {
-  'tiny-pre': { layers: 2, hidden: 160, heads: 2, feedForward: 320, vocabulary: 1000, norm: 'pre' },
-  'tiny-post': {
-    layers: 2,
-    hidden: 128,
-    heads: 2,
-    feedForward: 256,
-    vocabulary: 1000,
-    norm: 'post',
-  },
-};
-const withVariants = process.argv.includes('--variants');
-const all = tiny ? Object.keys(tinyShapes) : ['xlm-r-xl', 'xlm-r-base', 'xlm-r-large'];
-const models = withVariants ? all.slice(0, 2) : all;
+const models = modelsOf(named, tiny);
 const variants = withVariants
   ? [
       { who: 'ours, int8', precision: 'int8' },
@@ -41,11 +28,7 @@ const batches = tiny ? [1, 3] : [1, 8, 64];
 const inner = targetLength - 2;
 
 let who;
-function report(line) {
-  const text = JSON.stringify({ who, ...line });
-  console.log(text.length > 400 ? `${text.slice(0, 400)} ...` : text);
-  if (process.env.RESULTS) appendFileSync(process.env.RESULTS, `${text}\n`);
-}
+const report = reporter(() => who);
 
 /** Median and quartiles, in microseconds, of what `call` says it took, over about three seconds. */
 async function timed(call) {
@@ -60,20 +43,13 @@ async function timed(call) {
   return { us: at(0.5), low: at(0.25), high: at(0.75), rounds: times.length };
 }
 
-/** Source b of a batch; peers/huggingface.py has the same. */
-function idsOf(b, maskTokenId) {
-  return Int32Array.from({ length: sourceLength }, (_, i) =>
-    i === 0 ? 0 : i === sourceLength - 1 ? 2 : 4 + ((i * 7919 + b * 104729) % (maskTokenId - 4)),
-  );
-}
-
 const maskedIn = (t, iterations) => Math.floor((inner * (iterations - t + 1)) / iterations);
 
-for (const [model, variant] of models.flatMap((model) => variants.map((v) => [model, v]))) {
+for (const [{ model, shape }, variant] of models.flatMap((m) => variants.map((v) => [m, v]))) {
   const { who: name, ...options } = variant;
   who = name;
   const begun = performance.now();
-  const engine = await Engine.random(tinyShapes[model] ?? model, {
+  const engine = await Engine.random(shape, {
     ...options,
     device,
     seed: 0,
@@ -96,7 +72,7 @@ for (const [model, variant] of models.flatMap((model) => variants.map((v) => [mo
   const term = (weights, rows) => [weights * bytes, 2 * weights * rows];
 
   for (const batch of batches) {
-    const ids = Array.from({ length: batch }, (_, b) => idsOf(b, maskTokenId));
+    const ids = Array.from({ length: batch }, (_, b) => sourceIds(b, sourceLength, maskTokenId));
     const targetsOf = (sources) => sources.map((source) => source.target(targetLength));
     const kept = await engine.encode(ids);
 
@@ -123,7 +99,7 @@ for (const [model, variant] of models.flatMap((model) => variants.map((v) => [mo
     ];
     report({ op: 'iteration', model, batch, ...iteration, terms: passTerms(inner) });
 
-    for (const iterations of [1, 4, 10]) {
+    for (const iterations of tiny ? [1, 2] : [1, 4, 10]) {
       if (batch <= 8 && !withVariants) {
         const targets = targetsOf(kept);
         await engine.decode(targets, iterations);

@@ -1,50 +1,90 @@
-// node table.mjs RESULTS_FOLDER... > bench/results/NAME.md
+// node table.mjs RUN_FOLDER... > bench/results/NAME.md
 //
-// The stages' JSON files as Markdown tables. Of a stage that is in several folders the last one counts. What was not
-// measured is shown as not measured. Fractions are of what the stage `measure` found on the same card: bandwidth of a
-// copy, rate of cuBLASLt's large bf16 product.
-import { readdirSync, readFileSync } from 'node:fs';
+// The runs' run.json as Markdown tables. Of a stage that is in several runs the last one counts. What was not measured is shown
+// as not measured. Fractions are of what the stage `measure` of the same run found: bandwidth of a copy, rate of cuBLASLt's
+// large bf16 product. A rehearsal is refused: it measured nothing; --rehearsal prints its tables all the same.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { jobTables, kernelTables } from './tables.mjs';
+import { jobTables, kernelTables, thresholdTables } from './tables.mjs';
 
-const stages = [
-  'build', 'tests-ops', 'tests-engine', 'tests-api', 'sanitizer-memcheck', 'sanitizer-racecheck', 'measure',
-  'bench-linear', 'bench-attention', 'bench-head', 'bench-remask', 'bench-jobs', 'bench-variants', 'bench-huggingface',
-]; // prettier-ignore
+const stages = readFileSync(new URL('stages.txt', import.meta.url), 'utf8')
+  .split('\n')
+  .filter((line) => /^\w/.test(line))
+  .map((line) => line.split(' ')[0]);
+
+const rate = (line, key) => (line ? line[key] / line.us / 1e6 : NaN); // TB/s or TFLOP/s
+
+/** The card's peaks and bandwidth, measured in the same run. NaN: the run did not measure it. */
+function ceilings({ stages }) {
+  const lines = stages.findLast(({ stage }) => stage === 'measure')?.results ?? [];
+  const of = (who, op) => lines.find((line) => line.who === who && line.op === op && line.us > 0);
+  const copies = ['ours', 'PyTorch'].map((who) => rate(of(who, 'copy'), 'bytes'));
+  const product = of('cublaslt', 'product bf16') ?? of('cublas', 'product bf16');
+  return {
+    bandwidth: copies.reduce((a, b) => (a >= b || Number.isNaN(b) ? a : b)),
+    reading: rate(of('ours', 'read'), 'bytes'),
+    mma: rate(of('ours', 'mma.sync bf16'), 'operations'),
+    matrix: rate(product, 'operations'),
+    fp8: rate(of('cublaslt', 'product fp8'), 'operations'),
+  };
+}
+
+/** A run; the stage in which it was killed has left its lines in a file of its own. */
+function read(folder) {
+  const run = JSON.parse(readFileSync(join(folder, 'run.json'), 'utf8'));
+  for (const name of readdirSync(folder).filter((name) => name.endsWith('.jsonl'))) {
+    const lines = readFileSync(join(folder, name), 'utf8').split('\n');
+    const results = lines.flatMap((line) => (/^\{.*\}$/.test(line) ? [JSON.parse(line)] : []));
+    run.stages.push({ stage: name.replace('.jsonl', ''), outcome: 'killed', seconds: '', results });
+  }
+  return run;
+}
+
+const words = process.argv.slice(2);
+const folders = words.filter((word) => word !== '--rehearsal');
+const missing = folders.filter((folder) => !existsSync(join(folder, 'run.json')));
+if (folders.length === 0 || missing.length > 0) {
+  console.error(`table.mjs RUN_FOLDER...; ${missing.join(', ') || 'no folder'}: no run.json`);
+  process.exit(2);
+}
+const runs = folders.map(read);
+const rehearsal = runs.some((run) => run.rehearsal);
+if (rehearsal && !words.includes('--rehearsal')) {
+  console.error('a rehearsal measured nothing, so there are no tables of it');
+  process.exit(2);
+}
+
 const records = new Map();
-for (const folder of process.argv.slice(2)) {
-  for (const name of readdirSync(folder)) {
-    if (!name.endsWith('.json')) continue;
-    const record = JSON.parse(readFileSync(join(folder, name), 'utf8'));
-    if (stages.includes(record.stage)) records.set(record.stage, record);
+for (const run of runs) {
+  const limits = ceilings(run);
+  for (const record of run.stages) {
+    const results = record.results.map((line) => ({ ...line, limits }));
+    if (record.outcome !== 'not run') records.set(record.stage, { ...record, results });
   }
 }
-// Times of a rehearsal are no times.
-const rehearsed = (line) => (line.us === undefined ? line : { ...line, us: 'ran' });
-const results = (stage) => {
-  const { results = [], rehearsal } = records.get(stage) ?? {};
-  return rehearsal ? results.map(rehearsed) : results;
-};
-const any = [...records.values()];
+/** The lines of a stage, each with the ceilings of its run. */
+const results = (stage) => records.get(stage)?.results ?? [];
 
 console.log('# On a GPU\n');
-const machine = any.find((record) => record.machine.gpu)?.machine;
-if (any.some((record) => record.rehearsal))
-  console.log('**A rehearsal without a GPU, on tiny sizes: “ran” is what ran.**\n');
+if (rehearsal) console.log('**A rehearsal without a GPU, on tiny sizes: “ran” is what ran.**\n');
+for (const { date, command, machine } of runs) {
+  const { gpu, driver, toolkit, memory, power, clock, processors, processor, node, commit } =
+    machine;
+  const card = gpu ? `${gpu} (${memory}, ${power}, ${clock})` : 'No GPU';
+  console.log(
+    `- \`${command}\`, ${date.slice(0, 16).replace('T', ' ')} UTC: ${card}, driver ${driver ?? 'none'}, CUDA ${toolkit}, ` +
+      `${processors} × ${processor}, Node.js ${node}, commit ${commit?.slice(0, 12) ?? 'unknown'}.`,
+  );
+}
 const software = results('measure').find((line) => line.op === 'software');
-console.log(
-  machine
-    ? `${machine.gpu}, driver ${machine.driver}, nvcc ${machine.nvcc}, PyTorch ${software?.torch ?? 'not recorded'}, ` +
-        `${machine.processors} × ${machine.processor}, Node.js ${machine.node}. Made by \`bench/gpu/run.sh\`.`
-    : 'GPU: not measured.',
-);
+console.log(`\nPyTorch ${software?.torch ?? 'not recorded'}.`);
 
 console.log('\n## Stages\n\n| stage | outcome | s | |\n| --- | --- | --- | --- |');
 for (const stage of stages) {
   const record = records.get(stage);
   console.log(
     record
-      ? `| ${stage} | ${record.outcome} | ${record.seconds} | ${detail(stage, record.results)} |`
+      ? `| ${stage} | ${record.outcome} | ${record.seconds ?? ''} | ${detail(stage, record.results)} |`
       : `| ${stage} | not measured | | |`,
   );
 }
@@ -52,37 +92,25 @@ for (const stage of stages) {
 function detail(stage, lines) {
   if (stage === 'build')
     return lines
+      .filter((line) => line.built)
       .map(({ built, seconds, kernels, spilling }) =>
         kernels === undefined
           ? built
           : `${built} ${seconds} s, ${kernels} kernels, ${spilling} spill`,
       )
       .join('; ');
-  if (!/^(tests|sanitizer)/.test(stage)) return '';
-  const sum = (key) => lines.reduce((total, line) => total + line[key], 0);
-  const bad = lines
+  const skipped = lines.flatMap((line) => (line.skipped ? [`skipped: ${line.skipped}`] : []));
+  if (!/^(tests|sanitizer)/.test(stage)) return skipped.join('; ');
+  const files = lines.filter((line) => line.file);
+  const sum = (key) => files.reduce((total, line) => total + line[key], 0);
+  const bad = files
     .filter((line) => line.outcome !== 'ok')
     .map((line) => `${line.file}: ${line.outcome}`);
-  return `${lines.length} files, ${sum('passed')} passed, ${sum('failed')} failed${bad.length ? `; ${bad.join(', ')}` : ''}`;
+  return `${files.length} files, ${sum('passed')} passed, ${sum('failed')} failed${bad.length ? `; ${bad.join(', ')}` : ''}`;
 }
 
 const measured = results('measure');
-const lineOf = (who, op) =>
-  measured.find((line) => line.who === who && line.op === op && line.us > 0);
-const rate = (line, key) => (line ? line[key] / line.us / 1e6 : NaN); // TB/s or TFLOP/s
-const limits = {
-  bandwidth: Math.max(
-    rate(lineOf('ours', 'copy'), 'bytes'),
-    rate(lineOf('PyTorch', 'copy'), 'bytes'),
-  ),
-  reading: rate(lineOf('ours', 'read'), 'bytes'),
-  mma: rate(lineOf('ours', 'mma.sync bf16'), 'operations'),
-  matrix: rate(
-    lineOf('cublaslt', 'product bf16') ?? lineOf('cublas', 'product bf16'),
-    'operations',
-  ),
-  fp8: rate(lineOf('cublaslt', 'product fp8'), 'operations'),
-};
+const limits = measured[0]?.limits ?? ceilings({ stages: [] });
 const number = (value, digits = 1, unit = '') =>
   Number.isFinite(value) ? `${value.toFixed(digits)}${unit}` : 'not measured';
 
@@ -98,5 +126,6 @@ for (const op of ['launch', 'launch, dependent']) {
   console.log(`| an empty kernel in a graph${op.slice(6)} | ${text || 'not measured'} |`);
 }
 
-kernelTables(results, limits);
-jobTables(results, limits);
+kernelTables(results);
+jobTables(results);
+thresholdTables(results);

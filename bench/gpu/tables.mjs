@@ -1,5 +1,5 @@
-// The tables of table.mjs, one line for each case that was to be measured. `results(stage)` gives a stage's lines,
-// `limits` the card's bandwidth (TB/s) and matrix rate (TFLOP/s), NaN where not measured.
+// The tables of table.mjs, one line for each case that was to be measured. `results(stage)` gives a stage's lines, each with
+// `limits`: the card's bandwidth (TB/s) and matrix rate (TFLOP/s) as measured in the same run, NaN where not measured.
 
 const nothing = 'not measured';
 const micro = (line) =>
@@ -8,7 +8,8 @@ const micro = (line) =>
 const ratio = (peer, ours) => (peer?.us > 0 && ours?.us > 0 ? (peer.us / ours.us).toFixed(2) : '–');
 const percent = (part) =>
   Number.isFinite(part) && part > 0 ? `${(100 * part).toFixed(0)} %` : '–';
-const small = (value) => (value == null ? '–' : value.toExponential(1));
+const small = (value) =>
+  value == null ? '–' : typeof value === 'number' ? value.toExponential(1) : value;
 
 function table(title, note, columns, rows) {
   console.log(`\n## ${title}\n\n${note}\n`);
@@ -22,10 +23,10 @@ function finder(lines, keys) {
     lines.find((line) => line.who === who && keys.every((key) => line[key] === wanted[key]));
 }
 
-const bytesPart = (line, limits) =>
-  percent(line?.us > 0 ? line.bytes / line.us / 1e6 / limits.bandwidth : NaN);
-const operationsPart = (line, limits) =>
-  percent(line?.us > 0 ? line.operations / line.us / 1e6 / limits.matrix : NaN);
+const bytesPart = (line) =>
+  percent(line?.us > 0 ? line.bytes / line.us / 1e6 / line.limits.bandwidth : NaN);
+const operationsPart = (line) =>
+  percent(line?.us > 0 ? line.operations / line.us / 1e6 / line.limits.matrix : NaN);
 
 /** The cases our own lines name, or those that a full run would have. */
 function cases(lines, op, keys, otherwise) {
@@ -35,7 +36,7 @@ function cases(lines, op, keys, otherwise) {
     : otherwise;
 }
 
-export function kernelTables(results, limits) {
+export function kernelTables(results) {
   const note =
     'Time of one call in a replayed graph, operands cold; “of bandwidth” and “of rate” are our fractions of the card’s.';
   {
@@ -62,7 +63,7 @@ export function kernelTables(results, limits) {
       ['shape', 'rows', 'ours', 'of bandwidth', 'of rate', 'deterministic: false', 'int8', 'of bandwidth', 'fp8', 'cuBLASLt, product alone', 'cuBLAS, product alone', 'PyTorch', 'PyTorch / ours', 'cuBLASLt / ours', 'deviation'],
       all.map((c) => {
         const ours = find('ours', c), lt = find('cublaslt, product alone', c), torch = find('PyTorch', c);
-        return [c.shape, c.rows, micro(ours), bytesPart(ours, limits), operationsPart(ours, limits), micro(find('ours, deterministic: false', c)), micro(find('ours, int8', c)), bytesPart(find('ours, int8', c), limits), micro(find('ours, fp8', c)), micro(lt), micro(find('cublas, product alone', c)), micro(torch), ratio(torch, ours), ratio(lt, ours), small(ours?.deviation)];
+        return [c.shape, c.rows, micro(ours), bytesPart(ours), operationsPart(ours), micro(find('ours, deterministic: false', c)), micro(find('ours, int8', c)), bytesPart(find('ours, int8', c)), micro(find('ours, fp8', c)), micro(lt), micro(find('cublas, product alone', c)), micro(torch), ratio(torch, ours), ratio(lt, ours), small(ours?.deviation)];
       }),
     ); // prettier-ignore
   }
@@ -90,7 +91,7 @@ export function kernelTables(results, limits) {
       all.map((c) => {
         const ours = find('ours', c), flash = find('varlen flash attention', c);
         const plain = c.ragged ? '–' : micro(find('scaled_dot_product_attention, no mask', c));
-        return [c.model, c.batch, `${c.source}${c.ragged ? ' ragged' : ''}`, c.target, micro(ours), bytesPart(ours, limits), operationsPart(ours, limits), micro(flash), micro(find('scaled_dot_product_attention, mask', c)), plain, ratio(flash, ours), small(ours?.deviation)];
+        return [c.model, c.batch, `${c.source}${c.ragged ? ' ragged' : ''}`, c.target, micro(ours), bytesPart(ours), operationsPart(ours), micro(flash), micro(find('scaled_dot_product_attention, mask', c)), plain, ratio(flash, ours), small(ours?.deviation)];
       }),
     ); // prettier-ignore
   }
@@ -113,7 +114,7 @@ export function kernelTables(results, limits) {
       ['model', 'rows', 'ours', 'of bandwidth', 'of rate', 'int8', 'fp8', 'linear + argmax + logsumexp', 'cuBLASLt, product alone', 'PyTorch / ours', 'deviation', 'better ids'],
       all.map((c) => {
         const ours = find('ours', c);
-        return [c.model, c.rows, micro(ours), bytesPart(ours, limits), operationsPart(ours, limits), micro(find('ours, int8', c)), micro(find('ours, fp8', c)), micro(find(peer, c)), micro(find('cublaslt, product alone', c)), ratio(find(peer, c), ours), small(ours?.deviation), ours?.better_ids ?? '–'];
+        return [c.model, c.rows, micro(ours), bytesPart(ours), operationsPart(ours), micro(find('ours, int8', c)), micro(find('ours, fp8', c)), micro(find(peer, c)), micro(find('cublaslt, product alone', c)), ratio(find(peer, c), ours), small(ours?.deviation), ours?.better_ids ?? '–'];
       }),
     ); // prettier-ignore
   }
@@ -141,11 +142,10 @@ export function kernelTables(results, limits) {
   }
 }
 
-export function jobTables(results, limits) {
+export function jobTables(results) {
   const lines = [
-    ...results('bench-jobs'),
+    ...['base', 'large', 'xl'].flatMap((model) => results(`jobs-${model}`)),
     ...results('bench-variants'),
-    ...results('bench-huggingface'),
   ];
   const keys = ['op', 'model', 'batch', 'iterations'];
   const find = finder(lines, keys);
@@ -166,9 +166,10 @@ export function jobTables(results, limits) {
       : otherwise;
   /** The time that bandwidth and rate allow: each part by the slower of the two. */
   const floor = (line) =>
-    line?.terms?.reduce(
+    Array.isArray(line?.terms) &&
+    line.terms.reduce(
       (sum, [bytes, operations]) =>
-        sum + Math.max(bytes / limits.bandwidth, operations / limits.matrix) / 1e6,
+        sum + Math.max(bytes / line.limits.bandwidth, operations / line.limits.matrix) / 1e6,
       0,
     );
   table(
@@ -208,4 +209,63 @@ export function jobTables(results, limits) {
       return [c.model, c.batch ?? '', c.iterations ?? '', share(ours), apart(ours), share(peer), apart(peer)];
     }),
   ); // prettier-ignore
+}
+
+export function thresholdTables(results) {
+  {
+    const lines = results('bits').filter((line) => line.op === 'bits');
+    table(
+      'Equal bits',
+      'Rows, or whole jobs, compared byte for byte with those of another batch.',
+      ['what', 'batch', 'compared', 'differing'],
+      (lines.length > 0 ? lines : [{ what: nothing }]).map((line) => [line.what, line.batch ?? '', line.compared ?? '', line.differing ?? '']),
+    ); // prettier-ignore
+  }
+  const lines = results('thresholds');
+  const products = lines.filter((line) => line.op === 'threshold');
+  const shapes = [...new Set(products.map((line) => line.shape))];
+  const loose = 'ours, deterministic: false';
+  {
+    const of = (who, shape) => products.filter((line) => line.who === who && line.shape === shape);
+    const first = (shape) => {
+      const library = of(loose, shape);
+      const wins = (line) => line.us < library.find(({ rows }) => rows === line.rows)?.us;
+      const ours = of('ours', shape);
+      if (library.length === 0) return 'no cuBLASLt';
+      if (ours.some((line) => !(line.us > 0))) return 'ran';
+      const last = ours.findLastIndex(wins); // up to here ours may still win
+      return last + 1 < ours.length ? ours[last + 1].rows : `above ${ours.at(-1).rows}`;
+    };
+    table(
+      'From how many rows on cuBLASLt wins',
+      '`library_rows` of `native/cuda/stream.h` is 128: a guess. The least number of rows from which on the whole operation is always faster by cuBLASLt.',
+      ['shape', 'rows'],
+      shapes.length > 0 ? shapes.map((shape) => [shape, first(shape)]) : [[nothing, '']],
+    ); // prettier-ignore
+    const rows = [...new Set(products.map((line) => line.rows))];
+    const at = (who, shape, count) => of(who, shape).find((line) => line.rows === count);
+    table(
+      'Rows and time of a product',
+      'Ours / cuBLASLt. The step from one line to the next is what a bucket of `native/engine/padding.h` costs that is padded up to it.',
+      ['rows', ...shapes],
+      rows.map((count) => [count, ...shapes.map((shape) => `${micro(at('ours', shape, count))} / ${micro(at(loose, shape, count))}`)]),
+    ); // prettier-ignore
+  }
+  {
+    const passes = lines.filter((line) => line.op === 'pass');
+    table(
+      'Rows of a pass',
+      'On a GPU `scheduling.rowBudget` is 512 rows: a guess. Every call at work waits for the whole pass.',
+      ['model', 'rows', 'time', 'rows / ms'],
+      (passes.length > 0 ? passes : [{ model: nothing }]).map((line) => [line.model, line.rows ?? '', micro(line), line.us > 0 ? ((line.rows / line.us) * 1000).toFixed(0) : '–']),
+    ); // prettier-ignore
+    const graphs = lines.filter((line) => line.op === 'graphs');
+    const time = (us) => micro({ us });
+    table(
+      'CUDA graphs',
+      'A decode of ten iterations, median over buckets: without graphs, when they are captured, when they are launched; and the memory that the graphs of all buckets took. `CudaGraphs` keeps 320 of them, and the default memory limit leaves 256 MiB to the driver: guesses.',
+      ['model', 'buckets', 'without', 'captured', 'launched', 'memory'],
+      (graphs.length > 0 ? graphs : [{ model: nothing }]).map((line) => [line.model, line.buckets ?? '', time(line.first), time(line.captured), time(line.launched), line.mebibytes > 0 ? `${line.mebibytes} MiB` : nothing]),
+    ); // prettier-ignore
+  }
 }

@@ -1,5 +1,5 @@
-// Peak rates of this machine: float32 FMA and u8 x s8 products (AVX-512 and VNNI, or AVX2), stream read (plain and huge
-// pages), read from the second- and third-level cache.
+// Peak rates of this machine: float32 FMA and u8 x s8 products (AVX-512 and VNNI, or AVX2), products of bfloat16 where it
+// has AVX512-BF16, stream read (plain and huge pages), read from the second- and third-level cache.
 // Usage: peak THREADS -> one JSON line. Compiled and run by bench/machine.mjs.
 #define _GNU_SOURCE
 #include <immintrin.h>
@@ -44,6 +44,12 @@ typedef __m256i reg;
 #endif
 static void fma_loop(long n) { __asm__ volatile(CLEAR "1:\n" FMAS "dec %0\njnz 1b\n" : "+r"(n)::CLOB); }
 static void byte_loop(long n) { __asm__ volatile(CLEAR "1:\n" BYTES "dec %0\njnz 1b\n" : "+r"(n)::CLOB); }
+#ifdef __AVX512BF16__
+#define BF(i) "vdpbf16ps %%zmm30,%%zmm31,%%zmm" #i "\n"
+static void pair_loop(long n) { __asm__ volatile(CLEAR "1:\n" R16(BF) "dec %0\njnz 1b\n" : "+r"(n)::CLOB); }
+#else
+static void pair_loop(long n) { (void)n; }
+#endif
 static void read_loop(const char *p, size_t n) {
   reg a = {0}, b = a, c = a, d = a;
   const size_t w = sizeof(reg);
@@ -59,6 +65,7 @@ static void *work(void *v) {
   for (int r = 0; r < 15; r++) {
     pthread_barrier_wait(&bar); double t0 = now();
     if (mode == 0) fma_loop(2000000); else if (mode == 1) byte_loop(2000000);
+    else if (mode == 5) pair_loop(2000000);
     else if (mode == 2) read_loop(buf + id * each, each);
     else { for (int k = 0; k < 2000; k++) read_loop(buf + id * (mode == 3 ? 512 << 10 : 8 << 20), mode == 3 ? 512 << 10 : 8 << 20); }
     pthread_barrier_wait(&bar); double t = now() - t0; if (t < b) b = t;
@@ -76,6 +83,9 @@ int main(int c, char **v) {
   T = c > 1 ? atoi(v[1]) : 1; size_t total = (size_t)1 << 30; each = total / T;
   double f = run(0), q = run(1);
   printf("{\"bench\":\"peak\",\"threads\":%d,\"fma_gflops\":%.1f,\"int8_gops\":%.1f", T, 2000000.0 * SUMS * LANES * 2 * T / f / 1e9, 2000000.0 * SUMS * BYTE_OPERATIONS * T / q / 1e9);
+#ifdef __AVX512BF16__
+  printf(",\"bf16_gflops\":%.1f", 2000000.0 * SUMS * LANES * 4 * T / run(5) / 1e9);
+#endif
   for (int huge = 0; huge < 2; huge++) {
     buf = mmap(0, total + (2 << 20), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); char *raw = buf;
     buf = (char *)(((uintptr_t)buf + (2 << 20) - 1) & ~(uintptr_t)((2 << 20) - 1));

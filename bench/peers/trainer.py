@@ -221,7 +221,8 @@ class Model(nn.Module):
             x = self.norm(x)
 
         predicted = target.eq(self.real_ids - 1) | target.ne(gold)
-        states = self.head_norm(functional.gelu(self.dense(x[:, sources:][predicted])))
+        # Autocast leaves the result of a product in bfloat16, and on a CPU LayerNorm wants what its weights are.
+        states = self.head_norm(functional.gelu(self.dense(x[:, sources:][predicted])).float())
         decoder = self.words.weight if self.decoder is None else self.decoder
         logits = functional.linear(states, decoder[: self.real_ids], self.bias[: self.real_ids]).float()
         logs = logits.log_softmax(-1)

@@ -1,6 +1,6 @@
 // The contestants: this package through its public token-level API, for each T, and the two autoregressive models on
 // the same kernels, each in a process of its own. All stay loaded and take turns.
-import { Engine } from '../../dist/index.js';
+import { bundledModels, Engine } from '../../dist/index.js';
 import { startAutoregressive } from '../autoregressive/process.mjs';
 import { floorsOf } from './floors.mjs';
 
@@ -15,6 +15,15 @@ function sourcesOf(batch, length, maskTokenId) {
   );
 }
 
+/** What `Engine.random` takes: a name of its own, or the sizes of a model of the package. */
+async function sizesOf(model) {
+  if (!Object.hasOwn(bundledModels, model)) return model;
+  const engine = await Engine.load(bundledModels[model], { device: 'cpu' });
+  const { layers, hidden, heads, feedForward, vocabulary, maxPositions, lengths } = engine.config;
+  await engine.close();
+  return { layers, hidden, heads, feedForward, vocabulary, norm: 'pre', maxPositions, lengths };
+}
+
 /**
  * `program`: of the autoregressive models. Resolves to `{ contestants, close }`. A contestant has a `name`, the number of its `parameters`, `run(cell)`: `{ ms }`, the
  * milliseconds to write `cell.length` tokens over each of `cell.batch` sources, and `floor(cell)`. An autoregressive
@@ -25,7 +34,12 @@ export async function startContestants(
   program,
   { model, precision, threads, source, iterations, limits },
 ) {
-  const engine = await Engine.random(model, { device: 'cpu', precision, threads, seed });
+  const engine = await Engine.random(await sizesOf(model), {
+    device: 'cpu',
+    precision,
+    threads,
+    seed,
+  });
   const shape = engine.config;
   const baselines = await Promise.all(
     ['decoder-only', 'encoder-decoder'].map((architecture) =>

@@ -1,6 +1,8 @@
 // The floors that the machine's own limits set: milliseconds that no program on it can beat, for the dense products and
 // the reading of weights and key/value caches; attention's arithmetic, norms and everything else are not in it.
 
+import { peakOf } from '../machine.mjs';
+
 const activationBytes = 4; // caches are float32 on the CPU
 
 /**
@@ -10,7 +12,7 @@ const activationBytes = 4; // caches are float32 on the CPU
 export function floorsOf({ shape, precision, source, limits }) {
   const { layers, hidden, feedForward, maskTokenId } = shape;
   const weightBytes = { fp32: 4, bf16: 2, fp16: 2, int8: 1 }[precision];
-  const operations = precision === 'int8' ? limits.gops : limits.gflops;
+  const operations = peakOf(limits, precision);
 
   /** `products`: pairs of rows and weights that run one after the other; the slower of arithmetic and reading. */
   const pass = (products, cachedKeys = 0, cachingLayers = 0) => {

@@ -3,6 +3,7 @@
  * with them is a {@link UsageError} that names the option and what it takes.
  */
 import { parseArgs } from 'node:util';
+import type { ModelOptions } from '../text/loading.js';
 import type { Device, EngineLoadOptions, Precision } from '../token/engine-options.js';
 import type { TextOptions } from '../text/text.js';
 
@@ -23,7 +24,9 @@ export const modelOptions: OptionTable = {
   model: { type: 'string' },
   ...hubOptions,
   device: { type: 'string' },
+  devices: { type: 'string' },
   precision: { type: 'string' },
+  'head-precision': { type: 'string' },
   threads: { type: 'string' },
   'memory-limit': { type: 'string' },
   'no-map': { type: 'boolean' },
@@ -34,7 +37,9 @@ export const textOptions: OptionTable = {
   'no-truncate': { type: 'boolean' },
 };
 
-const precisions = ['auto', 'fp32', 'bf16', 'fp16', 'int8', 'fp8'];
+const precisions: readonly Precision[] = ['auto', 'fp32', 'bf16', 'fp16', 'int8', 'fp8'];
+/** `simt` is the emulated GPU of a test build. */
+const deviceName = /^(auto|cpu|(cuda|simt)(:(\d+|(GPU|MIG)-[\da-f-]+))?)$/i;
 const units: Record<string, number> = {
   '': 1,
   b: 1,
@@ -147,20 +152,27 @@ export class Arguments {
   }
 
   /** Options of {@link modelOptions}, but the model itself. */
-  engineOptions(): EngineLoadOptions {
+  engineOptions(): EngineLoadOptions & Pick<ModelOptions, 'devices'> {
+    this.atMostOne('device', 'devices');
     const device = this.text('device');
-    if (device !== undefined && !/^(auto|cpu|cuda(:(\d+|(GPU|MIG)-[\da-f-]+))?)$/i.test(device)) {
+    if (device !== undefined && !deviceName.test(device)) {
       throw new UsageError(`--device takes auto, cpu, cuda, cuda:N or cuda:UUID, not '${device}'`);
     }
-    const precision = this.text('precision');
-    if (precision !== undefined && !precisions.includes(precision)) {
-      throw new UsageError(`--precision takes ${precisions.join(', ')}, not '${precision}'`);
+    const devices = this.text('devices')?.split(',');
+    if (devices?.some((name) => name === 'auto' || !deviceName.test(name))) {
+      throw new UsageError(
+        `--devices takes GPUs such as cuda:0,cuda:1, not '${this.text('devices')}'`,
+      );
     }
+    const precision = this.choice('precision', precisions);
+    const headPrecision = this.choice('head-precision', precisions);
     const threads = this.integer('threads', 1, 256);
     const memoryLimit = this.bytes('memory-limit');
     return {
       ...(device !== undefined && { device: device as Device }),
-      ...(precision !== undefined && { precision: precision as Precision }),
+      ...(devices !== undefined && { devices: devices as Device[] }),
+      ...(precision !== undefined && { precision }),
+      ...(headPrecision !== undefined && { headPrecision }),
       ...(threads !== undefined && { threads }),
       ...(memoryLimit !== undefined && { memoryLimit }),
       ...(this.has('no-map') && { map: false }),

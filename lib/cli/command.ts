@@ -1,5 +1,6 @@
 /** Code that the commands share: their shape, the model they load, and the help on its options. */
-import { embeddedModel, type ModelOptions } from '../text/loading.js';
+import { embeddedModel } from '../bundled-models.js';
+import type { ModelOptions } from '../text/loading.js';
 import { MaskPredict } from '../text/mask-predict.js';
 import type { Arguments } from './arguments.js';
 import { fetchModel, hubHelp } from './fetch-model.js';
@@ -16,14 +17,17 @@ export interface Command {
 
 export const modelHelp = `Options for the model:
   --model NAME        directory with config.json, model.safetensors and
-                      sentencepiece.bpe.model, or owner/name of the Hugging Face hub
-                      (default: the small model that comes with mask-predict; it knows
-                      the numbers 0 to 9999)
+                      sentencepiece.bpe.model, owner/name of the Hugging Face hub, or
+                      one that comes with mask-predict: numbers, which knows those from
+                      0 to 9999 (the default), or translate, from English to German
 ${hubHelp}  --device NAME       auto, cpu, cuda, cuda:N or cuda:UUID (default: auto)
+  --devices LIST      several GPUs, such as cuda:0,cuda:1; each holds the whole model
   --precision NAME    auto, fp32, bf16, fp16, int8 or fp8: how weights are kept
                       (default: auto)
+  --head-precision NAME  those of the LM head alone (default: as --precision says)
   --threads N         (default: one per available processor)
-  --memory-limit SIZE such as 4GiB; more is never used (default: what is available)
+  --memory-limit SIZE such as 4GiB; more is never used, of each device (default: what
+                      is available)
   --no-map            read the model's files instead of mapping them, where somebody
                       may change them in place
 `;
@@ -48,9 +52,9 @@ export async function withModel(
   const progress = new Progress(stderr);
   const warnings: string[] = [];
   const options: ModelOptions = {
-    ...more,
     ...given.engineOptions(),
     logger: (level, message) => void (level === 'warn' && warnings.push(message)),
+    ...more,
     signal,
     onProgress: (fraction: number) => {
       progress.show(`loading the model: ${Math.round(100 * fraction)}%`);

@@ -4,7 +4,7 @@ import { evaluate, type EvaluateOptions, type Evaluation } from '../evaluation/r
 import { markdownOf } from '../evaluation/runs/report.js';
 import { study, studyNames, type StudyOptions } from '../evaluation/runs/study.js';
 import { tasks } from '../evaluation/tasks/tasks.js';
-import { embeddedModel } from '../text/loading.js';
+import { embeddedModel } from '../bundled-models.js';
 import { MaskPredict } from '../text/mask-predict.js';
 import { Arguments, modelOptions, UsageError, type OptionTable } from './arguments.js';
 import { modelHelp, withModel, type Command } from './command.js';

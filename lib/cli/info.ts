@@ -1,6 +1,7 @@
 /** `info`: what a model is and how it runs here. */
-import { embeddedModel } from '../text/loading.js';
+import { embeddedModel } from '../bundled-models.js';
 import type { MaskPredict } from '../text/mask-predict.js';
+import { keptAs } from '../token/engine.js';
 import { native } from '../token/native.js';
 import { Arguments, modelOptions, UsageError } from './arguments.js';
 import { modelHelp, withModel, type Command } from './command.js';
@@ -12,8 +13,10 @@ Loads a model and prints its sizes and how it runs on this machine.
 
 Options:
   --json              a JSON object: model, config, device, instructionSet, threads,
-                      precision, memory (bytes), warnings, platform, node, addon,
-                      instructionSets
+                      precision, headPrecision, memory (bytes), warnings, platform,
+                      node, addon, instructionSets, and refused: why the addon with
+                      CUDA kernels was tried and not loaded; of --devices also
+                      devices, memory being that of the first
 
 ${modelHelp}
 Examples:
@@ -38,20 +41,28 @@ export const info: Command = {
 };
 
 /** A GPU has no instruction set and threads of its own to tell. */
-function deviceOf({ device, instructionSet, threads }: MaskPredict['engine']): string {
-  return instructionSet ? `${device} (${instructionSet}, ${threads} threads)` : device;
+function deviceOf({ engine, engines }: MaskPredict): string {
+  const { instructionSet, threads } = engine;
+  const devices = engines.map(({ device }) => device).join(', ');
+  return instructionSet ? `${devices} (${instructionSet}, ${threads} threads)` : devices;
 }
 
-function renderJson(directory: string, { engine }: MaskPredict, warnings: string[]): string {
-  const { config, device, instructionSet, threads, precision } = engine;
+function renderJson(
+  directory: string,
+  { engine, engines }: MaskPredict,
+  warnings: string[],
+): string {
+  const { config, device, instructionSet, threads, precision, headPrecision } = engine;
   const memory = engine.memory();
   return JSON.stringify({
     model: directory,
     config,
     device,
+    ...(engines.length > 1 && { devices: engines.map((each) => each.device) }),
     instructionSet,
     threads,
     precision,
+    headPrecision,
     memory,
     warnings,
     ...platform(),
@@ -64,15 +75,13 @@ function platform() {
     platform: `${process.platform}-${process.arch}`,
     node: process.version,
     addon: native.loadedFrom,
+    ...(native.refused !== undefined && { refused: native.refused }),
     instructionSets: native.instructionSets(),
   };
 }
 
-function renderTable(
-  directory: string,
-  { engine, tokenizer }: MaskPredict,
-  warnings: string[],
-): string {
+function renderTable(directory: string, model: MaskPredict, warnings: string[]): string {
+  const { engine, engines, tokenizer } = model;
   const { config } = engine;
   const memory = engine.memory();
   const rows: [string, string | number][] = [
@@ -89,14 +98,19 @@ function renderTable(
     ],
     ['can', abilities(config)],
     ['length classes', lengthClasses(config)],
-    ['device', deviceOf(engine)],
-    ['precision', engine.precision],
-    ['memory', `${mebibytes(memory.weights)} for weights, at most ${mebibytes(memory.limit)}`],
+    ['device', deviceOf(model)],
+    ['precision', keptAs(engine)],
+    [
+      'memory',
+      `${mebibytes(memory.weights)} for weights, at most ${mebibytes(memory.limit)}` +
+        (engines.length > 1 ? `, of ${engine.device}` : ''),
+    ],
   ];
-  const { platform: system, node, addon, instructionSets } = platform();
+  const { platform: system, node, addon, refused, instructionSets } = platform();
   rows.push(
     ['platform', `${system}, Node.js ${node}`],
     ['addon', addon],
+    ...(refused === undefined ? [] : [['not loaded', refused] as [string, string]]),
     ['this CPU can', instructionSets.join(', ')],
   );
   for (const warning of warnings) rows.push(['note', warning]);

@@ -58,8 +58,10 @@ ${Object.entries(commands)
   mask-predict COMMAND --help   explains a command
   mask-predict --version        prints the version
 
-Examples, with the small model that comes with mask-predict:
+Examples, with the small models that come with mask-predict:
   mask-predict generate Write the number 4217 in German words.
+  mask-predict generate --watch --model translate \\
+    'Translate the following text from English to German: Where is my key?'
   mask-predict generate --watch 'Write this French number in digits: dix-neuf'
   mask-predict choose 'Write the number 3 in English words.' two three four
 

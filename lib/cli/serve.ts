@@ -2,8 +2,8 @@
 import { isIPv6 } from 'node:net';
 import { basename, resolve } from 'node:path';
 import { loadFastify } from '../serve/fastify.js';
-import { embeddedModel } from '../text/loading.js';
-import { parts } from './demo.js';
+import { embeddedModel } from '../bundled-models.js';
+import { instructionsFor } from './demo.js';
 import { defaultLimits, type Limits } from '../serve/limits.js';
 import { nameProblem } from '../serve/model-name.js';
 import { Server } from '../serve/server.js';
@@ -91,7 +91,7 @@ export const serve: Command = {
       cors: given.list('cors').map(readOrigin),
       port: given.integer('port', 0, 65535) ?? port,
       limits: readLimits(given),
-      examples: resolve(directory) === resolve(embeddedModel) ? instructions : [],
+      examples: instructionsFor(directory),
       log: (message: string) => void surroundings.stderr.write(`mask-predict: ${message}\n`),
     };
     const queueLimit = given.integer('max-queue', 1, 2 ** 20) ?? queue;
@@ -107,13 +107,13 @@ export const serve: Command = {
         await server.close(drainMilliseconds);
       },
       directory,
-      { scheduling: { queueLimit } },
+      {
+        scheduling: { queueLimit },
+        logger: (level, message) => void (level === 'warn' && options.log(message)),
+      },
     );
   },
 };
-
-/** Instructions that the embedded model can follow. */
-const instructions = parts.flatMap((part) => part.instructions);
 
 function modelDirectory(given: Arguments): string {
   const [directory, ...others] = given.texts;

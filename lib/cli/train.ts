@@ -90,7 +90,8 @@ What is kept:
   --save-precision NAME fp32, fp16 or bf16 (default: fp32)
 
 The machine:
-  --precision NAME      auto or fp32: of the products (default: auto)
+  --precision NAME      of the products: auto, which is fp32, or bf16, which needs
+                        AVX512-BF16 (default: auto)
   --recompute NAME      none, gelu or layer: compute again instead of keeping
   --threads N           (default: one per available processor)
   --memory-limit SIZE   such as 4GiB; more is never used (default: what is available)

@@ -1,15 +1,19 @@
 /**
- * Reading a model's name: the path of a directory, or a model of the hub, `owner/name`.
+ * Reading a model's name: the path of a directory, one that comes with the package, or a model of the hub, `owner/name`.
  *
  * A directory that exists always wins. A name that begins with `.`, `/`, `\`, `~` or a drive, or whose first part is a
  * folder here, is only ever a path: a slip in a path must never ask the network. Everything else of the form
  * `owner/name` is of the hub, and what is left is a path.
  */
 import { statSync } from 'node:fs';
+import { bundledModels } from '../bundled-models.js';
 
 export type ModelName = { directory: string } | { repository: string };
 
 export function readModelName(name: string): ModelName {
+  if (Object.hasOwn(bundledModels, name) && !isDirectory(name)) {
+    return { directory: bundledModels[name as keyof typeof bundledModels] };
+  }
   const path = isDirectory(name) || beginsAsPath(name) || !isRepository(name);
   return path ? { directory: name } : { repository: name };
 }

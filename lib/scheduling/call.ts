@@ -22,7 +22,15 @@ export interface Moments {
 
 /** One source, and the targets over it. @internal */
 export interface Sequence<R> extends SourcePlan {
-  /** Asked once, when the source is encoded. What it throws, the call is rejected with. */
+  /**
+   * Rows of all passes over its targets, as far as that can be told before the source is encoded: for a choice among
+   * devices. Default: none.
+   */
+  readonly targetRows?: number | undefined;
+  /**
+   * Asked when the source is encoded: once, or once more where that was in vain because its device was lost. What it throws,
+   * the call is rejected with.
+   */
   targets(source: Source): TargetPlan[];
   /** Asked once, when all targets are done. */
   result(outcomes: TargetOutcome[], moments: Moments): R;

@@ -11,7 +11,7 @@ export interface SchedulingOptions {
    */
   rowBudget?: number;
   /**
-   * Calls that may wait for their first pass, 1 … 1 048 576; the next one is `ERR_OVERLOADED` at once. Default: any
+   * Calls that may wait for their first pass, on all devices together, 1 … 1 048 576; the next one is `ERR_OVERLOADED` at once. Default: any
    * number, because a program knows how many calls it makes. A service whose callers it does not know sets a limit, so
    * that they learn early to go elsewhere.
    */

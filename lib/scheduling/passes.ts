@@ -6,6 +6,7 @@ import type {
   NativeSource,
   NativeStopRule,
 } from '../../native/binding.cjs';
+import { ofThisRealm } from '../token/native.js';
 import { Source, Target } from '../token/sequences.js';
 
 /** A source that is to be encoded, with or without its final states. @internal */
@@ -92,11 +93,12 @@ export function nativeRunner(engine: NativeEngine): PassRunner {
         each((plan) => plan.remaskBelow),
         each((plan) => plan.candidates),
       );
-      if (sources.length === 0)
-        return { promise: promise as Promise<AdvanceResult & { sources: [] }>, id };
       const wrap = (source: NativeSource | Error) =>
         source instanceof Error ? source : Source.of(source);
-      const wrapped = promise.then((result) => ({ ...result, sources: result.sources.map(wrap) }));
+      const wrapped = promise.then((result) => {
+        const own = ofThisRealm(result);
+        return { ...own, sources: own.sources.map(wrap) };
+      });
       return { promise: wrapped, id };
     },
     interrupt: () => engine.interrupt(),

@@ -29,11 +29,7 @@ export class CallQueue {
   /** `ERR_OVERLOADED` if no further call may wait. */
   checkLimit(): void {
     if (this.#waiting < this.#limit) return;
-    throw new MaskPredictError(
-      'ERR_OVERLOADED',
-      `the queue is full: ${this.#limit} calls are waiting (scheduling.queueLimit); try again later, or send ` +
-        `fewer calls at once`,
-    );
+    throw queueIsFull(this.#limit);
   }
 
   /** Adds a call after all that are due at the same time or earlier; nothing if it is here. */
@@ -81,4 +77,13 @@ export class CallQueue {
     }
     return least;
   }
+}
+
+/** The error of a call that may not wait. */
+export function queueIsFull(limit: number): MaskPredictError {
+  return new MaskPredictError(
+    'ERR_OVERLOADED',
+    `the queue is full: ${limit} calls are waiting (scheduling.queueLimit); try again later, or send ` +
+      `fewer calls at once`,
+  );
 }

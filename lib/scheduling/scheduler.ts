@@ -24,12 +24,26 @@ export interface ScheduledOptions {
 export interface PacedCall<R> {
   /** The next pass, or undefined after the last one. One at a time. */
   next(): Promise<PacedView | undefined>;
-  result: Promise<R>;
+  readonly result: Promise<R>;
   /** Frees everything; nothing if it has ended. */
   end(): void;
 }
 
-export class Scheduler {
+/** The text level calls these: on the scheduler of one device, or on {@link Devices}, which has several schedulers. */
+export interface Scheduling {
+  /** Runs a call's sequences; their results in order. */
+  run<R>(sequences: Sequence<R>[], options: ScheduledOptions): Promise<R[]>;
+  /**
+   * Runs a sequence of one target pass by pass, each when its reader asks for it. A paused reader keeps its source in
+   * memory but does not block other calls.
+   */
+  paced<R>(sequence: Sequence<R>, options: ScheduledOptions): PacedCall<R>;
+  statistics(): ModelStatistics;
+  /** Rejects all calls, and every later one, with `ERR_DISPOSED`. */
+  close(): void;
+}
+
+export class Scheduler implements Scheduling {
   readonly #runner: PassRunner;
   readonly #options: Required<SchedulingOptions>;
   readonly #sources: SourceCache;
@@ -55,7 +69,6 @@ export class Scheduler {
     this.#rowBudget = options.rowBudget;
   }
 
-  /** Runs a call's sequences; their results in order. */
   run<R>(sequences: Sequence<R>[], options: ScheduledOptions): Promise<R[]> {
     try {
       return this.#submit(sequences, options).promise as Promise<R[]>;
@@ -64,10 +77,6 @@ export class Scheduler {
     }
   }
 
-  /**
-   * Runs a sequence of one target pass by pass, each when its reader asks for it. A paused reader keeps its source in
-   * memory but does not block other calls.
-   */
   paced<R>(sequence: Sequence<R>, options: ScheduledOptions): PacedCall<R> {
     const pace = new Pace();
     const call = this.#submit([sequence], options, pace);
@@ -83,6 +92,11 @@ export class Scheduler {
       }
     };
     return { next, result, end: () => this.#end(call, 'aborted') };
+  }
+
+  /** Calls that wait for their first pass. */
+  get waiting(): number {
+    return this.#queue.waiting;
   }
 
   statistics(): ModelStatistics {
@@ -103,7 +117,7 @@ export class Scheduler {
     };
   }
 
-  /** Rejects all calls, and every later one, with `ERR_DISPOSED`. */
+  /** All calls are rejected with the reason. */
   close(
     reason = new MaskPredictError('ERR_DISPOSED', 'the model was closed during this call'),
   ): void {

@@ -14,6 +14,18 @@ export interface LatencyStatistics {
   buckets: { upTo: number; count: number }[];
 }
 
+/** The part of {@link ModelStatistics} that one of several devices has of its own. */
+export interface DeviceStatistics extends Pick<
+  ModelStatistics,
+  'waiting' | 'running' | 'rows' | 'passes' | 'passesPerSecond' | 'tokens' | 'cacheBytes'
+> {
+  /** As `engine.device` says it. */
+  device: string;
+  /** False when the context of this GPU is lost: it takes no more calls. */
+  working: boolean;
+}
+
+/** A call whose prompts are on several devices counts as waiting or running on each of them. */
 export interface ModelStatistics {
   /** Calls that wait for their first pass. */
   waiting: number;
@@ -45,6 +57,8 @@ export interface ModelStatistics {
   aborted: number;
   overloaded: number;
   failed: number;
+  /** Of a model that was loaded with the option `devices`: what is on each, in their order. */
+  devices?: DeviceStatistics[];
 }
 
 export type Phase = 'queue' | 'encode' | 'decode';

@@ -1,6 +1,10 @@
 /** `GET /metrics`: the server, the model and the process, for Prometheus. */
 import type { FastifyInstance } from 'fastify';
-import type { LatencyStatistics, ModelStatistics } from '../scheduling/statistics.js';
+import type {
+  DeviceStatistics,
+  LatencyStatistics,
+  ModelStatistics,
+} from '../scheduling/statistics.js';
 import { contentType, histogram, metric, type Distribution, type Labels } from './prometheus.js';
 import type { RequestCounts } from './request-counts.js';
 import type { Served } from './served.js';
@@ -35,21 +39,29 @@ function serverMetrics({ requests }: Served, counts: RequestCounts): string[] {
 }
 
 function modelMetrics({ model, name }: Served): string[] {
-  const { weights, working, limit } = model.engine.memory();
   const stats = model.stats();
   const labels = { model: name };
+  const memories = model.engines.map((engine) => ({
+    labels: stats.devices ? { ...labels, device: engine.device } : labels,
+    ...engine.memory(),
+  }));
   const one = (value: number) => [{ labels, value }];
   const outcomes = ['completed', 'aborted', 'overloaded', 'failed'] as const;
   return [
-    metric('gauge', 'mask_predict_memory_bytes', 'Memory of the model, by what for.', [
-      { labels: { ...labels, for: 'weights' }, value: weights },
-      { labels: { ...labels, for: 'working' }, value: working },
-    ]),
+    metric(
+      'gauge',
+      'mask_predict_memory_bytes',
+      'Memory of the model, by what for.',
+      memories.flatMap(({ labels, weights, working }) => [
+        { labels: { ...labels, for: 'weights' }, value: weights },
+        { labels: { ...labels, for: 'working' }, value: working },
+      ]),
+    ),
     metric(
       'gauge',
       'mask_predict_memory_limit_bytes',
       'What weights and working memory may take.',
-      one(limit),
+      memories.map(({ labels, limit }) => ({ labels, value: limit })),
     ),
     metric(
       'gauge',
@@ -90,6 +102,43 @@ function modelMetrics({ model, name }: Served): string[] {
       ),
     ),
     ...cacheMetrics(labels, stats),
+    ...deviceMetrics(labels, stats.devices ?? []),
+  ];
+}
+
+/** Of each device, where the option `devices` names them. */
+function deviceMetrics(labels: Labels, devices: readonly DeviceStatistics[]): string[] {
+  if (devices.length === 0) return [];
+  const each = (value: (device: DeviceStatistics) => number) =>
+    devices.map((device) => ({
+      labels: { ...labels, device: device.device },
+      value: value(device),
+    }));
+  return [
+    metric(
+      'gauge',
+      'mask_predict_device_working',
+      '1, or 0 when the context of the GPU is lost and it takes no more calls.',
+      each(({ working }) => (working ? 1 : 0)),
+    ),
+    metric(
+      'gauge',
+      'mask_predict_device_calls_waiting',
+      'Calls, or parts of calls, that wait for their first pass on a device.',
+      each(({ waiting }) => waiting),
+    ),
+    metric(
+      'gauge',
+      'mask_predict_device_calls_running',
+      'Calls, or parts of calls, at work on a device.',
+      each(({ running }) => running),
+    ),
+    metric(
+      'counter',
+      'mask_predict_device_passes_total',
+      'Passes of the model on a device.',
+      each(({ passes }) => passes),
+    ),
   ];
 }
 

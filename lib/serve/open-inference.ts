@@ -9,13 +9,17 @@ import { inputTensor, outputTensors } from './open-inference-tensors.js';
 import { checkModel, modelVersion, type ModelParameters, type Served } from './served.js';
 
 export function openInferenceRoutes(app: FastifyInstance, served: Served): void {
-  const { name, requests } = served;
-  const isReady = () => !requests.closed;
+  const { model, name, requests } = served;
+  /** Where the model runs on several devices they are known to fail; nothing but a new process can help if all have. */
+  const isAlive = () => model.stats().devices?.some(({ working }) => working) ?? true;
+  const isReady = () => !requests.closed && isAlive();
 
   for (const url of ['/v2', '/v2/']) {
     app.get(url, () => ({ name: 'mask-predict', version: version(), extensions: [] }));
   }
-  app.get('/v2/health/live', () => ({ live: true }));
+  app.get('/v2/health/live', (_request, reply) =>
+    reply.code(isAlive() ? 200 : 503).send({ live: isAlive() }),
+  );
   // `live` is the field of the specification, for this answer too.
   app.get('/v2/health/ready', (_request, reply) =>
     reply.code(isReady() ? 200 : 503).send({ live: isReady(), ready: isReady() }),

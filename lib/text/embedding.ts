@@ -45,7 +45,7 @@ export class Embedder {
     this.#settings = settings;
   }
 
-  embedding(text: string, options: EmbedOptions, name: string): Reading<Float32Array<ArrayBuffer>> {
+  embedding(text: string, options: EmbedOptions, name: string): Reading<Float32Array> {
     const { maxIds, lowerCase, problem, ...settings } = this.#settings;
     const pooling = poolingOption(options.pooling, settings.pooling);
     const normalize = normalizeOption(options.normalize, settings.normalize);

@@ -173,6 +173,13 @@ export class Writing implements Sequence<Written> {
     return predictsLength(this.plan);
   }
 
+  /** A length that is to be predicted is taken to be that of the source. */
+  get targetRows(): number {
+    const { length, iterations } = this.plan;
+    const rows = typeof length === 'number' ? length + 2 : this.ids.length;
+    return rows * iterations * (typeof length === 'object' ? length.candidates : 1);
+  }
+
   targets(source: Source): TargetPlan[] {
     const { length, iterations, seed, stop, remaskBelow } = this.plan;
     this.#targets = targetsOf(source, length);

@@ -1,16 +1,17 @@
 /** The pieces that languages are written with: by Unicode's scripts, for a vocabulary of languages and for trimming. */
 import { invalidArgument, shown } from '../errors.js';
+import { pauses } from '../pauses.js';
 import { Tokenizer } from './tokenizer.js';
 
 /**
  * The ids of the pieces whose characters all belong to the languages' scripts or to none, rising. `option` is the name of
  * `languages` in messages.
  */
-export function idsOfLanguages(
+export async function idsOfLanguages(
   languages: unknown,
   tokenizer: Tokenizer,
   option: string,
-): Int32Array {
+): Promise<Int32Array> {
   if (Tokenizer.pieces(tokenizer).isOfBytes) {
     throw invalidArgument(
       `${option} does not apply to this model: the pieces of its tokenizer.json are bytes, which belong to no script; ` +
@@ -59,12 +60,14 @@ function charactersOf(script: string): string {
   return `\\p{Script_Extensions=${script}}`;
 }
 
-function idsOfScripts(scripts: string[], tokenizer: Tokenizer): Int32Array {
+async function idsOfScripts(scripts: string[], tokenizer: Tokenizer): Promise<Int32Array> {
   const own = scripts.map(charactersOf).join('');
   const pattern = new RegExp(`^[${own}\\p{Script=Common}\\p{Script=Inherited}]*$`, 'u');
+  const pause = pauses();
   const ids = [];
   for (let id = 3; id < tokenizer.maskTokenId; id++) {
     if (pattern.test(tokenizer.piece(id))) ids.push(id);
+    if (id % 256 === 0) await pause();
   }
   return Int32Array.from(ids);
 }

@@ -5,6 +5,7 @@
  *
  * Here `tokens`, `tokenScores` and lengths do not count `<s>` and `</s>`.
  */
+import { embeddedModel } from '../bundled-models.js';
 import type { Engine } from '../token/engine.js';
 import { invalidArgument, MaskPredictError, withCaller } from '../errors.js';
 import {
@@ -16,12 +17,13 @@ import {
   type RefinementStep,
   type Written,
 } from './generation.js';
+import { mapWithPauses } from '../pauses.js';
 import { checkOptions, checkSignal } from '../options.js';
 import { endedIfDropped, type Held } from '../scheduling/abandoned.js';
 import type { PacedView, Sequence } from '../scheduling/call.js';
 import { traced, tracedReading, type RequestEvent } from '../scheduling/diagnostics.js';
 import { readQueueOptions } from '../scheduling/options.js';
-import type { Scheduler, ScheduledOptions } from '../scheduling/scheduler.js';
+import type { Scheduling, ScheduledOptions } from '../scheduling/scheduler.js';
 import type { ModelStatistics } from '../scheduling/statistics.js';
 import { Classifier, type Classification, type ClassifyInput } from './classification.js';
 import { Embedder, embedOptions, type EmbedOptions } from './embedding.js';
@@ -33,7 +35,7 @@ import {
   type LabelCandidate,
   type MaskCandidate,
 } from './fill-mask.js';
-import { embeddedModel, loadModel, type LoadedModel, type ModelOptions } from './loading.js';
+import { loadModel, type LoadedModel, type ModelOptions } from './loading.js';
 import {
   likelihoodOptions,
   PseudoLogLikelihoods,
@@ -57,11 +59,13 @@ export type {
 export type { TextOptions } from './text.js';
 
 export class MaskPredict {
-  /** The token level of this model. Closed with it. */
+  /** The token level of this model; with several devices that of the first. Closed with it. */
   readonly engine: Engine;
+  /** One for each of the option `devices`, in their order; without it the one engine. */
+  readonly engines: readonly Engine[];
   readonly tokenizer: Tokenizer;
   readonly #texts: TextReader;
-  readonly #scheduler: Scheduler;
+  readonly #scheduler: Scheduling;
   readonly #filler: MaskFiller;
   readonly #questions: MultipleChoice;
   readonly #embedder: Embedder;
@@ -69,10 +73,11 @@ export class MaskPredict {
   /** Tokens of the longest answer. */
   readonly #longest: number;
 
-  private constructor({ engine, tokenizer, scheduler, embedding, classes }: LoadedModel) {
-    this.engine = engine;
+  private constructor({ engines, tokenizer, scheduler, embedding, classes }: LoadedModel) {
+    this.engines = engines;
+    this.engine = engines[0]!;
     this.tokenizer = tokenizer;
-    const { config } = engine;
+    const { config } = this.engine;
     this.#texts = new TextReader(tokenizer, config);
     this.#filler = new MaskFiller(this.#texts, tokenizer);
     this.#questions = new MultipleChoice(this.#texts, tokenizer);
@@ -84,8 +89,8 @@ export class MaskPredict {
 
   /**
    * Loads a model directory ({@link Engine.load}) with its `sentencepiece.bpe.model` (ModernBERT: `tokenizer.json`), or a model of the hub that is named
-   * `owner/name` and fetched where the cache does not have it ({@link modelDirectory}); without a name, the small model
-   * that comes with the package.
+   * `owner/name` and fetched where the cache does not have it ({@link modelDirectory}), or one of the package
+   * ({@link bundledModels}): `numbers`, which is also what is loaded without a name, or `translate`.
    */
   static async load(
     model: string | URL = embeddedModel,
@@ -116,14 +121,16 @@ export class MaskPredict {
     const plan = readGenerateOptions('generate()', options, this.#longest);
     checkHead('generate()', this.engine.config);
     const queued = readQueueing(options);
-    const list = typeof prompts === 'string' ? [prompts] : prompts;
-    if (!Array.isArray(list))
+    if (typeof prompts !== 'string' && !Array.isArray(prompts))
       throw invalidArgument('the prompt must be a string or an array of them');
+    const list = listOf(prompts as string | string[]); // a copy: the caller may change the array while texts are read
     const numbered = typeof prompts !== 'string';
-    // Array.from, not map: a hole is no prompt either.
-    const encodings = Array.from(list, (prompt, index) =>
-      this.#texts.prompt(prompt, options, numbered ? index : undefined),
+    const reading = mapWithPauses(
+      list,
+      (prompt, index) => this.#texts.prompt(prompt, options, numbered ? index : undefined),
+      queued.signal,
     );
+    const encodings = Array.isArray(reading) ? reading : await reading;
     const tokenized = performance.now();
     if (numbered) this.#checkMemory(encodings, predictsLength(plan));
     const written = await this.#schedule(
@@ -140,7 +147,7 @@ export class MaskPredict {
       decode: done - encoded,
       total: done - begun,
     };
-    const results = written.map((result, index) =>
+    const results = await mapWithPauses(written, (result, index) =>
       this.#result(result, encodings[index]!.truncated, timings),
     );
     return numbered ? results : results[0]!;
@@ -308,12 +315,12 @@ export class MaskPredict {
   }
 
   /** One vector of `engine.config.hidden` values for each text, made of its final states. */
-  embed(text: string, options?: EmbedOptions): Promise<Float32Array<ArrayBuffer>>;
-  embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array<ArrayBuffer>[]>;
+  embed(text: string, options?: EmbedOptions): Promise<Float32Array>;
+  embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>;
   embed(
     texts: string | readonly string[],
     options: EmbedOptions = {},
-  ): Promise<Float32Array<ArrayBuffer> | Float32Array<ArrayBuffer>[]> {
+  ): Promise<Float32Array | Float32Array[]> {
     return this.#read('embed', texts, options, embedOptions, (text, name) =>
       this.#embedder.embedding(text, options, name),
     );
@@ -349,9 +356,9 @@ export class MaskPredict {
   }
 
   /** Frees everything at once; calls in flight reject with `ERR_DISPOSED`. May be called again. */
-  close(): Promise<void> {
+  async close(): Promise<void> {
     this.#scheduler.close();
-    return this.engine.close();
+    await Promise.all(this.engines.map((engine) => engine.close()));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -371,8 +378,14 @@ export class MaskPredict {
       checkOptions(`${call}()`, options, allowed);
       const list = listOf(given);
       const names = namesOf(given, 'text');
-      const readings = list.map((text, index) => reading(text, names[index]!));
-      const results = await this.#scheduler.run(readings, readQueueing(options));
+      const queued = readQueueing(options);
+      const making = mapWithPauses(
+        list,
+        (text, index) => reading(text, names[index]!),
+        queued.signal,
+      );
+      const readings = Array.isArray(making) ? making : await making;
+      const results = await this.#scheduler.run(readings, queued);
       return Array.isArray(given) ? results : results[0]!;
     });
   }
@@ -392,10 +405,13 @@ export class MaskPredict {
 
   /**
    * Throws if one of many prompts would not fit into memory, however little else is there: now, and not when the others
-   * have been answered. Together they need not fit; they take turns.
+   * have been answered. Together they need not fit; they take turns. Of several devices any may get it.
    */
   #checkMemory(encodings: readonly Encoding[], states: boolean): void {
-    const { weights, limit, perSourceId, perSourceIdWithoutStates } = this.engine.memory();
+    const memories = this.engines.map((engine) => engine.memory());
+    const { weights, limit, perSourceId, perSourceIdWithoutStates } = memories.reduce((a, b) =>
+      b.limit - b.weights < a.limit - a.weights ? b : a,
+    );
     const perId = states ? perSourceId : perSourceIdWithoutStates;
     const index = encodings.findIndex(({ ids }) => ids.length * perId > limit - weights);
     if (index === -1) return;

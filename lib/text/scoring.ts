@@ -39,6 +39,10 @@ export class Choice implements Sequence<ChosenLabel> {
     checkLengths(this.#labels, this.#answers);
   }
 
+  get targetRows(): number {
+    return this.#answers[0]!.length;
+  }
+
   targets(source: Source): TargetPlan[] {
     const target = source.target(this.#answers[0]!.length);
     return [{ target, iterations: 1, candidates: this.#answers }];
@@ -93,6 +97,10 @@ export class Scoring implements Sequence<TextScore> {
     this.ids = texts.prompt(prompt, options).ids;
     this.#answer = texts.answer(text, options, 'the text to score');
     this.#maskTokenId = maskTokenId;
+  }
+
+  get targetRows(): number {
+    return (this.#answer.length - 2) * this.#answer.length;
   }
 
   targets(source: Source): TargetPlan[] {

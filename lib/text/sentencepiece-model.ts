@@ -25,12 +25,20 @@ export interface SentencePieceModel {
   readonly pieces: number;
   /** The text of a piece. `id` is SentencePiece's own and in range. */
   piece(id: number): string;
+  /** Where the text of each piece is in the file: begin and end, in bytes. */
+  readonly table: Int32Array;
+}
+
+/** The model in `bytes`, the content of `file`, whose table of pieces is known. */
+export function modelOfTable(bytes: Buffer, file: string, table: Int32Array): SentencePieceModel {
+  const piece = (id: number) => bytes.toString('utf8', table[2 * id], table[2 * id + 1]);
+  return { file, pieces: table.length / 2, piece, table };
 }
 
 /** Reads the model in `bytes`, the content of `file`. */
 export function readSentencePieceModel(bytes: Buffer, file: string): SentencePieceModel {
   try {
-    return { file, ...readModel(bytes) };
+    return modelOfTable(bytes, file, readModel(bytes));
   } catch (error) {
     if (!(error instanceof Unsuitable)) throw error;
     throw new MaskPredictError('ERR_TOKENIZER', `${file}: ${error.message}`);
@@ -48,10 +56,9 @@ function otherLayout(difference: string): Unsuitable {
   return new Unsuitable(`not laid out as XLM-R's SentencePiece model: ${difference}`);
 }
 
-function readModel(bytes: Buffer): Omit<SentencePieceModel, 'file'> {
-  const starts: number[] = [];
-  const ends: number[] = [];
-  const text = (id: number) => bytes.toString('utf8', starts[id], ends[id]);
+/** The table of pieces. */
+function readModel(bytes: Buffer): Int32Array {
+  const table: number[] = [];
   let normalised = false;
   const pointer = 'version https://git-lfs';
   if (bytes.subarray(0, pointer.length).equals(Buffer.from(pointer))) {
@@ -60,9 +67,8 @@ function readModel(bytes: Buffer): Omit<SentencePieceModel, 'file'> {
 
   for (const field of fields(bytes, 0, bytes.length)) {
     if (field.number === 1) {
-      const { start, end } = readPiece(bytes, field, starts.length);
-      starts.push(start);
-      ends.push(end);
+      const { start, end } = readPiece(bytes, field, table.length / 2);
+      table.push(start, end);
     } else if (field.number === 2) {
       checkTrainerSettings(bytes, field);
     } else if (field.number === 3) {
@@ -71,14 +77,15 @@ function readModel(bytes: Buffer): Omit<SentencePieceModel, 'file'> {
     }
   }
 
-  if (starts.length === 0) throw damaged('it holds no pieces');
+  if (table.length === 0) throw damaged('it holds no pieces');
   for (const [id, name] of ['<unk>', '<s>', '</s>'].entries()) {
-    if (id >= starts.length || text(id) !== name) {
-      throw otherLayout(`piece ${id} is ${id < starts.length ? text(id) : 'missing'}, not ${name}`);
+    const text = bytes.toString('utf8', table[2 * id], table[2 * id + 1]);
+    if (2 * id >= table.length || text !== name) {
+      throw otherLayout(`piece ${id} is ${2 * id < table.length ? text : 'missing'}, not ${name}`);
     }
   }
   if (!normalised) throw damaged('its normaliser is missing; the file may have been cut off');
-  return { pieces: starts.length, piece: text };
+  return Int32Array.from(table);
 }
 
 /** @internal Types of pieces. */

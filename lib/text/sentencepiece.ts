@@ -18,14 +18,23 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { readFile, realpath, stat } from 'node:fs/promises';
-import { SentencePieceProcessor } from 'sentencepiece-js';
+import { createRequire } from 'node:module';
 import { MaskPredictError } from '../errors.js';
+import { fileURLToPath } from 'node:url';
 import {
+  modelOfTable,
   readSentencePieceModel,
   UNKNOWN_PIECE,
   type SentencePieceModel,
 } from './sentencepiece-model.js';
 import { segments } from './sentencepiece-segments.js';
+import { Snapshot } from './sentencepiece-snapshot.js';
+
+// Not an import: Node.js would first look through all of its 760 kB for the names that it exports, which takes longer than
+// to run it.
+const require = createRequire(import.meta.url);
+const { SentencePieceProcessor } = require('sentencepiece-js') as typeof import('sentencepiece-js');
+type SentencePieceProcessor = InstanceType<typeof SentencePieceProcessor>;
 
 export class SentencePiece {
   readonly model: SentencePieceModel;
@@ -147,11 +156,11 @@ async function read(file: string, path: string, identity: string): Promise<Sente
   const bytes = await readFile(path).catch((error: unknown) => {
     throw unreadable(file, error);
   });
-  const model = readSentencePieceModel(bytes, file);
-
-  const instance = await start(path, model).catch((error: unknown) => {
-    throw cannotLoad(file, error);
-  });
+  const snapshot = await Snapshot.of(bytes);
+  const kept = await snapshot?.read(() => processorOf(noModel));
+  const instance = kept
+    ? new SentencePiece(kept.processor, modelOfTable(bytes, file, kept.table))
+    : await start(path, readSentencePieceModel(bytes, file), snapshot);
   // sentencepiece-js reads the file itself, a second time.
   if ((await identify(file)).identity !== identity) {
     throw new MaskPredictError('ERR_TOKENIZER', `${file}: changed while it was loaded; try again`);
@@ -193,11 +202,28 @@ function cannotLoad(file: string, cause: unknown): MaskPredictError {
   );
 }
 
-async function start(path: string, model: SentencePieceModel): Promise<SentencePiece> {
+async function start(
+  path: string,
+  model: SentencePieceModel,
+  snapshot: Snapshot | undefined,
+): Promise<SentencePiece> {
+  try {
+    const processor = await processorOf(path);
+    if (processor.encodeIds('a').length === 0) throw new Error('a text has no ids');
+    void snapshot?.write(processor, model.table);
+    return new SentencePiece(processor, model);
+  } catch (error) {
+    throw cannotLoad(model.file, error);
+  }
+}
+
+/** A file that is no SentencePiece model; a processor of it has no pieces. */
+const noModel = fileURLToPath(new URL('../../package.json', import.meta.url));
+
+async function processorOf(path: string): Promise<SentencePieceProcessor> {
   const processor = new SentencePieceProcessor();
   await withoutProcessListeners(() => processor.load(path));
-  if (processor.encodeIds('a').length === 0) throw new Error('a text has no ids');
-  return new SentencePiece(processor, model);
+  return processor;
 }
 
 /** The real path of `file`, and a string that changes when the file does. */

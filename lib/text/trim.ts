@@ -74,7 +74,7 @@ export async function trim(
   const tokenizer = await loadTokenizer(directory, numberOf(config['mask_token_id']));
   const file = join(directory, tokenizerFile);
   const sentencePiece = new SentencePieceSubset(await readFile(file), file);
-  const named = languages && idsOfLanguages(languages, tokenizer, 'languages');
+  const named = languages && (await idsOfLanguages(languages, tokenizer, 'languages'));
 
   const progress = onProgress && ((fraction: number) => onProgress(fraction, 'weights'));
   return withConversion({ signal, onProgress: progress }, async (run) => {

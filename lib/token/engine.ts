@@ -36,7 +36,7 @@ import type {
 } from './engine-options.js';
 import { invalidArgument, withCaller } from '../errors.js';
 import { directoryPath } from './directory-path.js';
-import { native } from './native.js';
+import { native, ofThisRealm } from './native.js';
 import {
   booleanOption,
   checkFunction,
@@ -65,6 +65,7 @@ import { allowedIds } from './vocabulary.js';
 const engineOptions = [
   'device',
   'precision',
+  'headPrecision',
   'threads',
   'memoryLimit',
   'vocabulary',
@@ -75,6 +76,14 @@ const engineOptions = [
 ];
 /** @internal Of {@link Engine.load}. */
 export const loadOptions = [...engineOptions, 'maskTokenId', 'map', 'attention'];
+
+/** @internal The precision of an engine's matrices, in words: `'fp32'`, or `'fp32, the head int8'`. */
+export function keptAs({
+  precision,
+  headPrecision,
+}: Pick<NativeEngine, 'precision' | 'headPrecision'>): string {
+  return headPrecision === precision ? precision : `${precision}, the head ${headPrecision}`;
+}
 
 let warnedOfFallback = false;
 
@@ -147,6 +156,7 @@ export class Engine {
     const load: LoadOptions = {
       device: options.device ?? 'auto',
       precision: options.precision ?? 'auto',
+      headPrecision: options.headPrecision ?? 'auto',
       threads: integerOption('threads', options.threads, 0, 1, 256),
       memoryLimit: integerOption('memoryLimit', options.memoryLimit, 0, 1, Number.MAX_SAFE_INTEGER),
       ...files,
@@ -181,7 +191,7 @@ export class Engine {
     const megabytes = Math.round(engine.memory().weights / 2 ** 20);
     logger?.(
       'info',
-      `loaded ${name} in ${Math.round(performance.now() - begun)} ms: ${megabytes} MiB of ${engine.precision} ` +
+      `loaded ${name} in ${Math.round(performance.now() - begun)} ms: ${megabytes} MiB of ${keptAs(engine)} ` +
         `on ${engine.device}` +
         (engine.instructionSet && ` (${engine.instructionSet}, ${engine.threads} threads)`),
     );
@@ -191,7 +201,7 @@ export class Engine {
 
   /** Sizes of the model. */
   get config(): EngineConfig {
-    return this.#native.config;
+    return ofThisRealm(this.#native.config);
   }
 
   /** The device in use, e.g. `'cpu'`. */
@@ -204,7 +214,12 @@ export class Engine {
     return this.#native.precision;
   }
 
-  /** `'avx512vnni'`, `'avx512'`, `'avx2'` or `'portable'`; empty on a GPU. */
+  /** Likewise that of the LM head. */
+  get headPrecision(): string {
+    return this.#native.headPrecision;
+  }
+
+  /** `'avx512bf16'`, `'avx512vnni'`, `'avx512'`, `'avxvnni'`, `'avx2'` or `'portable'`; empty on a GPU. */
   get instructionSet(): string {
     return this.#native.instructionSet;
   }
@@ -229,7 +244,7 @@ export class Engine {
     perSourceId: number;
     perSourceIdWithoutStates: number;
   } {
-    return this.#native.memory();
+    return ofThisRealm(this.#native.memory());
   }
 
   /**
@@ -259,10 +274,7 @@ export class Engine {
   }
 
   /** One embedding `[hidden]` of each source, made of its final states. Nothing else is kept of the sources. */
-  async embed(
-    sources: Int32Array[],
-    options: EmbedOptions = {},
-  ): Promise<Float32Array<ArrayBuffer>[]> {
+  async embed(sources: Int32Array[], options: EmbedOptions = {}): Promise<Float32Array[]> {
     const { pooling, normalize, ...call } = checked('embed()', options, ['pooling', 'normalize']);
     const reading: NativeReading = { kind: poolingOption(pooling, 'mean') };
     const scaled = normalizeOption(normalize, false);
@@ -274,10 +286,7 @@ export class Engine {
    * Raw logits `[classes]` of each source: a sequence classifier's (`XLMRobertaForSequenceClassification`).
    * `ERR_INVALID_ARGUMENT` for a model without one.
    */
-  async classify(
-    sources: Int32Array[],
-    options: CallOptions = {},
-  ): Promise<Float32Array<ArrayBuffer>[]> {
+  async classify(sources: Int32Array[], options: CallOptions = {}): Promise<Float32Array[]> {
     const answers = await this.#read('classify()', sources, { kind: 'classes' }, options);
     return answers.map(({ values }) => values);
   }
@@ -286,10 +295,7 @@ export class Engine {
    * Raw logits `[length, classes]` of the ids of each source: a token classifier's
    * (`XLMRobertaForTokenClassification`). `ERR_INVALID_ARGUMENT` for a model without one.
    */
-  async classifyTokens(
-    sources: Int32Array[],
-    options: CallOptions = {},
-  ): Promise<Float32Array<ArrayBuffer>[]> {
+  async classifyTokens(sources: Int32Array[], options: CallOptions = {}): Promise<Float32Array[]> {
     const answers = await this.#read('classifyTokens()', sources, { kind: 'tokens' }, options);
     return answers.map(({ values }) => values);
   }
@@ -342,7 +348,7 @@ export class Engine {
   async logits(
     sequences: Target[] | Int32Array[],
     options: CallOptions = {},
-  ): Promise<Float32Array<ArrayBuffer>[]> {
+  ): Promise<Float32Array[]> {
     if (Array.isArray(sequences) && sequences[0] instanceof Int32Array) {
       const sources = sequences as Int32Array[];
       const answers = await this.#read('logits()', sources, { kind: 'logits' }, options);
@@ -353,7 +359,7 @@ export class Engine {
   }
 
   /** Final states `[length, hidden]` of each target. */
-  states(targets: Target[], options: CallOptions = {}): Promise<Float32Array<ArrayBuffer>[]> {
+  states(targets: Target[], options: CallOptions = {}): Promise<Float32Array[]> {
     return this.#run('states()', options, [], () => this.#native.states(nativeTargets(targets)));
   }
 
@@ -366,7 +372,7 @@ export class Engine {
     targets: Target[],
     candidates: Int32Array[][],
     options: CallOptions = {},
-  ): Promise<Float32Array<ArrayBuffer>[][]> {
+  ): Promise<Float32Array[][]> {
     return this.#run('logProbs()', options, [], () =>
       this.#native.logProbs(nativeTargets(targets), candidates),
     );
@@ -428,7 +434,7 @@ export class Engine {
     const call = start();
     const forget = onAbort(signal, () => this.#native.cancel(call.id));
     try {
-      const result = await call.promise;
+      const result = ofThisRealm(await call.promise);
       if (signal?.aborted) discard?.(result);
       signal?.throwIfAborted();
       return result;

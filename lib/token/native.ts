@@ -24,3 +24,34 @@ function load(): typeof binding {
 }
 
 native.initialize(MaskPredictError as never);
+
+/**
+ * A result of the addon with the arrays and objects of the realm that this code runs in. The addon makes those of the
+ * realm that loaded it first, which in a test runner that gives each file a realm of its own (Jest, Vitest's vmThreads) is
+ * another one: there a Float32Array would not equal a Float32Array. The numbers are not copied.
+ */
+export const ofThisRealm: <T>(value: T) => T =
+  native.operations instanceof Object ? (value) => value : inThisRealm;
+
+function inThisRealm<T>(value: T): T {
+  return moved(value) as T;
+}
+
+const typedArrays = { Float32Array, Int32Array, Uint8Array, Uint16Array };
+
+function moved(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || value instanceof Object) return value;
+  if (Array.isArray(value)) return Array.from(value, moved);
+  if (ArrayBuffer.isView(value)) {
+    const name = Object.prototype.toString.call(value).slice(8, -1) as keyof typeof typedArrays;
+    const { buffer, byteOffset, length } = value as unknown as {
+      buffer: ArrayBuffer;
+      byteOffset: number;
+      length: number;
+    };
+    return new typedArrays[name](buffer, byteOffset, length);
+  }
+  // An instance of one of the addon's classes, such as NativeSource, stays: the package wraps it and never shows it.
+  if (Object.getPrototypeOf(Object.getPrototypeOf(value)) !== null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, own]) => [name, moved(own)]));
+}

@@ -5,7 +5,7 @@
  * behind the other and an offsets array (`count + 1` entries, first 0, last the number of rows) says
  * where each begins. There is no padding and no mask. Calls are synchronous.
  */
-import { native } from './native.js';
+import { native, ofThisRealm } from './native.js';
 
 export interface OperationOptions {
   /** Default: what the environment variable MASK_PREDICT_DEVICE names, else `'cpu'`. */
@@ -13,11 +13,12 @@ export interface OperationOptions {
   /**
    * On a GPU, how activations are kept and what weights must be: `'fp32'` (default), for verification, or
    * `'bf16'`, which `'int8'` and `'fp8'` mean too. For {@link packWeight} the last two narrow the weights. On the
-   * CPU activations are always float32 and weights bring their own type; {@link packWeight} takes `'int8'` there.
+   * CPU activations are float32 and weights bring their own type; with `'bf16'`, which needs the instruction set
+   * `'avx512bf16'`, products of weights in bfloat16 round their input to bfloat16. {@link packWeight} takes `'int8'` there.
    */
   precision?: 'fp32' | 'bf16' | 'int8' | 'fp8';
   /** On the CPU. Default: the best one this machine has. A set it does not have is `ERR_DEVICE`. */
-  instructionSet?: 'avx512vnni' | 'avx512' | 'avx2' | 'portable';
+  instructionSet?: 'avx512bf16' | 'avx512vnni' | 'avx512' | 'avxvnni' | 'avx2' | 'portable';
   /** Threads to use on the CPU, 1 … 256. Default 1. Results do not depend on it. */
   threads?: number;
 }
@@ -65,7 +66,7 @@ export interface LinearArguments {
 
 /** `activation(input · weightᵀ + bias) + residual`, `[rows, weight.rows]`. */
 export function linear(args: LinearArguments, options: OperationOptions = {}): Float32Array {
-  return native.operations.linear(args, options);
+  return ofThisRealm(native.operations.linear(args, options));
 }
 
 /**
@@ -91,7 +92,30 @@ export function gatedLinear(
   args: { input: Float32Array; weight: PackedWeight },
   options: OperationOptions = {},
 ): Float32Array {
-  return native.operations.linear({ ...args, activation: 'gate' }, options);
+  return ofThisRealm(native.operations.linear({ ...args, activation: 'gate' }, options));
+}
+
+export interface LinearPairArguments {
+  /** `[rows, firstWeight.columns]` */
+  input: Float32Array;
+  firstWeight: PackedWeight;
+  /** `[firstWeight.rows]` */
+  firstBias?: Float32Array;
+  /** As many columns as `firstWeight` has, of the same type. */
+  secondWeight: PackedWeight;
+  /** `[secondWeight.rows]` */
+  secondBias?: Float32Array;
+}
+
+/**
+ * Two products of the same rows, as {@link linear} gives them, bit by bit: `input · weightᵀ + bias` of either weight,
+ * `[rows, weight.rows]`. A layer's keys and values are made so beside its queries; on a GPU it is one launch.
+ */
+export function linearPair(
+  args: LinearPairArguments,
+  options: OperationOptions = {},
+): { first: Float32Array; second: Float32Array } {
+  return ofThisRealm(native.operations.linearPair(args, options));
 }
 
 export interface LinearNormArguments {
@@ -119,7 +143,7 @@ export function linearNorm(
   args: LinearNormArguments,
   options: OperationOptions = {},
 ): { states: Float32Array; normed: Float32Array } {
-  return native.operations.linearNorm(args, options);
+  return ofThisRealm(native.operations.linearNorm(args, options));
 }
 
 export interface MixedAttentionArguments {
@@ -157,7 +181,7 @@ export function mixedAttention(
   args: MixedAttentionArguments,
   options: OperationOptions = {},
 ): Float32Array {
-  return native.operations.mixedAttention(args, options);
+  return ofThisRealm(native.operations.mixedAttention(args, options));
 }
 
 export interface EmbedArguments {
@@ -173,7 +197,7 @@ export interface EmbedArguments {
 
 /** `words[id] + positionTable[position]`, `[rows, width]`. (Token type 0 is part of `positionTable`.) */
 export function embed(args: EmbedArguments, options: OperationOptions = {}): Float32Array {
-  return native.operations.embed(args, options);
+  return ofThisRealm(native.operations.embed(args, options));
 }
 
 export interface LayerNormArguments {
@@ -187,7 +211,7 @@ export interface LayerNormArguments {
 
 /** `(x - mean) / sqrt(variance + epsilon) · gain + shift` per row, population variance. */
 export function layerNorm(args: LayerNormArguments, options: OperationOptions = {}): Float32Array {
-  return native.operations.layerNorm(args, options);
+  return ofThisRealm(native.operations.layerNorm(args, options));
 }
 
 export interface RotateArguments {
@@ -206,7 +230,7 @@ export interface RotateArguments {
  * position · theta^(-2j / headSize). `[rows, heads × headSize]`.
  */
 export function rotate(args: RotateArguments, options: OperationOptions = {}): Float32Array {
-  return native.operations.rotate(args, options);
+  return ofThisRealm(native.operations.rotate(args, options));
 }
 
 /** The mean of each sequence's rows: `[sequences, width]`. */
@@ -214,7 +238,7 @@ export function meanRows(
   args: { input: Float32Array; offsets: Int32Array; width: number },
   options: OperationOptions = {},
 ): Float32Array {
-  return native.operations.meanRows(args, options);
+  return ofThisRealm(native.operations.meanRows(args, options));
 }
 
 /** The rows of `input` that `index` names, in its order: `[index.length, width]`. */
@@ -222,7 +246,7 @@ export function gatherRows(
   args: { input: Float32Array; index: Int32Array; width: number },
   options: OperationOptions = {},
 ): Float32Array {
-  return native.operations.gatherRows(args, options);
+  return ofThisRealm(native.operations.gatherRows(args, options));
 }
 
 export interface LmHeadArguments {
@@ -245,7 +269,7 @@ export function lmHeadArgmax(
   args: LmHeadArguments,
   options: OperationOptions = {},
 ): { ids: Int32Array; logProbs: Float32Array; logSumExp: Float32Array } {
-  return native.operations.lmHeadArgmax(args, options);
+  return ofThisRealm(native.operations.lmHeadArgmax(args, options));
 }
 
 /** The logit of `ids[i]` in row `rows[i]` of `states`: `[ids.length]`. */
@@ -259,7 +283,7 @@ export function logitsAt(
   },
   options: OperationOptions = {},
 ): Float32Array {
-  return native.operations.logitsAt(args, options);
+  return ofThisRealm(native.operations.logitsAt(args, options));
 }
 
 export interface FillMasksArguments {
@@ -282,7 +306,7 @@ export function fillMasks(
   args: FillMasksArguments,
   options: OperationOptions = {},
 ): { tokens: Int32Array; scores: Float32Array } {
-  return native.operations.fillMasks(args, options);
+  return ofThisRealm(native.operations.fillMasks(args, options));
 }
 
 export interface RemaskArguments {
@@ -307,7 +331,7 @@ export function remask(
   args: RemaskArguments,
   options: OperationOptions = {},
 ): { tokens: Int32Array; scores: Float32Array; masked: Uint8Array } {
-  return native.operations.remask(args, options);
+  return ofThisRealm(native.operations.remask(args, options));
 }
 
 export interface SampleArguments {
@@ -337,5 +361,5 @@ export function sample(
   args: SampleArguments,
   options: OperationOptions = {},
 ): { ids: Int32Array; logProbs: Float32Array } {
-  return native.operations.sample(args, options);
+  return ofThisRealm(native.operations.sample(args, options));
 }

@@ -13,9 +13,9 @@ export interface FillMaskOptions extends CallOptions {
 export interface FilledMask {
   /** The position of the `<mask>` in its source. */
   position: number;
-  ids: Int32Array<ArrayBuffer>;
+  ids: Int32Array;
   /** Over all real ids. */
-  logProbs: Float32Array<ArrayBuffer>;
+  logProbs: Float32Array;
 }
 
 /** `'mean'`: of all final states, those of `<s>` and `</s>` included; `'first'`: the final state of `<s>`. */
@@ -60,7 +60,7 @@ export function filledMasks({ positions, ids, values }: NativeAnswer): FilledMas
  * The answer to a reading of a pooled state. A state of zeros has no direction and stays as it is.
  * @internal
  */
-export function embedding({ values }: NativeAnswer, normalize: boolean): Float32Array<ArrayBuffer> {
+export function embedding({ values }: NativeAnswer, normalize: boolean): Float32Array {
   if (!normalize) return values;
   const length = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
   return length === 0 ? values : values.map((value) => value / length);

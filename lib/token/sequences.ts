@@ -2,6 +2,7 @@
 import type { NativeAnswer, NativeSource, NativeTarget } from '../../native/binding.cjs';
 import { invalidArgument } from '../errors.js';
 import { checkOptions } from '../options.js';
+import { ofThisRealm } from './native.js';
 
 /** An encoded source: made by {@link Engine.encode}, read by any number of targets. */
 export class Source {
@@ -18,7 +19,7 @@ export class Source {
 
   /** @internal What was read of a source that was not kept. */
   static answer(source: Source): NativeAnswer {
-    return source.#native.answer();
+    return ofThisRealm(source.#native.answer());
   }
 
   /** Ids, `<s>` and `</s>` included. */
@@ -35,13 +36,13 @@ export class Source {
    * Raw logits of the length classes, or null for a model without a length predictor. `ERR_INVALID_ARGUMENT` if it was
    * encoded without states.
    */
-  get lengthLogits(): Float32Array<ArrayBuffer> | null {
-    return this.#native.lengthLogits;
+  get lengthLogits(): Float32Array | null {
+    return ofThisRealm(this.#native.lengthLogits);
   }
 
   /** Final states after the last norm, `[length, hidden]`. `ERR_INVALID_ARGUMENT` if it was encoded without them. */
-  states(): Float32Array<ArrayBuffer> {
-    return this.#native.states();
+  states(): Float32Array {
+    return ofThisRealm(this.#native.states());
   }
 
   /**
@@ -49,7 +50,7 @@ export class Source {
    * `ERR_INVALID_ARGUMENT` for a model without a length predictor, or if it was encoded without states.
    */
   predictLengths(count = 1): { length: number; logProb: number }[] {
-    return this.#native.predictLengths(count);
+    return ofThisRealm(this.#native.predictLengths(count));
   }
 
   /**
@@ -96,18 +97,18 @@ export class Target {
   }
 
   /** The ids as they are now (a copy). */
-  get tokens(): Int32Array<ArrayBuffer> {
-    return this.#native.tokens;
+  get tokens(): Int32Array {
+    return ofThisRealm(this.#native.tokens);
   }
 
   /** Log-probability of each token when it was predicted; 0 at the ends, given and masked positions. */
-  get scores(): Float32Array<ArrayBuffer> {
-    return this.#native.scores;
+  get scores(): Float32Array {
+    return ofThisRealm(this.#native.scores);
   }
 
   /** 1 at the positions that are masked now. */
-  get masked(): Uint8Array<ArrayBuffer> {
-    return this.#native.masked;
+  get masked(): Uint8Array {
+    return ofThisRealm(this.#native.masked);
   }
 
   /** N: how many positions were masked at the start, and may be again. */

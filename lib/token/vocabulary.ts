@@ -17,24 +17,22 @@ export type Vocabulary =
   | { languages: readonly string[] };
 
 /**
- * The allowed ids, rising and without repetition. `idsOfLanguages` knows the pieces; without it languages are an error.
+ * The allowed ids, rising and without repetition. `ofLanguages` are those of its languages; without them languages are an
+ * error.
  * @internal
  */
-export function allowedIds(
-  vocabulary: unknown,
-  idsOfLanguages?: (languages: unknown) => Int32Array,
-): Int32Array {
+export function allowedIds(vocabulary: unknown, ofLanguages?: Int32Array): Int32Array {
   checkOptions('vocabulary', vocabulary, ['allowedIds', 'languages']);
   const { allowedIds, languages } = vocabulary as { allowedIds?: unknown; languages?: unknown };
   if ((allowedIds === undefined) === (languages === undefined)) {
     throw invalidArgument('vocabulary must have either allowedIds or languages');
   }
-  if (languages !== undefined && idsOfLanguages === undefined) {
+  if (languages !== undefined && ofLanguages === undefined) {
     throw invalidArgument(
       'vocabulary.languages needs a tokenizer: load the model with MaskPredict.load(), or name the allowedIds',
     );
   }
-  const ids = languages === undefined ? listedIds(allowedIds) : idsOfLanguages!(languages);
+  const ids = languages === undefined ? listedIds(allowedIds) : ofLanguages!;
   if (ids.length === 0) throw invalidArgument('vocabulary allows no id at all');
   return ids;
 }

@@ -8,7 +8,7 @@
  */
 import { invalidArgument } from '../errors.js';
 import type { Dataset } from './dataset.js';
-import { pauses } from './dataset.js';
+import { pauses } from '../pauses.js';
 import { Draws } from './random.js';
 
 export const windowSize = 8192;

@@ -10,9 +10,9 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
 import { checkOptions } from '../options.js';
+import { pauses } from '../pauses.js';
 import { userCache } from '../user-cache.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import {
@@ -301,15 +301,6 @@ async function firstTexts(file: string, options: DatasetOptions): Promise<Exampl
 
 function textsOnly({ instruction, output }: Example): Example {
   return { instruction, output };
-}
-
-/** Lets others have the thread every ten milliseconds. @internal */
-export function pauses(): () => Promise<void> | undefined {
-  let since = performance.now();
-  return () => {
-    if (performance.now() - since < 10) return undefined;
-    return setImmediate().then(() => void (since = performance.now()));
-  };
 }
 
 async function hashOf(file: string, signal?: AbortSignal): Promise<string> {

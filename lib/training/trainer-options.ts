@@ -1,6 +1,6 @@
 /** The options of a trainer, and what the addon takes of them. */
 import type { NativeTrainerOptions, TrainingArchitecture } from '../../native/binding.cjs';
-import { invalidArgument, MaskPredictError, shown } from '../errors.js';
+import { invalidArgument, shown } from '../errors.js';
 import {
   attentionOption,
   checkFunction,
@@ -54,8 +54,9 @@ export interface TrainerOptions {
    */
   recompute?: 'none' | 'gelu' | 'layer';
   /**
-   * The precision of the products; `'auto'` (default) is `'fp32'`. Weights, sums and the optimiser are float32 always.
-   * `'bf16'` is `ERR_DEVICE`: such products are not implemented for training.
+   * The precision of the products; `'auto'` (default) is `'fp32'`. `'bf16'` rounds what a product multiplies to bfloat16,
+   * forward and backward; weights, sums and the optimiser are float32 always. It needs a processor with AVX512-BF16, and
+   * is `ERR_DEVICE` elsewhere.
    */
   precision?: 'auto' | 'fp32' | 'bf16';
   /** 1 … 256. Default: as many processors as the process may use. Results do not depend on it. */
@@ -154,6 +155,8 @@ export interface Settings {
   attention?: TargetAttention | null;
   freeze: readonly 'embeddings'[];
   recompute: 'none' | 'gelu' | 'layer';
+  /** Checkpoints of earlier versions do not have it: `'fp32'`. */
+  precision?: 'fp32' | 'bf16';
   seed: bigint;
 }
 
@@ -199,19 +202,10 @@ function freezeOption(value: unknown): readonly 'embeddings'[] {
   return value.length > 0 ? ['embeddings'] : [];
 }
 
-function checkPrecision(value: unknown): void {
-  if (choiceOption('precision', value, ['auto', 'fp32', 'bf16']) !== 'bf16') return;
-  throw new MaskPredictError(
-    'ERR_DEVICE',
-    `precision 'bf16' is not implemented for training; use 'fp32' or 'auto'`,
-  );
-}
-
 /** Checks the options of `call` and fills in what is left out. @internal */
 export function readSettings(options: TrainerOptions, learningRate: number): Settings {
   checkSignal(options.signal);
   checkFunction('onProgress', options.onProgress);
-  checkPrecision(options.precision);
   const upTo = (name: keyof TrainerOptions, otherwise: number, most: number) =>
     numberOption(name, options[name], otherwise, (x) => x >= 0 && x <= most, `from 0 to ${most}`);
   const atLeast0 = (name: keyof TrainerOptions, otherwise: number) =>
@@ -242,6 +236,10 @@ export function readSettings(options: TrainerOptions, learningRate: number): Set
     attention: attentionOption(options.attention),
     freeze: freezeOption(options.freeze),
     recompute: choiceOption('recompute', options.recompute, ['none', 'gelu', 'layer']),
+    precision:
+      choiceOption('precision', options.precision, ['auto', 'fp32', 'bf16']) === 'bf16'
+        ? 'bf16'
+        : 'fp32',
     seed: seedOption('seed', options.seed ?? 0),
   };
 }
@@ -280,6 +278,7 @@ export function nativeOptions(
     decayAll: settings.decay === 'all',
     freezeEmbeddings: settings.freeze.length > 0,
     recompute: settings.recompute,
+    roundedProducts: settings.precision === 'bf16',
   };
 }
 

@@ -16,7 +16,7 @@ import type { EngineConfig } from '../token/engine-config.js';
 import { invalidArgument, MaskPredictError, shown } from '../errors.js';
 import { booleanOption, checkOptions, checkSignal, integerOption, seedOption } from '../options.js';
 import { addedTokensDecoder } from '../token/added-tokens.js';
-import { native } from '../token/native.js';
+import { native, ofThisRealm } from '../token/native.js';
 import { attentionField } from '../token/saved-model.js';
 import { tokenizerFile } from '../text/loading.js';
 import { addedTokensFile } from '../text/model-files.js';
@@ -179,7 +179,7 @@ export class Trainer implements StepRunner {
 
   /** Sizes of the model. */
   get config(): EngineConfig {
-    return this.#native.config;
+    return ofThisRealm(this.#native.config);
   }
   get maskTokenId(): number {
     return this.#native.config.maskTokenId;
@@ -195,7 +195,7 @@ export class Trainer implements StepRunner {
   get threads(): number {
     return this.#native.facts.threads;
   }
-  /** `'avx512'`, `'avx2'` or `'portable'`. */
+  /** `'avx512bf16'`, `'avx512'`, `'avx2'` or `'portable'`; the first where `precision` is `'bf16'`. */
   get instructionSet(): string {
     return this.#native.facts.instructionSet;
   }
@@ -246,13 +246,13 @@ export class Trainer implements StepRunner {
     return runValidation(this, dataset, options, this);
   }
 
-  memory(): Promise<TrainerMemory> {
-    return this.#native.memory().promise;
+  async memory(): Promise<TrainerMemory> {
+    return ofThisRealm(await this.#native.memory().promise);
   }
 
   /** Bytes that steps take whose parts have up to so many rows (ids of sources and targets), weights and all included. */
-  bytesFor(rows: number): Promise<number> {
-    return this.#native.bytesFor(rows).promise;
+  async bytesFor(rows: number): Promise<number> {
+    return await this.#native.bytesFor(rows).promise;
   }
 
   /**
@@ -294,7 +294,7 @@ export class Trainer implements StepRunner {
 
   /** Gradients of the last step, before clipping, by Hugging Face's names; frozen tensors have none. */
   async gradients(): Promise<Map<string, Float32Array>> {
-    return new Map(await this.#native.gradients().promise);
+    return new Map(ofThisRealm(await this.#native.gradients().promise));
   }
 
   /**
@@ -401,7 +401,7 @@ async function settled<T>(
   const call = begin();
   const forget = onAbort(signal, () => trainer.cancel(call.id));
   try {
-    return await call.promise;
+    return ofThisRealm(await call.promise);
   } catch (error) {
     signal?.throwIfAborted();
     throw error;

@@ -46,6 +46,7 @@ LoadOptions read_options(const Napi::Value& value) {
   LoadOptions options;
   options.device = read_string(object.Get("device"), "device");
   options.precision = read_string(object.Get("precision"), "precision");
+  options.head_precision = read_string(object.Get("headPrecision"), "headPrecision");
   options.threads = static_cast<int>(read_integer(object.Get("threads"), "threads", 0, 256));
   options.memory_limit =
       static_cast<uint64_t>(read_integer(object.Get("memoryLimit"), "memoryLimit", 0, int64_t{1} << 53));

@@ -39,6 +39,7 @@ Napi::Function EngineObject::define(Napi::Env env) {
                       InstanceAccessor<&EngineObject::config>("config"),
                       InstanceAccessor<&EngineObject::device>("device"),
                       InstanceAccessor<&EngineObject::precision>("precision"),
+                      InstanceAccessor<&EngineObject::head_precision>("headPrecision"),
                       InstanceAccessor<&EngineObject::instruction_set>("instructionSet"),
                       InstanceAccessor<&EngineObject::fallback>("fallback"),
                       InstanceAccessor<&EngineObject::note>("note"),
@@ -139,6 +140,11 @@ Napi::Value EngineObject::fallback(const Napi::CallbackInfo& info) {
 Napi::Value EngineObject::note(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.note); });
 }
+Napi::Value EngineObject::head_precision(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(),
+                 [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.head_precision); });
+}
+
 Napi::Value EngineObject::instruction_set(const Napi::CallbackInfo& info) {
   return guarded(info.Env(),
                  [&]() -> Napi::Value { return Napi::String::New(info.Env(), state().model.device.instruction_set); });

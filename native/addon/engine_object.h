@@ -28,6 +28,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value config(const Napi::CallbackInfo& info);
   Napi::Value device(const Napi::CallbackInfo& info);
   Napi::Value precision(const Napi::CallbackInfo& info);
+  Napi::Value head_precision(const Napi::CallbackInfo& info);
   Napi::Value instruction_set(const Napi::CallbackInfo& info);
   Napi::Value fallback(const Napi::CallbackInfo& info);
   Napi::Value note(const Napi::CallbackInfo& info);

@@ -32,13 +32,17 @@ Context context_of(Napi::Env env, const Napi::Value& value, std::string* asked) 
     open->context.operations->select(open->context);
     return open->context;
   }
-  if (asked == nullptr && precision != "fp32")
-    invalid("precision must be 'fp32' on the CPU: weights bring their own type");
+  if (asked == nullptr && precision != "fp32" && precision != "bf16")
+    invalid("precision must be 'fp32' or 'bf16' on the CPU: weights bring their own type");
   auto& pool = environment.pools[size];
   if (!pool) pool = std::make_unique<cpu::ThreadPool>(size);
   Context context;
   context.operations = &cpu_operations;
   context.kernels = &cpu::kernels_for(set);
+  context.rounded_products = precision == "bf16";
+  if (context.rounded_products && context.kernels->round == nullptr)
+    throw Error(ErrorCode::Device, std::string("precision 'bf16': the instruction set \"") + context.kernels->name +
+                                       "\" has no products of bfloat16; leave it out");
   context.pool = pool.get();
   return context;
 }
@@ -110,6 +114,12 @@ const void* OperationCall::put(const void* values, int64_t bytes) {
   return copy;
 }
 
+const float* OperationCall::constant(const float* values, int64_t count) {
+  const float* const weights = in(values, count);
+  if (!on_cpu()) freeze(context, buffers_.back());
+  return weights;
+}
+
 void* OperationCall::work(int64_t bytes) {
   const auto size = static_cast<uint64_t>(std::max<int64_t>(bytes, 1));
   buffers_.push_back(device_buffer(context, size, nullptr, "the memory of an operation"));
@@ -145,7 +155,7 @@ const float* OperationCall::bias(const View<float>& view) {
   std::vector<float> values(view.data, view.data + view.size);
   values.resize((values.size() + cpu::panel_columns - 1) / cpu::panel_columns * cpu::panel_columns);
   padded_.push_back(std::move(values));
-  return in(padded_.back());
+  return constant(padded_.back().data(), static_cast<int64_t>(padded_.back().size()));
 }
 
 void OperationCall::finish() {

@@ -17,7 +17,7 @@ namespace mask_predict {
 inline constexpr napi_type_tag weight_tag = {0x6d61736b2d707265, 0x646963742d777467};
 
 // The context of `options.device` ('cpu' if undefined), with its instruction set and threads, or its precision: on the
-// CPU 'fp32', or what `precision` holds, which then says what is asked for.
+// CPU 'fp32' or 'bf16', or what `precision` holds, which then says what is asked for.
 Context context_of(Napi::Env env, const Napi::Value& options, std::string* precision = nullptr);
 
 class OperationCall {
@@ -66,6 +66,8 @@ class OperationCall {
   const T* in(const std::vector<T>& values) {
     return in(values.data(), static_cast<int64_t>(values.size()));
   }
+  // Weights: memory that no kernel writes.
+  const float* constant(const View<float>& view) { return constant(view.data, view.size); }
   // In the context's type of activations.
   const void* activations(const float* values, int64_t count);
   const void* activations(const View<float>& view) { return activations(view.data, view.size); }
@@ -96,6 +98,7 @@ class OperationCall {
     return view;
   }
   bool on_cpu() const { return context.operations->host_memory; }
+  const float* constant(const float* values, int64_t count);
   const void* put(const void* values, int64_t bytes);
   void* take(void* values, int64_t bytes, bool keep);
 

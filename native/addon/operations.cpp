@@ -45,6 +45,8 @@ Napi::Value pack_weight(const Napi::CallbackInfo& info) {
     auto packed = std::make_unique<std::pair<const Operations*, PackedMatrix>>(
         &operations, PackedMatrix{packed_type, rows, columns, device_buffer(context, bytes, nullptr, "packWeight")});
     operations.pack(context, {values, kind, nullptr, nullptr}, 0, rows, packed->second);
+    freeze(context, packed->second);
+    operations.wait(context);  // whoever reads it may have another stream
 
     Napi::Object object = Napi::Object::New(env);
     object.Set("rows", Napi::Number::New(env, static_cast<double>(rows)));
@@ -94,6 +96,31 @@ Napi::Value call_linear(OperationCall& call) {
   return output;
 }
 
+Napi::Value call_linear_pair(OperationCall& call) {
+  const PackedMatrix &first = call.weight("firstWeight"), &second = call.weight("secondWeight");
+  if (first.inputs != second.inputs || first.type != second.type)
+    invalid("firstWeight and secondWeight must have the same columns and the same type");
+  const View<float> input = call.floats("input");
+  const int64_t rows = call.rows(input, "input", first.inputs);
+  const auto bias = [&](const char* name, const PackedMatrix& weight) {
+    return call.has(name) ? call.bias(call.floats(name, weight.outputs)) : nullptr;
+  };
+  const float *first_bias = bias("firstBias", first), *second_bias = bias("secondBias", second);
+  const auto new_output = [&](const PackedMatrix& weight) {
+    return Napi::Float32Array::New(call.env, static_cast<size_t>(rows * weight.outputs));
+  };
+  Napi::Float32Array first_output = new_output(first), second_output = new_output(second);
+  call.operations().linear_pair(call.context,
+                                {call.activations(input),
+                                 rows,
+                                 {{&first, first_bias, call.out(first_output.Data(), rows * first.outputs)},
+                                  {&second, second_bias, call.out(second_output.Data(), rows * second.outputs)}}});
+  Napi::Object result = Napi::Object::New(call.env);
+  result.Set("first", first_output);
+  result.Set("second", second_output);
+  return result;
+}
+
 Napi::Value call_linear_norm(OperationCall& call) {
   const PackedMatrix& weight = call.weight("weight");
   const int64_t width = weight.outputs;
@@ -103,7 +130,7 @@ Napi::Value call_linear_norm(OperationCall& call) {
   const float* bias = call.has("bias") ? call.bias(call.floats("bias", width)) : nullptr;
   const View<float> states = call.floats("states", rows * width), gain = call.floats("gain", width);
   if (!call.has("shift")) call.require_rotary("a norm without shift");
-  const float* shift = call.has("shift") ? call.in(call.floats("shift", width)) : nullptr;
+  const float* shift = call.has("shift") ? call.constant(call.floats("shift", width)) : nullptr;
   const double epsilon = call.number("epsilon");
   if (!(epsilon > 0)) invalid("epsilon must be above 0");
   const std::string placement = call.string("placement");
@@ -113,7 +140,7 @@ Napi::Value call_linear_norm(OperationCall& call) {
   call.operations().linear_norm(
       call.context,
       {call.activations(input), rows, &weight, bias, placement == "pre" ? NormPlacement::Pre : NormPlacement::Post,
-       call.in(gain), shift, static_cast<float>(epsilon), call.out(new_states.Data(), states.size, true),
+       call.constant(gain), shift, static_cast<float>(epsilon), call.out(new_states.Data(), states.size, true),
        call.activations_out(normed.Data(), states.size)});
   Napi::Object result = Napi::Object::New(call.env);
   result.Set("states", new_states);
@@ -208,21 +235,21 @@ Napi::Value call_embed(OperationCall& call) {
   call.check_range(ids, "ids", 0, words.outputs - 1);
   call.check_range(positions, "positions", 0, call.rows(table, "positionTable", words.inputs) - 1);
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(ids.size * words.inputs));
-  call.operations().embed(call.context, {call.in(ids), call.in(positions), ids.size, &words, call.in(table),
+  call.operations().embed(call.context, {call.in(ids), call.in(positions), ids.size, &words, call.constant(table),
                                          call.out(output.Data(), ids.size * words.inputs)});
   return output;
 }
 
 Napi::Value call_layer_norm(OperationCall& call) {
   const View<float> input = call.floats("input"), gain = call.floats("gain");
-  const float* const shift = call.has("shift") ? call.in(call.floats("shift", gain.size)) : nullptr;
+  const float* const shift = call.has("shift") ? call.constant(call.floats("shift", gain.size)) : nullptr;
   if (shift == nullptr) call.require_rotary("a norm without shift");
   const int64_t rows = call.rows(input, "input", gain.size);
   const double epsilon = call.number("epsilon");
   if (!(epsilon > 0)) invalid("epsilon must be above 0");
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(input.size));
   call.operations().layer_norm(
-      call.context, {call.in(input), rows, gain.size, call.in(gain), shift, static_cast<float>(epsilon), nullptr,
+      call.context, {call.in(input), rows, gain.size, call.constant(gain), shift, static_cast<float>(epsilon), nullptr,
                      call.activations_out(output.Data(), input.size)});
   return output;
 }
@@ -405,6 +432,7 @@ Napi::Object define_operations(Napi::Env env) {
   Napi::Object operations = Napi::Object::New(env);
   operations.Set("packWeight", Napi::Function::New<pack_weight>(env, "packWeight"));
   operations.Set("linear", Napi::Function::New<checked<call_linear>>(env, "linear"));
+  operations.Set("linearPair", Napi::Function::New<checked<call_linear_pair>>(env, "linearPair"));
   operations.Set("linearNorm", Napi::Function::New<checked<call_linear_norm>>(env, "linearNorm"));
   operations.Set("mixedAttention", Napi::Function::New<checked<call_mixed_attention>>(env, "mixedAttention"));
   operations.Set("embed", Napi::Function::New<checked<call_embed>>(env, "embed"));

@@ -148,6 +148,7 @@ TrainerOptions read_trainer_options(const Napi::Value& value) {
   o.decay_all = read_boolean(object.Get("decayAll"), "decayAll");
   o.freeze_embeddings = read_boolean(object.Get("freezeEmbeddings"), "freezeEmbeddings");
   o.recompute = read_recompute(object.Get("recompute"));
+  o.rounded_products = read_boolean(object.Get("roundedProducts"), "roundedProducts");
   const Napi::Value attention = object.Get("attention");
   if (!attention.IsNull()) o.attention = read_attention(attention);
   return o;

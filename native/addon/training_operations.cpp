@@ -24,7 +24,7 @@ using namespace training;
 
 TrainingContext context_of(const OperationCall& call) {
   if (call.context.kernels == nullptr) invalid("the operations of training run on the CPU");
-  return {&cpu::training_kernels_for(*call.context.kernels), call.context.pool};
+  return {&cpu::training_kernels_for(*call.context.kernels, call.context.rounded_products), call.context.pool};
 }
 
 // Results by name.

@@ -12,8 +12,10 @@ std::vector<const Kernels*> supported() {
   std::vector<const Kernels*> sets;
 #if defined(__x86_64__)
   const X86Features features = x86_features();
+  if (features.avx512bf16) sets.push_back(&kernels_avx512bf16);
   if (features.avx512vnni) sets.push_back(&kernels_avx512vnni);
   if (features.avx512) sets.push_back(&kernels_avx512);
+  if (features.avxvnni) sets.push_back(&kernels_avxvnni);
   if (features.avx2) sets.push_back(&kernels_avx2);
 #endif
   sets.push_back(&kernels_portable);
@@ -42,10 +44,16 @@ const Kernels& kernels_for(const std::string& name) {
   throw Error(ErrorCode::Device, "instruction set \"" + name + "\" is not available here (best: " + names[0] + ")");
 }
 
-const TrainingKernels& training_kernels_for(const Kernels& kernels) {
+const TrainingKernels& training_kernels_for(const Kernels& kernels, bool rounded) {
+  if (rounded && kernels.round == nullptr)
+    throw Error(ErrorCode::Device,
+                std::string("precision 'bf16': products of bfloat16 need a processor with AVX512-BF16, "
+                            "and the instruction set here is \"") +
+                    kernels.name + "\"; use 'fp32' or 'auto'");
 #if defined(__x86_64__)
-  if (&kernels == &kernels_avx2) return training_avx2;
-  if (&kernels != &kernels_portable) return training_avx512;  // with VNNI or without
+  if (rounded) return training_avx512bf16;
+  if (&kernels == &kernels_avx2 || &kernels == &kernels_avxvnni) return training_avx2;
+  if (&kernels != &kernels_portable) return training_avx512;  // with VNNI and BF16 or without
 #endif
   (void)kernels;
   return training_portable;

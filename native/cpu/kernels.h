@@ -17,11 +17,17 @@ namespace mask_predict::cpu {
 inline constexpr int panel_columns = 16;                 // columns of B that belong together in memory
 inline constexpr int group_columns = 3 * panel_columns;  // columns of B that one pass over A computes
 
-// Bytes: activations are quantized row by row, x = scale * (byte - 128) with -127 ... 127 steps of scale = largest
-// |x| / 127, and so are weights output by output, as signed bytes. Their products are added up four at a time as
-// 32-bit integers, which no order, instruction set or number of threads can change.
+// Bytes: activations are quantized row by row, x = scale * steps with -127 ... 127 steps of scale = largest |x| / 127, and
+// so are weights output by output, as signed bytes. The byte of an activation is its steps XOR the set's `byte_flip`: 128
+// for a set that multiplies unsigned activations, so that a byte is 128 more than the steps; else 0. Their products are
+// added up four at a time as 32-bit integers, which no order, instruction set or number of threads can change.
 inline constexpr int bytes_per_step = 4;
 inline constexpr int64_t most_byte_inputs = 133143;  // times 127 * 127 is what 32 bits hold
+
+// Inputs of one output that lie side by side in a packed matrix, before the next output's.
+static inline constexpr int inputs_together(WeightType type) {
+  return type == WeightType::I8 ? bytes_per_step : type == WeightType::BF16 ? 2 : 1;
+}
 
 // result = activation(sums + bias) + residual, for the columns of one group; with a gate, whose columns are two halves
 // [u | g], result = gelu(u) * g, half as many columns, without bias and residual.
@@ -38,10 +44,11 @@ struct Epilogue {
 
 // sums[row][column] (+)= sum over k of input[row][k] * group[k][column]
 struct MultiplyTask {
-  const void* input;  // [rows, inner], row stride input_stride: float32, or bytes of `quantize` for I8
+  // [rows, inner], row stride input_stride: float32; for I8 bytes of `quantize`; bfloat16 of `round` where `rounded`.
+  const void* input;
   int64_t input_stride;
   int64_t rows;
-  const void* group;  // [inner][columns], packed; for I8 [inner / 4, rounded up][columns][4]
+  const void* group;  // packed: [inner / n, rounded up][columns][n], n = inputs_together(type)
   WeightType type;
   int64_t inner;
   int columns;  // 16, 32 or 48
@@ -51,6 +58,7 @@ struct MultiplyTask {
   const char* prefetch;  // memory needed next, or nullptr
   int64_t prefetch_bytes;
   const Epilogue* epilogue = nullptr;  // applied to each tile of rows when it is done
+  bool rounded = false;                // BF16 only: the input is bfloat16, the products are those of `round`
   // For I8: sums = integer * (input_scales[row] * weight_scales[column]).
   const float* input_scales = nullptr;   // [rows]
   const float* weight_scales = nullptr;  // [columns]
@@ -77,11 +85,16 @@ struct HeadTask {
 
 struct Kernels {
   const char* name;
+  uint8_t byte_flip;
   void (*multiply)(const MultiplyTask&);
   void (*head_update)(const HeadTask&);
-  // Rows [width] as bytes; row stride `stride`, at least width rounded up to 16, bytes beyond the width are 128. The
+  // Rows [width] as bytes; row stride `stride`, at least width rounded up to 16, bytes beyond the width stand for 0. The
   // scale of a row that holds a NaN or an infinity is NaN.
   void (*quantize)(const float* input, int64_t rows, int64_t width, uint8_t* bytes, int64_t stride, float* scales);
+  // Rows [width] as bfloat16, nearest, ties to even; row stride `stride`, at least width rounded up to 2; a value beyond
+  // the width is 0. nullptr: the set has no products of bfloat16 by bfloat16. Those it has add up two at a time in
+  // float32, and take subnormal numbers for 0.
+  void (*round)(const float* input, int64_t rows, int64_t width, uint16_t* output, int64_t stride);
   // Rows of scores [keys] become probabilities: exp(scale * (score - largest)) / their sum.
   void (*softmax)(float* scores, int64_t rows, int64_t stride, int64_t keys, float scale);
   // output[row] = (x - mean) / sqrt(variance + epsilon) * gain + shift; output may be input, shift nullptr: none.
@@ -97,7 +110,8 @@ struct Kernels {
   void (*add)(float* sum, const float* row, int64_t width);
   // exp((x - largest) * inverse_temperature), in place.
   void (*exponentials)(float* values, int64_t count, float largest, float inverse_temperature);
-  // sum over k of input[k] * weights[k * stride], in the order of `multiply`. Not for I8.
+  // The product of input [inner] and one column of a group with `stride` columns, whose first weight is `weights`, in the
+  // order of `multiply`. Not for I8, nor where the input is rounded.
   float (*dot)(const float* input, const void* weights, WeightType type, int64_t stride, int64_t inner);
   // Turns `heads` heads [2 * half] of one row, one behind the other, in place: elements j and j + half of each are a
   // pair, turned by the angle whose cosine is cosines[j] and whose sine is cosines[half + j].
@@ -107,8 +121,10 @@ struct Kernels {
 extern const Kernels kernels_portable;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const Kernels kernels_avx2;
+extern const Kernels kernels_avxvnni;
 extern const Kernels kernels_avx512;
 extern const Kernels kernels_avx512vnni;
+extern const Kernels kernels_avx512bf16;
 #endif
 
 }  // namespace mask_predict::cpu

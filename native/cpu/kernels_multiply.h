@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cpu/kernels.h"
-#include "cpu/kernels_byte_tile.h"
+#include "cpu/kernels_step_tile.h"
 #include "cpu/kernels_tile.h"
 
 namespace {
@@ -11,6 +11,7 @@ namespace {
 using mask_predict::WeightType;
 using mask_predict::cpu::Epilogue;
 using mask_predict::cpu::group_columns;
+using mask_predict::cpu::inputs_together;
 
 template <int Rows, int Panels, class Weight>
 void tile_of(const MultiplyTask& t, int64_t row, int rows, int panel, Prefetch& prefetch) {
@@ -18,12 +19,13 @@ void tile_of(const MultiplyTask& t, int64_t row, int rows, int panel, Prefetch& 
     if (rows < Rows) return tile_of<Rows - 1, Panels, Weight>(t, row, rows, panel, prefetch);
   }
   float* sums = t.sums + row * t.sums_stride + panel * panel_columns;
-  if constexpr (Weight::bytes) {
-    byte_tile<Rows, Panels, Weight>(t, row, panel * panel_columns, sums, prefetch);
+  if constexpr (Weight::steps) {
+    step_tile<Rows, Panels, Weight>(t, row, panel * panel_columns, sums, prefetch);
   } else {
-    tile<Rows, Panels, Weight>(static_cast<const float*>(t.input) + row * t.input_stride, t.input_stride,
-                               static_cast<const typename Weight::Element*>(t.group) + panel * panel_columns, t.columns,
-                               t.inner, sums, t.sums_stride, t.accumulate, prefetch);
+    const auto* group =
+        static_cast<const typename Weight::Element*>(t.group) + panel * panel_columns * Weight::together;
+    tile<Rows, Panels, Weight>(static_cast<const float*>(t.input) + row * t.input_stride, t.input_stride, group,
+                               t.columns, t.inner, sums, t.sums_stride, t.accumulate, prefetch);
   }
 }
 
@@ -62,7 +64,7 @@ void multiply_with(const MultiplyTask& t) {
   // Tiles of nearly equal height: 30 rows are 8 + 8 + 7 + 7, not 8 + 8 + 8 + 6.
   const int64_t tiles = (t.rows + Weight::tile_rows - 1) / Weight::tile_rows;
   const int passes = Weight::tile_panels == 3 && panels == 3 ? 1 : panels;
-  Prefetch prefetch(t, tiles * passes * (Weight::bytes ? t.inner / bytes_per_step : t.inner));
+  Prefetch prefetch(t, tiles * passes * (Weight::steps ? t.inner / inputs_together(t.type) : t.inner));
   int64_t row = 0;
   for (int64_t i = 0; i < tiles; i++) {
     const int rows = static_cast<int>((t.rows - row + (tiles - i) - 1) / (tiles - i));
@@ -76,13 +78,14 @@ void multiply_with(const MultiplyTask& t) {
   }
 }
 
-template <class Bytes>
+// `Pairs` multiplies bfloat16 by bfloat16; where the set cannot, it is WeightBF16.
+template <class Bytes, class Pairs = WeightBF16>
 void multiply(const MultiplyTask& t) {
   switch (t.type) {
     case WeightType::F32: return multiply_with<WeightF32>(t);
     case WeightType::F16: return multiply_with<WeightF16>(t);
-    case WeightType::BF16: return multiply_with<WeightBF16>(t);
-    case WeightType::I8: return multiply_with<Bytes>(t);
+    case WeightType::BF16: return t.rounded ? multiply_with<Pairs>(t) : multiply_with<WeightBF16>(t);
+    case WeightType::I8: return multiply_with<ByteSteps<Bytes>>(t);
     case WeightType::F8: break;  // not on the CPU
   }
 }
@@ -91,7 +94,9 @@ template <class Weight>
 float dot_with(const float* input, const void* weights, int64_t stride, int64_t inner) {
   const auto* w = static_cast<const typename Weight::Element*>(weights);
   float sum = 0;
-  for (int64_t k = 0; k < inner; k++) sum = multiply_add(input[k], Weight::value(w[k * stride]), sum);
+  constexpr int together = Weight::together;
+  for (int64_t k = 0; k < inner; k++)
+    sum = multiply_add(input[k], Weight::value(w[k / together * together * stride + k % together]), sum);
   return sum;
 }
 

@@ -12,24 +12,34 @@ using mask_predict::cpu::panel_columns;
 
 constexpr int panel_vectors = panel_columns / Vector::lanes;
 
+// Weights of float32 products: `load` reads input k of a vector of columns, from `column` on, out of the packed rows `b`.
 struct FloatTiles {
-  static constexpr bool bytes = false;
+  static constexpr bool steps = false;  // four bytes at a time, as kernels_step_tile.h does it
   static constexpr int tile_rows = Vector::tile_rows;
   static constexpr int tile_panels = Vector::tile_panels;
 };
 struct WeightF32 : FloatTiles {
+  static constexpr int together = 1;
   using Element = float;
-  static Vector load(const float* p) { return Vector::load(p); }
+  static Vector load(const float* b, int columns, int64_t k, bool, int column) {
+    return Vector::load(b + k * columns + column);
+  }
   static float value(float x) { return x; }
 };
 struct WeightF16 : FloatTiles {
+  static constexpr int together = 1;
   using Element = uint16_t;
-  static Vector load(const uint16_t* p) { return Vector::load_fp16(p); }
+  static Vector load(const uint16_t* b, int columns, int64_t k, bool, int column) {
+    return Vector::load_fp16(b + k * columns + column);
+  }
   static float value(uint16_t x) { return half_to_float(x); }
 };
 struct WeightBF16 : FloatTiles {
+  static constexpr int together = 2;
   using Element = uint16_t;
-  static Vector load(const uint16_t* p) { return Vector::load_bf16(p); }
+  static Vector load(const uint16_t* b, int columns, int64_t k, bool odd, int column) {
+    return Vector::load_bf16(b + (k - odd) * columns + 2 * column, odd);
+  }
   static float value(uint16_t x) {
     const uint32_t bits = static_cast<uint32_t>(x) << 16;
     float f;
@@ -62,9 +72,11 @@ struct Prefetch {
   }
 };
 
+// A function of its own: Clang would put all of them into their one caller and keep sums of theirs in memory.
 template <int Rows, int Panels, class Weight>
-void tile(const float* input, int64_t stride, const typename Weight::Element* b, int b_stride, int64_t inner,
-          float* totals, int64_t totals_stride, bool accumulate, Prefetch& all) {
+__attribute__((noinline)) void tile(const float* input, int64_t stride, const typename Weight::Element* b, int b_stride,
+                                    int64_t inner, float* totals, int64_t totals_stride, bool accumulate,
+                                    Prefetch& all) {
   constexpr int vectors = Panels * panel_vectors;
   Prefetch prefetch = all;  // in registers
   Vector sums[Rows][vectors];
@@ -74,12 +86,11 @@ void tile(const float* input, int64_t stride, const typename Weight::Element* b,
     for (int c = 0; c < vectors; c++)
       sums[r][c] = accumulate ? Vector::load(totals + r * totals_stride + c * Vector::lanes) : Vector::zero();
 
-  const auto step = [&](int64_t k) __attribute__((always_inline)) {
+  const auto step = [&](int64_t k, bool odd) __attribute__((always_inline)) {
     prefetch.step();
-    const typename Weight::Element* row = b + k * b_stride;
     Vector weights[vectors];
 #pragma GCC unroll 4
-    for (int c = 0; c < vectors; c++) weights[c] = Weight::load(row + c * Vector::lanes);
+    for (int c = 0; c < vectors; c++) weights[c] = Weight::load(b, b_stride, k, odd, c * Vector::lanes);
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++) {
       const Vector x = Vector::all(input[r * stride + k]);
@@ -88,13 +99,15 @@ void tile(const float* input, int64_t stride, const typename Weight::Element* b,
     }
   };
   int64_t k = 0;
+#ifndef __clang__  // it would load the four steps' inputs first, and keep sums in memory for want of registers
   for (; k + 4 <= inner; k += 4) {
-    step(k);
-    step(k + 1);
-    step(k + 2);
-    step(k + 3);
+    step(k, false);
+    step(k + 1, true);
+    step(k + 2, false);
+    step(k + 3, true);
   }
-  for (; k < inner; k++) step(k);
+#endif
+  for (; k < inner; k++) step(k, k % 2 != 0);
   all = prefetch;
 
 #pragma GCC unroll 8

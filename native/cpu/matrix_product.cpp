@@ -15,6 +15,7 @@ constexpr int64_t fewest_block_columns = 128;
 
 int64_t packed_rows(const TrainingKernels& k, int64_t rows) { return round_up(rows, k.tile_rows); }
 int64_t packed_columns(const TrainingKernels& k, int64_t columns) { return round_up(columns, k.tile_columns); }
+int64_t steps_of(const TrainingKernels& k, int64_t inner) { return (inner + k.together - 1) / k.together; }
 
 const float* at(const MatrixView& m, int64_t row, int64_t column) {
   return m.data + row * m.row_stride() + column * m.column_stride();
@@ -43,7 +44,7 @@ void multiply(ThreadPool& pool, const TrainingKernels& k, const MatrixProduct& p
     finish(k, p, 0, p.rows, 0, p.columns);
     return;
   }
-  const int64_t depth = std::min(p.inner, product_depth);
+  const int64_t depth = steps_of(k, std::min(p.inner, product_depth));
   const int64_t panels = packed_columns(k, p.columns) / k.tile_columns;
   const int64_t most_rows = std::min<int64_t>(round_up(block_rows, k.tile_rows), packed_rows(k, p.rows));
   auto* const columns =
@@ -57,12 +58,13 @@ void multiply(ThreadPool& pool, const TrainingKernels& k, const MatrixProduct& p
 
   for (int64_t first = 0; first < p.inner; first += product_depth) {
     const int64_t inner = std::min(p.inner - first, product_depth);
+    const int64_t steps = steps_of(k, inner);
     const bool last = first + inner == p.inner, accumulate = p.accumulate || first > 0;
     pool.parallel_for(panels, grain_for(panels, k.tile_columns * inner * 4, pool.size()),
                       [&](int64_t begin, int64_t end, int) {
                         const int64_t column = begin * k.tile_columns;
                         k.pack_columns(at(p.b, first, column), p.b.row_stride(), p.b.column_stride(), inner,
-                                       std::min(end * k.tile_columns, p.columns) - column, columns + column * inner);
+                                       std::min(end * k.tile_columns, p.columns) - column, columns + column * steps);
                       });
     const int64_t blocks = row_blocks * column_blocks;
     const int64_t work = most_rows * block_panels * k.tile_columns * inner;
@@ -76,7 +78,7 @@ void multiply(ThreadPool& pool, const TrainingKernels& k, const MatrixProduct& p
                           const int64_t width = std::min(block_panels * k.tile_columns, p.columns - column);
                           if (width <= 0) continue;
                           k.pack_rows(at(p.a, row, first), p.a.row_stride(), p.a.column_stride(), rows, inner, packed);
-                          k.multiply(packed, columns + column * inner, rows, width, inner,
+                          k.multiply(packed, columns + column * steps, rows, width, inner,
                                      p.result + row * p.stride + column, p.stride, accumulate);
                           if (last) finish(k, p, row, rows, column, width);
                         }

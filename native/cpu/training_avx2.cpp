@@ -3,13 +3,9 @@
 #include "cpu/vector_avx2.h"
 
 // after the vectors, which they are compiled over
-#include "cpu/training_product.h"
-#include "cpu/training_rows.h"
+#include "cpu/training_table.h"
 
 namespace mask_predict::cpu {
-const TrainingKernels training_avx2 = {
-    "avx2",  tile_rows,   tile_columns,  pack_rows,        pack_columns, multiply,       add_bias, add,
-    scale,   column_sums, dot,           sum_of_squares,   gelu_rows,    gelu_gradient,  norm,     norm_gradient,
-    dropout, softmax,     probabilities, softmax_gradient, scan_logits,  logit_gradient, adam};
+constinit const TrainingKernels training_avx2 = training_kernels("avx2");
 }
 #endif

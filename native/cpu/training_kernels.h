@@ -1,6 +1,7 @@
 // The inner loops of training on the CPU, one set per instruction set (training_avx512.cpp, training_avx2.cpp,
 // training_portable.cpp compile the same sources over another vector type). As in kernels.h: plain data and function
-// pointers only. Everything is float32, row-major, with a stride in elements where one is named.
+// pointers only. Everything is float32, row-major, with a stride in elements where one is named; a set with products of
+// bfloat16 rounds their operands as it packs them.
 //
 // The order of every sum is a function of the sizes alone, never of the threads.
 #pragma once
@@ -79,11 +80,12 @@ struct LogitScan {
 struct TrainingKernels {
   const char* name;
   int tile_rows, tile_columns;  // of the product's tiles
+  int together;                 // values of the inner dimension in a step of four bytes: one float32 or two bfloat16
 
-  // op(A) [rows, inner] as panels of tile_rows: packed[panel][k][row], zeros beyond the last row.
+  // op(A) [rows, inner] as panels of tile_rows: packed[panel][step][row], zeros beyond the last row and the last value.
   void (*pack_rows)(const float* a, int64_t row_stride, int64_t inner_stride, int64_t rows, int64_t inner,
                     float* packed);
-  // op(B) [inner, columns] as panels of tile_columns: packed[panel][k][column], zeros beyond the last column.
+  // op(B) [inner, columns] as panels of tile_columns: packed[panel][step][column], likewise.
   void (*pack_columns)(const float* b, int64_t inner_stride, int64_t column_stride, int64_t inner, int64_t columns,
                        float* packed);
   // result (+)= A . B of packed panels.
@@ -130,6 +132,7 @@ extern const TrainingKernels training_portable;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const TrainingKernels training_avx2;
 extern const TrainingKernels training_avx512;
+extern const TrainingKernels training_avx512bf16;  // the same with products of bfloat16
 #endif
 
 }  // namespace mask_predict::cpu

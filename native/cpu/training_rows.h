@@ -141,39 +141,35 @@ void norm_gradient(const NormGradientTask& t) {
   }
 }
 
-// Eight counters at once, as plain loops that the compiler turns into vectors. A row's 64 columns: column 8 j + 2 w is
-// the low half of word w of counter j, column 8 j + 2 w + 1 the high half.
+// A row's 64 columns: column 8 j + 2 w is the low half of word w of counter j, column 8 j + 2 w + 1 the high half.
 constexpr int dropout_columns = 64;
 
-inline void dropout_bits(const DropoutTask& t, uint32_t row, uint32_t first_counter, uint16_t* bits) {
+inline void dropout_bits(const DropoutTask& t, uint32_t row, uint32_t first_counter, uint32_t* bits) {
   using namespace mask_predict;
-  constexpr int counters = dropout_columns / 8;
-  uint32_t c0[counters], c1[counters], c2[counters], c3[counters];
-  for (int j = 0; j < counters; j++) {
-    c0[j] = first_counter + static_cast<uint32_t>(j);
-    c1[j] = row;
-    c2[j] = t.site;
-    c3[j] = t.step;
+  constexpr int counters = dropout_columns / 8, parts = counters / Words::count;
+  Words c0[parts], c1[parts], c2[parts], c3[parts];
+#pragma GCC unroll 8
+  for (int j = 0; j < parts; j++) {
+    c0[j] = Words::rising(first_counter + static_cast<uint32_t>(j * Words::count));
+    c1[j] = Words::all(row);
+    c2[j] = Words::all(t.site);
+    c3[j] = Words::all(t.step);
   }
   uint32_t k0 = static_cast<uint32_t>(t.key), k1 = static_cast<uint32_t>(t.key >> 32);
   for (int round = 0; round < philox_rounds; round++) {
-    for (int j = 0; j < counters; j++) {
-      const uint64_t a = uint64_t{philox_multiplier_0} * c0[j], b = uint64_t{philox_multiplier_1} * c2[j];
-      c0[j] = static_cast<uint32_t>(b >> 32) ^ c1[j] ^ k0;
-      c1[j] = static_cast<uint32_t>(b);
-      c2[j] = static_cast<uint32_t>(a >> 32) ^ c3[j] ^ k1;
-      c3[j] = static_cast<uint32_t>(a);
+#pragma GCC unroll 8
+    for (int j = 0; j < parts; j++) {
+      const Words a = c0[j] * philox_multiplier_0, b = c2[j] * philox_multiplier_1;
+      c0[j] = b.high() ^ c1[j] ^ Words::all(k0);
+      c1[j] = b;
+      c2[j] = a.high() ^ c3[j] ^ Words::all(k1);
+      c3[j] = a;
     }
     k0 += philox_key_step_0;
     k1 += philox_key_step_1;
   }
-  for (int j = 0; j < counters; j++) {
-    const uint32_t words[4] = {c0[j], c1[j], c2[j], c3[j]};
-    for (int w = 0; w < 4; w++) {
-      bits[8 * j + 2 * w] = static_cast<uint16_t>(words[w]);
-      bits[8 * j + 2 * w + 1] = static_cast<uint16_t>(words[w] >> 16);
-    }
-  }
+#pragma GCC unroll 8
+  for (int j = 0; j < parts; j++) Words::store(c0[j], c1[j], c2[j], c3[j], bits + 4 * Words::count * j);
 }
 
 void dropout(const DropoutTask& t) {
@@ -183,16 +179,14 @@ void dropout(const DropoutTask& t) {
     float* y = t.output + r * t.width;
     for (int64_t first = 0; first < t.width; first += dropout_columns) {
       const int64_t count = t.width - first < dropout_columns ? t.width - first : dropout_columns;
-      float factors[dropout_columns];
-      if (t.threshold == 0) {
-        for (int i = 0; i < dropout_columns; i++) factors[i] = 1.0f;
-      } else {
-        uint16_t bits[dropout_columns];
-        dropout_bits(t, t.first_row + static_cast<uint32_t>(r), static_cast<uint32_t>(first / 8), bits);
-        for (int i = 0; i < dropout_columns; i++) factors[i] = bits[i] >= t.threshold ? t.scale : 0.0f;
-      }
+      uint32_t words[dropout_columns / 2];
+      if (t.threshold > 0)
+        dropout_bits(t, t.first_row + static_cast<uint32_t>(r), static_cast<uint32_t>(first / 8), words);
+      uint16_t bits[dropout_columns] = {};
+      __builtin_memcpy(bits, words, sizeof bits);
       for_vectors(count, [&](int64_t i, int n) {
-        const Vector d = load(x + first + i, n) * Vector::load(factors + i);
+        Vector d = load(x + first + i, n);
+        if (t.threshold > 0) d = d * Vector::kept(bits + i, t.threshold, t.scale);
         store(residual == nullptr ? d : load(residual + first + i, n) + d, y + first + i, n);
       });
     }

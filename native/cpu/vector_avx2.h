@@ -17,20 +17,30 @@ struct Vector {
   static Vector all(float x) { return {_mm256_set1_ps(x)}; }
   static Vector load(const float* p) { return {_mm256_loadu_ps(p)}; }
   static Vector load(const float* p, int count) { return {_mm256_maskload_ps(p, mask(count))}; }
-  static Vector load_bf16(const uint16_t* p) {
-    const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-    return {_mm256_castsi256_ps(_mm256_slli_epi32(wide, 16))};
+  // The first or the second of each of 8 pairs.
+  static Vector load_bf16(const uint16_t* p, bool second) {
+    const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return {_mm256_castsi256_ps(second ? _mm256_and_si256(pairs, _mm256_set1_epi32(-0x10000))
+                                       : _mm256_slli_epi32(pairs, 16))};
   }
   static Vector load_fp16(const uint16_t* p) {
     return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
   }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   void store(float* p, int count) const { _mm256_maskstore_ps(p, mask(count), v); }
-  // The nearest integers, from -127 to 127, plus 128; anything for NaN.
-  void store_bytes(uint8_t* p) const {
+  // The nearest integers, from -127 to 127, as signed bytes XOR `flip`; anything for NaN.
+  void store_bytes(uint8_t* p, uint8_t flip) const {
     const __m256i integers = _mm256_cvtps_epi32(v);
     const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_xor_si128(_mm_packs_epi16(words, words), _mm_set1_epi8(-128)));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p),
+                     _mm_xor_si128(_mm_packs_epi16(words, words), _mm_set1_epi8(static_cast<char>(flip))));
+  }
+
+  // `scale` where one of 8 numbers of 16 bits is at least `threshold`, else 0.
+  static Vector kept(const uint16_t* p, uint32_t threshold, float scale) {
+    const __m256i numbers = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    const __m256i keep = _mm256_cmpgt_epi32(numbers, _mm256_set1_epi32(static_cast<int>(threshold) - 1));
+    return {_mm256_and_ps(_mm256_castsi256_ps(keep), _mm256_set1_ps(scale))};
   }
 
   static __m256i mask(int count) {
@@ -70,6 +80,29 @@ inline Vector times_power_of_two(Vector x, Vector n) {
 inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
 
+// 32-bit words, each in the low half of 64 bits; what the high halves hold is nobody's business.
+struct Words {
+  static constexpr int count = 4;
+  __m256i v;
+
+  static Words all(uint32_t x) { return {_mm256_set1_epi64x(x)}; }
+  static Words rising(uint32_t first) {
+    return {_mm256_add_epi64(_mm256_set1_epi64x(first), _mm256_set_epi64x(3, 2, 1, 0))};
+  }
+  // The 64 bits of a product; its high word as a word.
+  friend Words operator*(Words a, uint32_t b) { return {_mm256_mul_epu32(a.v, _mm256_set1_epi64x(b))}; }
+  Words high() const { return {_mm256_srli_epi64(v, 32)}; }
+  friend Words operator^(Words a, Words b) { return {_mm256_xor_si256(a.v, b.v)}; }
+  // Words a[i], b[i], c[i], d[i] one behind the other, for i = 0 ... count - 1.
+  static void store(Words a, Words b, Words c, Words d, uint32_t* to) {
+    const __m256i ab = _mm256_blend_epi32(a.v, _mm256_slli_epi64(b.v, 32), 0xaa),
+                  cd = _mm256_blend_epi32(c.v, _mm256_slli_epi64(d.v, 32), 0xaa);
+    const __m256i even = _mm256_unpacklo_epi64(ab, cd), odd = _mm256_unpackhi_epi64(ab, cd);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute2x128_si256(even, odd, 0x20));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 8), _mm256_permute2x128_si256(even, odd, 0x31));
+  }
+};
+
 // Rows become columns: pairs of rows, fours, then halves of registers.
 inline void transpose(Vector (&rows)[8]) {
   __m256 fours[8];
@@ -91,35 +124,52 @@ inline void transpose(Vector (&rows)[8]) {
   }
 }
 
-// Sums of products of bytes, four to a lane: even and odd bytes apart as 16-bit numbers, whose products are added
-// exactly.
-struct WideBytes {
+// Sums of products of bytes, four to a lane: what both ways of making them have in common.
+struct ByteSums {
   using Sum = __m256i;
-  struct Weights {
-    __m256i even, odd;
-  };
-  using Input = Weights;
-  static constexpr bool bytes = true;
-  static constexpr int tile_rows = 4;
+  using Weights = __m256i;
   static constexpr int tile_panels = 1;
-  static Sum times_minus_128(const int32_t* sums) {
+  static Vector to_float(Sum sum) { return {_mm256_cvtepi32_ps(sum)}; }
+  static Weights weights(const int8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static __m256i four(const uint8_t* p) {
+    int32_t bits;
+    __builtin_memcpy(&bits, p, sizeof bits);
+    return _mm256_set1_epi32(bits);
+  }
+};
+
+// With AVX-VNNI's one instruction for it; as assembly, because the compiler is not told that it may use the set.
+struct VnniBytes : ByteSums {
+  using Input = __m256i;
+  static constexpr uint8_t flip = 128;
+  static constexpr int tile_rows = 6;  // 6 x 2 accumulators, 2 of weights and one of input: 15 of 16 registers
+  static Sum first_sum(const int32_t* sums) {
     const __m256i s = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums));
     return _mm256_slli_epi32(_mm256_sub_epi32(_mm256_setzero_si256(), s), 7);
   }
-  static Vector to_float(Sum sum) { return {_mm256_cvtepi32_ps(sum)}; }
-  static Weights weights(const int8_t* p) {
-    const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    return {_mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), _mm256_srai_epi16(w, 8)};
+  static Input input(const uint8_t* p) { return four(p); }
+  static void add_products(Sum& sum, Input x, Weights w) {
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(w));
   }
+};
+
+// Without: |x| by w with the sign of x, two products to a 16-bit lane. Neither x nor w is below -127, so that two products
+// are at most 32 258 and nothing is cut off.
+struct SignedBytes : ByteSums {
+  struct Input {
+    __m256i steps, magnitudes;
+  };
+  static constexpr uint8_t flip = 0;
+  static constexpr int tile_rows =
+      4;  // 4 x 2 accumulators, 2 of weights, 2 of input, ones, 2 products: 15 of 16 registers
+  static Sum first_sum(const int32_t*) { return _mm256_setzero_si256(); }
   static Input input(const uint8_t* p) {
-    int32_t bits;
-    __builtin_memcpy(&bits, p, sizeof bits);
-    const __m256i x = _mm256_set1_epi32(bits);
-    return {_mm256_and_si256(x, _mm256_set1_epi16(255)), _mm256_srli_epi16(x, 8)};
+    const __m256i x = four(p);
+    return {x, _mm256_abs_epi8(x)};
   }
-  static void add_products(Sum& sum, const Input& x, const Weights& w) {
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x.even, w.even));
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x.odd, w.odd));
+  static void add_products(Sum& sum, const Input& x, Weights w) {
+    const __m256i pairs = _mm256_maddubs_epi16(x.magnitudes, _mm256_sign_epi8(w, x.steps));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
 };
 

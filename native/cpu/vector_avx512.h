@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "cpu/kernels.h"
+
 namespace {
 
 struct Vector {
@@ -17,19 +19,28 @@ struct Vector {
   static Vector all(float x) { return {_mm512_set1_ps(x)}; }
   static Vector load(const float* p) { return {_mm512_loadu_ps(p)}; }
   static Vector load(const float* p, int count) { return {_mm512_maskz_loadu_ps(mask(count), p)}; }
-  static Vector load_bf16(const uint16_t* p) {
-    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-    return {_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16))};
+  // The first or the second of each of 16 pairs.
+  static Vector load_bf16(const uint16_t* p, bool second) {
+    const __m512i pairs = _mm512_loadu_si512(p);
+    return {_mm512_castsi512_ps(second ? _mm512_and_si512(pairs, _mm512_set1_epi32(-0x10000))
+                                       : _mm512_slli_epi32(pairs, 16))};
   }
   static Vector load_fp16(const uint16_t* p) {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
   }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store(float* p, int count) const { _mm512_mask_storeu_ps(p, mask(count), v); }
-  // The nearest integers, from -127 to 127, plus 128; anything for NaN.
-  void store_bytes(uint8_t* p) const {
+  // The nearest integers, from -127 to 127, as signed bytes XOR `flip`; anything for NaN.
+  void store_bytes(uint8_t* p, uint8_t flip) const {
     const __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_xor_si128(bytes, _mm_set1_epi8(static_cast<char>(flip))));
+  }
+
+  // `scale` where one of 16 numbers of 16 bits is at least `threshold`, else 0.
+  static Vector kept(const uint16_t* p, uint32_t threshold, float scale) {
+    const __m512i numbers = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    const __mmask16 keep = _mm512_cmpge_epu32_mask(numbers, _mm512_set1_epi32(static_cast<int>(threshold)));
+    return {_mm512_maskz_mov_ps(keep, _mm512_set1_ps(scale))};
   }
 
   static __mmask16 mask(int count) { return static_cast<__mmask16>((1u << count) - 1); }
@@ -55,6 +66,29 @@ inline Vector nearest_integer(Vector a) {
 inline Vector times_power_of_two(Vector x, Vector n) { return {_mm512_scalef_ps(x.v, n.v)}; }
 inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
+
+// 32-bit words, each in the low half of 64 bits; what the high halves hold is nobody's business.
+struct Words {
+  static constexpr int count = 8;
+  __m512i v;
+
+  static Words all(uint32_t x) { return {_mm512_set1_epi64(x)}; }
+  static Words rising(uint32_t first) {
+    return {_mm512_add_epi64(_mm512_set1_epi64(first), _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0))};
+  }
+  // The 64 bits of a product; its high word as a word.
+  friend Words operator*(Words a, uint32_t b) { return {_mm512_mul_epu32(a.v, _mm512_set1_epi64(b))}; }
+  Words high() const { return {_mm512_srli_epi64(v, 32)}; }
+  friend Words operator^(Words a, Words b) { return {_mm512_xor_si512(a.v, b.v)}; }
+  // Words a[i], b[i], c[i], d[i] one behind the other, for i = 0 ... count - 1.
+  static void store(Words a, Words b, Words c, Words d, uint32_t* to) {
+    const __m512i odd = _mm512_set_epi32(14, 14, 12, 12, 10, 10, 8, 8, 6, 6, 4, 4, 2, 2, 0, 0);
+    const __m512i ab = _mm512_mask_permutexvar_epi32(a.v, 0xaaaa, odd, b.v),
+                  cd = _mm512_mask_permutexvar_epi32(c.v, 0xaaaa, odd, d.v);
+    _mm512_storeu_si512(to, _mm512_permutex2var_epi64(ab, _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0), cd));
+    _mm512_storeu_si512(to + 16, _mm512_permutex2var_epi64(ab, _mm512_set_epi64(15, 7, 14, 6, 13, 5, 12, 4), cd));
+  }
+};
 
 // Rows become columns: pairs of rows, fours, then quarters of registers.
 inline void transpose(Vector (&rows)[16]) {
@@ -86,9 +120,9 @@ inline void transpose(Vector (&rows)[16]) {
 // Sums of products of bytes, four to a lane: what both ways of making them have in common.
 struct ByteSums {
   using Sum = __m512i;
-  static constexpr bool bytes = true;
   static constexpr int tile_panels = 3;
-  static Sum times_minus_128(const int32_t* sums) {
+  static constexpr uint8_t flip = 128;
+  static Sum first_sum(const int32_t* sums) {
     return _mm512_slli_epi32(_mm512_sub_epi32(_mm512_setzero_si512(), _mm512_loadu_si512(sums)), 7);
   }
   static Vector to_float(Sum sum) { return {_mm512_cvtepi32_ps(sum)}; }
@@ -107,6 +141,41 @@ struct VnniBytes : ByteSums {
   static Weights weights(const int8_t* p) { return _mm512_loadu_si512(p); }
   static Input input(const uint8_t* p) { return four(p); }
   static void add_products(Sum& sum, Input x, Weights w) { asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w)); }
+};
+
+// Two bfloat16 by two, with AVX512-BF16's one instruction for it, as assembly for the same reason. It adds both products
+// to the sum in float32, rounding as it goes, and takes subnormal numbers for 0.
+struct Bf16Pairs {
+  using Sum = __m512;
+  using Weights = __m512i;
+  using Input = __m512i;
+  static constexpr bool steps = true;
+  static constexpr int input_bytes = 2;
+  static constexpr int tile_rows = 8;
+  static constexpr int tile_panels = 3;
+  static Sum begin(const mask_predict::cpu::MultiplyTask& t, int, const float* totals) {
+    return t.accumulate ? _mm512_loadu_ps(totals) : _mm512_setzero_ps();
+  }
+  static Vector end(const mask_predict::cpu::MultiplyTask&, int64_t, int, Sum sum) { return {sum}; }
+  static Weights weights(const int8_t* p) { return _mm512_loadu_si512(p); }
+  static Input input(const uint8_t* p) { return ByteSums::four(p); }
+  static void add_products(Sum& sum, Input x, Weights w) { asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w)); }
+
+  static void round(const float* input, int64_t rows, int64_t width, uint16_t* output, int64_t stride) {
+    for (int64_t r = 0; r < rows; r++) {
+      const float* x = input + r * width;
+      uint16_t* y = output + r * stride;
+      for (int64_t i = 0; i < width; i += Vector::lanes) {
+        const int64_t left = (width + 1) / 2 * 2 - i;
+        const int count = width - i < Vector::lanes ? static_cast<int>(width - i) : Vector::lanes;
+        const __m512 values = _mm512_maskz_loadu_ps(Vector::mask(count), x + i);
+        __m256i halves;
+        asm("vcvtneps2bf16 %1, %0" : "=v"(halves) : "v"(values));
+        _mm256_mask_storeu_epi16(y + i, Vector::mask(left < Vector::lanes ? static_cast<int>(left) : Vector::lanes),
+                                 halves);
+      }
+    }
+  }
 };
 
 // Without: even and odd bytes apart as 16-bit numbers, whose products are added exactly.

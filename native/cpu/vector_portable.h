@@ -1,6 +1,10 @@
 // Four floats in the vector type of GCC and Clang, which becomes whatever the baseline of the machine has.
 #pragma once
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include <cstdint>
 #include <cstring>
 
@@ -42,9 +46,10 @@ struct Vector {
     for (int i = 0; i < count && i < lanes; i++) r.v[i] = p[i];
     return r;
   }
-  static Vector load_bf16(const uint16_t* p) {
+  // The first or the second of each of 4 pairs.
+  static Vector load_bf16(const uint16_t* p, bool second) {
     Vector r;
-    for (int i = 0; i < lanes; i++) r.v[i] = bits_to_float(static_cast<uint32_t>(p[i]) << 16);
+    for (int i = 0; i < lanes; i++) r.v[i] = bits_to_float(static_cast<uint32_t>(p[2 * i + second]) << 16);
     return r;
   }
   static Vector load_fp16(const uint16_t* p) {
@@ -56,8 +61,14 @@ struct Vector {
   void store(float* p, int count) const {
     for (int i = 0; i < count && i < lanes; i++) p[i] = v[i];
   }
-  // The nearest integers, from -127 to 127, plus 128; anything for NaN.
-  void store_bytes(uint8_t* p) const;
+  // The nearest integers, from -127 to 127, as signed bytes XOR `flip`; anything for NaN.
+  void store_bytes(uint8_t* p, uint8_t flip) const;
+  // `scale` where one of 4 numbers of 16 bits is at least `threshold`, else 0.
+  static Vector kept(const uint16_t* p, uint32_t threshold, float scale) {
+    Vector r;
+    for (int i = 0; i < lanes; i++) r.v[i] = p[i] >= threshold ? scale : 0.0f;
+    return r;
+  }
   float sum() const { return (v[0] + v[1]) + (v[2] + v[3]); }
   float largest() const {
     float m = v[0];
@@ -97,10 +108,29 @@ inline Vector times_power_of_two(Vector x, Vector n) {
 }
 inline float multiply_add(float a, float b, float c) { return a * b + c; }
 
-inline void Vector::store_bytes(uint8_t* p) const {
+inline void Vector::store_bytes(uint8_t* p, uint8_t flip) const {
   const Vector limited = larger(smaller(nearest_integer(*this), all(127)), all(-127));
-  for (int i = 0; i < lanes; i++) p[i] = static_cast<uint8_t>(static_cast<int32_t>(limited.v[i]) + 128);
+  for (int i = 0; i < lanes; i++) p[i] = static_cast<uint8_t>(static_cast<int32_t>(limited.v[i]) ^ flip);
 }
+
+// One 32-bit word in the low half of 64 bits; what the high half holds is nobody's business.
+struct Words {
+  static constexpr int count = 1;
+  uint64_t v;
+
+  static Words all(uint32_t x) { return {x}; }
+  static Words rising(uint32_t first) { return {first}; }
+  // The 64 bits of a product; its high word as a word.
+  friend Words operator*(Words a, uint32_t b) { return {static_cast<uint64_t>(static_cast<uint32_t>(a.v)) * b}; }
+  Words high() const { return {v >> 32}; }
+  friend Words operator^(Words a, Words b) { return {a.v ^ b.v}; }
+  static void store(Words a, Words b, Words c, Words d, uint32_t* to) {
+    to[0] = static_cast<uint32_t>(a.v);
+    to[1] = static_cast<uint32_t>(b.v);
+    to[2] = static_cast<uint32_t>(c.v);
+    to[3] = static_cast<uint32_t>(d.v);
+  }
+};
 
 // Rows become columns.
 inline void transpose(Vector (&rows)[4]) {
@@ -112,9 +142,9 @@ inline void transpose(Vector (&rows)[4]) {
     }
 }
 
-// Sums of products of bytes, four to a lane: even and odd bytes apart as 16-bit numbers. Activations are made signed
-// again, so that a product is at most 127 * 127 and two of them fit into 16 bits: 16-bit products are what every
-// baseline multiplies quickly, 32-bit ones are not.
+// Sums of products of bytes, four to a lane: even and odd bytes apart as 16-bit numbers. A product is at most 127 * 127, so
+// that two of them fit into 16 bits: 16-bit products are what every baseline multiplies quickly, 32-bit ones are not.
+// x86-64's has an instruction that adds two of them up in 32 bits.
 struct PlainBytes {
   using Sum = int32_t __attribute__((vector_size(16)));
   using Halves = int16_t __attribute__((vector_size(16)));
@@ -123,11 +153,10 @@ struct PlainBytes {
     Halves even, odd;  // of each column the first byte and the third, the second and the fourth
   };
   using Input = Weights;
-  static constexpr bool bytes = true;
   static constexpr int tile_rows = 2;
   static constexpr int tile_panels = 1;
-  // Nothing to take back: activations are signed.
-  static Sum times_minus_128(const int32_t*) { return Sum{0, 0, 0, 0}; }
+  static constexpr uint8_t flip = 0;
+  static Sum first_sum(const int32_t*) { return Sum{0, 0, 0, 0}; }
   static Vector to_float(Sum sum) { return {__builtin_convertvector(sum, Vector::Lanes)}; }
   static Weights split(Halves pairs) {
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -143,15 +172,21 @@ struct PlainBytes {
   static Input input(const uint8_t* p) {
     uint32_t bits;
     std::memcpy(&bits, p, sizeof bits);
-    bits ^= 0x80808080u;
     using Bits = uint32_t __attribute__((vector_size(16)));
     return split(reinterpret_cast<Halves>(Bits{bits, bits, bits, bits}));
   }
   static void add_products(Sum& sum, const Input& x, const Weights& w) {
+#if defined(__SSE2__)
+    const auto pairs = [](Halves a, Halves b) {
+      return reinterpret_cast<Sum>(_mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+    };
+    sum += pairs(x.even, w.even) + pairs(x.odd, w.odd);
+#else
     const Sum pairs = reinterpret_cast<Sum>(x.even * w.even + x.odd * w.odd);
     using Bits = uint32_t __attribute__((vector_size(16)));
     sum += reinterpret_cast<Sum>(reinterpret_cast<Bits>(pairs) << 16) >> 16;
     sum += pairs >> 16;
+#endif
   }
 };
 

@@ -7,8 +7,10 @@ namespace mask_predict::cpu {
 
 struct X86Features {
   bool avx2 = false;        // with FMA and F16C
-  bool avx512 = false;      // F, BW, VL and DQ, and all of the above
-  bool avx512vnni = false;  // and all of the above
+  bool avxvnni = false;     // and avx2
+  bool avx512 = false;      // F, BW, VL and DQ, and avx2
+  bool avx512vnni = false;  // and avx512
+  bool avx512bf16 = false;  // and avx512vnni
 };
 
 X86Features x86_features();

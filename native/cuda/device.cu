@@ -34,11 +34,14 @@ std::shared_ptr<Stream> open_stream(int index, bool deterministic, std::string& 
   if (!unfit.empty()) throw Error(ErrorCode::Device, unfit);
   require_context(index);
   check(cudaSetDevice(index), "cudaSetDevice");
-  int processors = 0;
+  int processors = 0, shared_bytes = 0;
   check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, index), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index),
+        "cudaDeviceGetAttribute");
   const std::shared_ptr<Stream> stream(new Stream, close_stream);
   stream->device = index;
   stream->processors = processors;
+  stream->shared_bytes = shared_bytes;
   check(cudaStreamCreateWithFlags(&stream->handle, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   for (cudaEvent_t& mark : stream->marks)
     check(cudaEventCreateWithFlags(&mark, cudaEventDisableTiming), "cudaEventCreateWithFlags");

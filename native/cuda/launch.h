@@ -2,7 +2,8 @@
 //
 // A kernel runs after launch() has returned. What goes wrong inside it is reported by a later call on the
 // stream, which does not know the kernel; with MASK_PREDICT_CUDA_SYNCHRONOUS set in the environment each
-// launch waits for its kernel, and the error names it.
+// launch waits for its kernel, and the error names it. Then no kernel is dependent either, so that in a graph, where
+// nothing can wait, each starts after the one before it has ended.
 #pragma once
 
 #include <atomic>
@@ -88,8 +89,9 @@ void launch(void (*kernel)(Parameters...), const LaunchShape& shape, Arguments&&
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = shape.stream;
   config.attrs = &dependent;
-  const bool dependent_here =
-      shape.dependent && traits.can_be_dependent && (dependent_in_graphs() || !is_capturing(shape.stream));
+  static const bool synchronous = std::getenv("MASK_PREDICT_CUDA_SYNCHRONOUS") != nullptr;
+  const bool dependent_here = shape.dependent && traits.can_be_dependent && !synchronous &&
+                              (dependent_in_graphs() || !is_capturing(shape.stream));
   config.numAttrs = dependent_here ? 1 : 0;
 #ifdef MASK_PREDICT_SIMT
   simt::name_next_kernel(shape.name);
@@ -107,7 +109,6 @@ void launch(void (*kernel)(Parameters...), const LaunchShape& shape, Arguments&&
     check(status, describe("cudaLaunchKernelEx"));
   }
 
-  static const bool synchronous = std::getenv("MASK_PREDICT_CUDA_SYNCHRONOUS") != nullptr;
   if (synchronous && !is_capturing(shape.stream)) {
     const cudaError_t outcome = cudaStreamSynchronize(shape.stream);
     if (outcome != cudaSuccess) check(outcome, describe("cudaStreamSynchronize"));

@@ -12,7 +12,8 @@ namespace mask_predict::cuda {
 struct Stream {
   cudaStream_t handle = nullptr;
   int device = 0;
-  int processors = 132;  // multiprocessors of the device
+  int processors = 132;              // multiprocessors of the device
+  int64_t shared_bytes = 227 << 10;  // shared memory that a block may have; a multiprocessor has 1 KiB more
   // Marks in the stream that pace() (operations_cuda.cu) puts and waits for in turn.
   cudaEvent_t marks[2] = {nullptr, nullptr};
   int next_mark = 0;

@@ -66,7 +66,7 @@ class CudaGraphs {
     } catch (const Error& error) {
       if (error.code != ErrorCode::OutOfMemory) throw;
     }
-    if (entry.graph != nullptr) context_.operations->destroy_graph(entry.graph);
+    if (entry.graph != nullptr) context_.operations->destroy_graph(context_, entry.graph);
     entry.graph = nullptr;
     entry.refused = true;
     return false;
@@ -92,7 +92,7 @@ class CudaGraphs {
     } catch (...) {
       // End the capture, or the stream could not be used again. Report the first error.
       try {
-        context_.operations->destroy_graph(context_.operations->end_capture(context_));
+        context_.operations->destroy_graph(context_, context_.operations->end_capture(context_));
       } catch (...) {
       }
       throw;
@@ -101,7 +101,7 @@ class CudaGraphs {
   }
 
   void drop_last() {
-    if (entries_.back().graph != nullptr) context_.operations->destroy_graph(entries_.back().graph);
+    if (entries_.back().graph != nullptr) context_.operations->destroy_graph(context_, entries_.back().graph);
     by_key_.erase(entries_.back().key);
     entries_.pop_back();
   }

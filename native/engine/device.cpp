@@ -18,13 +18,14 @@
 namespace mask_predict {
 namespace {
 
-OpenDevice open_cpu(int threads, bool deterministic) {
+OpenDevice open_cpu(const std::string& precision, int threads, bool deterministic) {
   OpenDevice device;
   const cpu::Kernels& kernels = cpu::kernels_for("");
   device.threads = threads > 0 ? threads : cpu::available_processors();
   auto pool = std::make_shared<cpu::ThreadPool>(device.threads);
   device.context.operations = &cpu_operations;
   device.context.kernels = &kernels;
+  device.context.rounded_products = device.context.rounded_head = precision == "bf16" && kernels.round != nullptr;
   device.context.pool = pool.get();
   device.resources = std::move(pool);
   device.name = "cpu";
@@ -106,7 +107,7 @@ OpenDevice open_best(const std::string& precision, int threads, bool determinist
     if (std::optional<OpenDevice> gpu = open_best_gpu(precision == "fp32", threads, deterministic, reason))
       return std::move(*gpu);
   check_device("cpu", precision);
-  OpenDevice cpu = open_cpu(threads, deterministic);
+  OpenDevice cpu = open_cpu(precision, threads, deterministic);
   cpu.fallback = reason;
   return cpu;
 }
@@ -161,7 +162,7 @@ OpenDevice open_device(const std::string& asked, const std::string& precision, i
   if (device == "auto" && precision != "fp16" && may_choose_gpu()) return open_best(precision, threads, deterministic);
 #endif
   check_device("cpu", precision);
-  return open_cpu(threads, deterministic);
+  return open_cpu(precision, threads, deterministic);
 }
 
 }  // namespace mask_predict

@@ -104,8 +104,8 @@ LmHeadPartial* Engine::reserve_partials(int64_t rows) {
 // The best ids of `rows` rows to predict.
 void Engine::take_best(const void* transformed, int64_t rows, const HeadAnswers& head) {
   LmHeadPartial* partials = reserve_partials(rows);
-  context_.operations->lm_head_argmax(context_, {transformed, rows, &head_.matrix(), head_.bias(), head_.rows(),
-                                                 partials, head.ids, head.log_probs, head.log_sums});
+  context_.operations->lm_head_argmax(head_context(), {transformed, rows, &head_.matrix(), head_.bias(), head_.rows(),
+                                                       partials, head.ids, head.log_probs, head.log_sums});
 }
 
 // Ids for the rows that are drawn, each for its own target's seed and temperature.
@@ -119,8 +119,9 @@ void Engine::draw(const TargetBatch& batch, const TargetBatch::Iteration& iterat
   auto next = iteration.draws.begin();
   for (int64_t row = iteration.best(); row < iteration.masked; row += logit_rows) {
     const int64_t end = std::min(row + logit_rows, iteration.masked);
-    context_.operations->linear(context_, {static_cast<char*>(workspace_.normed) + row * row_bytes, end - row,
-                                           &head_.matrix(), head_.bias(), false, nullptr, logits, ValueType::F32});
+    context_.operations->linear(head_context(),
+                                {static_cast<char*>(workspace_.normed) + row * row_bytes, end - row, &head_.matrix(),
+                                 head_.bias(), false, nullptr, logits, ValueType::F32});
     throw_if_cancelled();
     for (int64_t first = row; first < end;) {
       while (next->end <= first) ++next;
@@ -220,8 +221,8 @@ std::vector<std::vector<float>> Engine::logits(const Targets& targets, const std
     for (const ActiveTarget& target : part) {
       const int64_t length = target->length(), vocabulary = config().vocabulary;
       float* logits = reserve_head(length * vocabulary);
-      context_.operations->linear(context_, {next, length, &weights_->decoder(), weights_->head_bias.as<float>(), false,
-                                             nullptr, logits, ValueType::F32});
+      context_.operations->linear(head_context(), {next, length, &weights_->decoder(), weights_->head_bias.as<float>(),
+                                                   false, nullptr, logits, ValueType::F32});
       throw_if_cancelled();
       all.push_back(arena_.get(logits, length * vocabulary));
       next += length * config().hidden * bytes_of(context_.activations);

@@ -137,6 +137,13 @@ class Engine {
 
   std::shared_ptr<const Weights> weights_;
   std::shared_ptr<void> resources_;
+  // Returns the context of products with the head's matrix, which may round its rows where the others do not.
+  Context head_context() const {
+    Context context = context_;
+    context.rounded_products = context.rounded_head;
+    return context;
+  }
+
   Context context_;
   const TargetAttention attention_;
   std::shared_ptr<MemoryBudget> budget_;

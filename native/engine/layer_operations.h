@@ -61,22 +61,43 @@ struct LayerOperations {
                                  {values, rows, stride, config().heads, config().head_size(), positions, kind.angles});
   }
 
-  // The keys and values of this layer's rows. Those of sources are kept for the targets that will attend to them; a
-  // source that is alone in its pass writes them where they stay.
-  void* project_keys_values(const LayerWeights& weights, int64_t layer, const AttentionKind& kind) const {
-    const int64_t row_bytes = 2 * config().hidden * activation_bytes();
-    const auto kept = [&](const StackPass::Keep& keep) { return keep.keys_values + layer * keep.rows * row_bytes; };
-    const bool alone =
-        pass.attention == TargetAttention::Dynamic && pass.keep.size() == 1 && pass.keep.front().rows == rows;
-    void* const keys_values = alone ? kept(pass.keep.front()) : workspace.keys_values;
-    linear(weights.key_value, workspace.normed, keys_values, weights.query);
+  int64_t keys_values_bytes() const { return 2 * config().hidden * activation_bytes(); }  // of a row
+  char* kept_keys_values(const StackPass::Keep& keep, int64_t layer) const {
+    return keep.keys_values + layer * keep.rows * keys_values_bytes();
+  }
+  // A source that is alone in its pass writes its keys and values where they stay.
+  bool writes_where_kept() const {
+    return pass.attention == TargetAttention::Dynamic && pass.keep.size() == 1 && pass.keep.front().rows == rows;
+  }
+  void* keys_values_of(int64_t layer) const {
+    return writes_where_kept() ? kept_keys_values(pass.keep.front(), layer) : workspace.keys_values;
+  }
+  // After the product a source's keys and values are kept, because targets will attend to them.
+  void finish_keys_values(int64_t layer, const AttentionKind& kind) const {
+    void* const keys_values = keys_values_of(layer);
     rotate(keys_values, 2 * config().hidden, kind);
-    if (pass.attention == TargetAttention::Mixed) return keys_values;
+    if (pass.attention == TargetAttention::Mixed || writes_where_kept()) return;
     for (const StackPass::Keep& keep : pass.keep)
-      if (!alone)
-        context.operations->copy(context, kept(keep), static_cast<char*>(keys_values) + keep.first_row * row_bytes,
-                                 static_cast<uint64_t>(keep.rows * row_bytes));
-    return keys_values;
+      context.operations->copy(context, kept_keys_values(keep, layer),
+                               static_cast<char*>(keys_values) + keep.first_row * keys_values_bytes(),
+                               static_cast<uint64_t>(keep.rows * keys_values_bytes()));
+  }
+
+  // The keys and values of this layer's rows.
+  void project_keys_values(const LayerWeights& weights, int64_t layer, const AttentionKind& kind) const {
+    linear(weights.key_value, workspace.normed, keys_values_of(layer), weights.query);
+    finish_keys_values(layer, kind);
+  }
+  // And, of the same rows, their queries.
+  void project_all(const LayerWeights& weights, int64_t layer, const AttentionKind& kind) const {
+    const LinearWeights &key_value = weights.key_value, &query = weights.query;
+    context.operations->linear_pair(context, {workspace.normed,
+                                              rows,
+                                              {{&key_value.matrix, key_value.bias_values(), keys_values_of(layer)},
+                                               {&query.matrix, query.bias_values(), workspace.query}},
+                                              context.activations,
+                                              matrix_of(weights.attention_output)});
+    finish_keys_values(layer, kind);
   }
 
   // Eq. (6): the keys and values that targets will see in every layer, of the sources' final states.
@@ -116,10 +137,15 @@ struct LayerOperations {
   // Eq. (7): this layer's rows attend to the states that they themselves and their source had when they entered the
   // layer.
   void attend(const LayerWeights& layer, int64_t index, const AttentionKind& kind = {}) {
-    void* const keys_values = project_keys_values(layer, index, kind);
     const bool last = pass.wanted != nullptr && index + 1 == config().layers;
-    if (last) keep_wanted_rows();
-    linear(layer.query, workspace.normed, workspace.query, layer.attention_output);
+    void* const keys_values = keys_values_of(index);
+    if (last) {
+      project_keys_values(layer, index, kind);
+      keep_wanted_rows();
+      linear(layer.query, workspace.normed, workspace.query, layer.attention_output);
+    } else {
+      project_all(layer, index, kind);
+    }
     rotate(workspace.query, config().hidden, kind);
     context.operations->mixed_attention(
         context, {workspace.query, keys_values, last ? pass.last_sequences : pass.sequences, pass.sequence_count, index,

@@ -231,8 +231,8 @@ std::vector<float> Engine::log_probs_at(const void* transformed, const std::vect
   std::vector<int32_t> head_rows;
   for (const int32_t id : ids) head_rows.push_back(std::max(head_.row_of(id), 0));
   float* logits = arena_.take<float>(count);
-  context_.operations->logits_at(
-      context_, {transformed, &head_.matrix(), head_.bias(), arena_.put(rows), arena_.put(head_rows), count, logits});
+  context_.operations->logits_at(head_context(), {transformed, &head_.matrix(), head_.bias(), arena_.put(rows),
+                                                  arena_.put(head_rows), count, logits});
   std::vector<float> log_probs = arena_.get(logits, count);
   for (size_t i = 0; i < log_probs.size(); i++)
     log_probs[i] = head_.row_of(ids[i]) < 0 ? -std::numeric_limits<float>::infinity()

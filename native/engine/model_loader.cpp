@@ -1,4 +1,5 @@
 #include "engine/model_loader.h"
+#include "cpu/kernels.h"
 
 #include <algorithm>
 #include <chrono>
@@ -72,6 +73,25 @@ std::optional<WeightType> weight_type(const std::string& precision, const Contex
   return device.operations->default_type(device);
 }
 
+// The type of the head's matrix; none: that of the others.
+std::optional<WeightType> head_type(const std::string& precision, const Context& device, const std::string& name) {
+  if (precision == "auto") return std::nullopt;
+  for (const WeightType type : {WeightType::F32, WeightType::F16, WeightType::BF16, WeightType::I8, WeightType::F8})
+    if (precision == name_of(type)) {
+      const bool cpu = device.operations->host_memory;
+      if (cpu ? type == WeightType::F8
+              : device.activations == ValueType::F32 || type == WeightType::F32 || type == WeightType::F16)
+        throw Error(ErrorCode::Device, "headPrecision '" + precision + "' is not available on device '" + name + "'" +
+                                           (cpu ? "; use 'int8', which takes as many bytes"
+                                            : device.activations == ValueType::F32
+                                                ? " with precision 'fp32', which is for verification; leave it out"
+                                                : "; use 'bf16', 'int8' or 'fp8'"));
+      return type;
+    }
+  throw Error(ErrorCode::InvalidArgument,
+              "headPrecision must be 'auto', 'fp32', 'bf16', 'fp16', 'int8' or 'fp8', not '" + precision + "'");
+}
+
 // ModernBERT runs on the CPU so far: 'auto' takes it, and a GPU is refused before it is opened.
 std::string device_for(const ModelRequest& request, const std::string& device) {
   if (request.random || !read_config(request.directory).is_modern_bert()) return device;
@@ -108,19 +128,24 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
   LoadedModel model;
   model.device =
       open_device(device_for(request, options.device), options.precision, options.threads, options.deterministic);
+  const std::optional<WeightType> head = head_type(options.head_precision, model.device.context, model.device.name);
+  if (head)
+    model.device.context.rounded_head =
+        *head == WeightType::BF16 && model.device.context.kernels != nullptr && model.device.context.kernels->round;
   const Context& device = model.device.context;
   model.memory_limit = options.memory_limit > 0 ? options.memory_limit : model.device.available_memory;
 
   const std::optional<WeightType> type = weight_type(options.precision, device);
-  const LoadContext context{device, std::make_shared<MemoryBudget>(model.memory_limit), progress, &cancelled,
-                            options.map ? FileUse::Map : FileUse::Read};
+  const LoadContext context{device,     std::make_shared<MemoryBudget>(model.memory_limit), progress,
+                            &cancelled, options.map ? FileUse::Map : FileUse::Read,         head};
   std::shared_ptr<const Weights> weights;
   if (request.random) {
     weights = random_weights(*request.random, type.value_or(WeightType::F32), request.seed, context);
   } else {
     const std::string key = identity_of(request.directory) + "\n" + model.device.name + " " +
-                            (type ? name_of(*type) : "stored") + (device.row_major_copies ? " twice " : " ") +
-                            (options.map ? "mapped " : "read ") + std::to_string(options.mask_token_id);
+                            (type ? name_of(*type) : "stored") + (head ? std::string("/") + name_of(*head) : "") +
+                            (device.row_major_copies ? " twice " : " ") + (options.map ? "mapped " : "read ") +
+                            std::to_string(options.mask_token_id);
     const auto entry = shared_entry(key);
     // Asked again and again, so that a cancelled load need not wait. (Not a timed mutex: ThreadSanitizer does not see
     // how GCC's is locked.)
@@ -146,6 +171,11 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
                                                 " are saved as int8; precision must be 'auto' "
                                                 "or 'int8', not '" +
                                                 options.precision + "'");
+  model.head_precision = name_of(weights->decoder().type);
+  if (head && !weights->config.head)
+    throw Error(
+        ErrorCode::InvalidArgument,
+        "this model has no language-model head (tensors lm_head.*), so headPrecision is of no use; leave it out");
   const TargetAttention attention = options.attention.value_or(weights->config.attention);
   if (attention == TargetAttention::Mixed && weights->config.is_modern_bert())
     throw Error(ErrorCode::InvalidArgument, request.directory +

@@ -16,9 +16,11 @@ namespace mask_predict {
 
 struct LoadOptions {
   std::string device = "auto";  // as open_device takes it
-  // On the CPU "auto" and "fp32" keep matrices as stored, "bf16", "fp16" and "int8" narrow them. On a GPU "auto" is
-  // "bf16", and "int8" and "fp8" narrow matrices.
+  // On the CPU "auto" and "fp32" keep matrices as stored, "bf16", "fp16" and "int8" narrow them; "bf16" rounds the
+  // activations of products where the processor has them in bfloat16. On a GPU "auto" is "bf16", and "int8" and "fp8"
+  // narrow matrices.
   std::string precision = "auto";
+  std::string head_precision = "auto";       // of the LM head's matrix; "auto": as `precision` says
   int threads = 0;                           // 0: as many processors as the process may use
   uint64_t memory_limit = 0;                 // 0: what the machine has available
   int64_t mask_token_id = -1;                // -1: from config.json
@@ -38,7 +40,8 @@ struct ModelRequest {
 struct LoadedModel {
   OpenDevice device;
   std::unique_ptr<Engine> engine;
-  std::string precision;  // of the matrices: "fp32", "fp16", "bf16", "int8" or "fp8"
+  std::string precision;       // of the matrices: "fp32", "fp16", "bf16", "int8" or "fp8"
+  std::string head_precision;  // of the LM head's
   uint64_t memory_limit = 0;
   std::vector<int32_t> added_ids;  // those behind the real ids, which sources may have and which are never answered
 

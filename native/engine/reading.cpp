@@ -263,8 +263,8 @@ void Engine::answer_best(const Sources& sources, int64_t first, int64_t rows) {
   for (int64_t begin = 0; begin < rows; begin += rows_of_logits) {
     const int64_t count = std::min(rows_of_logits, rows - begin);
     float* const logits = reserve_head(count * vocabulary);
-    context_.operations->linear(context_, {transformed + begin * row_bytes, count, &head_.matrix(), head_.bias(), false,
-                                           nullptr, logits, ValueType::F32});
+    context_.operations->linear(head_context(), {transformed + begin * row_bytes, count, &head_.matrix(), head_.bias(),
+                                                 false, nullptr, logits, ValueType::F32});
     if (!on_host) downloaded = arena_.get(logits, count * vocabulary);
     throw_if_cancelled();
     const float* const there = on_host ? logits : downloaded.data();
@@ -294,8 +294,8 @@ void Engine::answer_logits(const Sources& sources, int64_t first, int64_t rows) 
     for (int64_t begin = 0; begin < rows_of(source); begin += rows_of_logits) {
       const int64_t count = std::min(rows_of_logits, rows_of(source) - begin);
       float* const logits = reserve_head(count * vocabulary);
-      context_.operations->linear(context_, {next, count, &weights_->decoder(), weights_->head_bias.as<float>(), false,
-                                             nullptr, logits, ValueType::F32});
+      context_.operations->linear(head_context(), {next, count, &weights_->decoder(), weights_->head_bias.as<float>(),
+                                                   false, nullptr, logits, ValueType::F32});
       throw_if_cancelled();
       context_.operations->download(context_, values.data() + begin * vocabulary, logits,
                                     static_cast<uint64_t>(count * vocabulary) * sizeof(float));

@@ -60,6 +60,9 @@ VocabularyHead::VocabularyHead(const Weights& weights, const std::vector<int32_t
   bias_ = buffer((count + 15) / 16 * 16 * static_cast<int64_t>(sizeof(float)));
   operations.gather_rows(context,
                          {weights.head_bias.as<float>(), ValueType::F32, outputs, count, 1, bias_.as<float>()});
+  freeze(context, ids_);
+  freeze(context, subset_);
+  freeze(context, bias_);
 }
 
 int32_t* VocabularyHead::ids_of(const Context& context, int32_t* rows, int64_t count, int32_t* ids) const {

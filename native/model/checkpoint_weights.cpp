@@ -42,13 +42,25 @@ class CheckpointSource : public TensorSource {
     return find(name).data == find(other).data && find(name).strides == find(other).strides;
   }
 
-  WeightType stored_type(const std::string& name) const override { return type_of(find(name)); }
-  WeightType type(const std::string& name) const override { return type_ ? *type_ : stored_type(name); }
+  WeightType stored_type(const std::string& name) const override {
+    return is_packed(name) ? WeightType::I8 : type_of(find(name));
+  }
+  // Bytes stay bytes on any device.
+  WeightType type(const std::string& name) const override {
+    const WeightType stored = stored_type(name);
+    return type_ && stored != WeightType::I8 ? *type_ : stored;
+  }
 
   std::optional<PackedMatrix> packed(const std::string& name, int64_t outputs, int64_t inputs,
                                      std::shared_ptr<MemoryBudget> budget) const override {
-    const Tensor* tensor = saved_ ? checkpoint_.find(name) : nullptr;
-    if (tensor == nullptr || tensor->type != TensorType::U8) return std::nullopt;
+    if (!context_.operations->reads_saved_layout || !is_packed(name)) return std::nullopt;
+    return saved_matrix(name, outputs, inputs, std::move(budget));
+  }
+
+  // A matrix of a saved file, in the CPU's layout, where it is mapped.
+  PackedMatrix saved_matrix(const std::string& name, int64_t outputs, int64_t inputs,
+                            std::shared_ptr<MemoryBudget> budget) const {
+    const Tensor* const tensor = &find(name);
     const int64_t bytes = cpu::packed_bytes(WeightType::I8, outputs, inputs);
     if (tensor->shape != std::vector<int64_t>{bytes})
       throw Error(ErrorCode::ModelFormat, "tensor \"" + name + "\" has shape " + shape_text(tensor->shape) +
@@ -87,6 +99,7 @@ class CheckpointSource : public TensorSource {
 
   void pack(const std::string& name, const StoredRows& taken, int64_t first, int64_t count,
             PackedMatrix& matrix) const override {
+    if (is_packed(name)) return pack_saved(name, first, count, matrix);
     const Tensor& tensor = find(name, {taken.all == 0 ? count : taken.all, matrix.inputs});
     // A part after the other, so that a large matrix is not in memory twice.
     const int64_t row_bytes = matrix.inputs * bytes_of(type_of(tensor));
@@ -116,6 +129,25 @@ class CheckpointSource : public TensorSource {
   }
 
  private:
+  bool is_packed(const std::string& name) const {
+    const Tensor* const tensor = saved_ ? checkpoint_.find(name) : nullptr;
+    return tensor != nullptr && tensor->type == TensorType::U8;
+  }
+
+  // Packs a matrix of a saved file for a device that reads another layout. Each row has a byte of 127 or -127, so its
+  // bytes come out as they were; its scale may differ in the last bit.
+  void pack_saved(const std::string& name, int64_t first, int64_t count, PackedMatrix& matrix) const {
+    const PackedMatrix saved = saved_matrix(name, count, matrix.inputs, nullptr);
+    const int64_t part = std::max<int64_t>(1, part_bytes / (matrix.inputs * static_cast<int64_t>(sizeof(float))));
+    std::vector<float> rows(static_cast<size_t>(std::min(part, count) * matrix.inputs));
+    for (int64_t row = 0; row < count; row += part) {
+      const int64_t here = std::min(part, count - row);
+      for (int64_t i = 0; i < here; i++) cpu::unpack_row(saved, row + i, rows.data() + i * matrix.inputs);
+      context_.operations->pack(context_, {rows.data(), WeightType::F32, nullptr, nullptr}, first + row, here, matrix);
+    }
+    checkpoint_.release(find(name));
+  }
+
   // Rows first ... first + rows - 1 in the order of a gated feed-forward of `outputs` rows, in `buffer`.
   static const uint8_t* gated_rows(const Tensor& tensor, int64_t first, int64_t rows, int64_t outputs,
                                    int64_t row_bytes, std::vector<uint8_t>& buffer) {
@@ -200,6 +232,10 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, std::o
   if (config.is_modern_bert() &&
       (source.has("model.embeddings.tok_embeddings.weight") || source.has("model.final_norm.weight")))
     config.tensor_prefix = "model.";
+  if (source.saved() && context.head_type.value_or(WeightType::I8) != WeightType::I8)
+    throw Error(ErrorCode::InvalidArgument, "the weights in " + directory +
+                                                " are saved as int8, the head's too; headPrecision must be 'auto' or "
+                                                "'int8'");
   const TensorNames names = tensor_names(config);
   // A file may have a tied tensor under either of its two names.
   const bool decoder_alone = config.tie_word_embeddings && !source.has(names.words) && source.has(names.decoder);
@@ -208,8 +244,6 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, std::o
   if (source.has(beyond))
     throw Error(ErrorCode::ModelFormat, "config.json says num_hidden_layers: " + std::to_string(config.layers) +
                                             ", but there is a tensor \"" + beyond + "\"");
-  if (source.saved() && !context.device.operations->reads_saved_layout)
-    throw Error(ErrorCode::Device, directory + ": weights saved as int8 are for the CPU; use device 'cpu'");
   if (!source.saved()) source.check_shape(words, {config.vocabulary, config.hidden});
   const int64_t length_rows = source.length_classes(names.lengths, config.hidden);
   if (config.lengths > 0 && config.lengths != length_rows)
@@ -224,9 +258,10 @@ std::shared_ptr<const Weights> load_weights(const std::string& directory, std::o
 
   // Everything at once, so that a model that does not fit is refused before any of it is read.
   const WeightType packed_type = source.saved() ? WeightType::I8 : source.type(words);
-  const uint64_t bytes = packed_bytes(config, packed_type, context.device);
+  const uint64_t bytes = packed_bytes(config, packed_type, context.head_type, context.device);
   // Files that were read are in memory beside what is packed from them, until that is done.
-  const uint64_t beside = source.saved() ? 0 : checkpoint.bytes_read();
+  const bool in_place = source.saved() && context.device.operations->reads_saved_layout;
+  const uint64_t beside = in_place ? 0 : checkpoint.bytes_read();
   context.budget->reserve(bytes + beside, "the model in " + directory);
   context.budget->release(bytes);
   const std::shared_ptr<void> until_packed(nullptr, [&](void*) { context.budget->release(beside); });

@@ -96,7 +96,7 @@ std::unique_ptr<const TensorSource> random_tensors(const ModelConfig& config, We
 
 std::shared_ptr<const Weights> random_weights(const ModelConfig& config, WeightType type, uint64_t seed,
                                               const LoadContext& context) {
-  const uint64_t bytes = packed_bytes(config, type, context.device);
+  const uint64_t bytes = packed_bytes(config, type, context.head_type, context.device);
   context.budget->reserve(bytes, "a random " + config.model_type + " model of " +
                                      std::to_string(config.parameters() / 1000000) + " million parameters");
   context.budget->release(bytes);

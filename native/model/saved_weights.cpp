@@ -73,8 +73,9 @@ Contents contents_of(const Weights& weights) {
 }  // namespace
 
 void save_weights(const Weights& weights, const std::string& path, const std::atomic<bool>& cancelled) {
-  if (weights.words.type != WeightType::I8)
-    throw Error(ErrorCode::InvalidArgument, "only int8 weights can be saved; load the model with precision 'int8'");
+  if (weights.words.type != WeightType::I8 || weights.decoder().type != WeightType::I8)
+    throw Error(ErrorCode::InvalidArgument,
+                "only int8 weights can be saved; load the model with precision 'int8' and without headPrecision");
   const Contents contents = contents_of(weights);
   SafetensorsOutput output(path, contents.outlines(), {{saved_layout_key, saved_layout}}, cancelled);
   for (const auto& [data, size] : contents.bytes()) output.put(data, size);

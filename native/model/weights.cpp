@@ -30,12 +30,16 @@ uint64_t angle_bytes(const ModelConfig& config) {
 
 }  // namespace
 
-uint64_t packed_bytes(const ModelConfig& config, WeightType type, const Context& device) {
+uint64_t packed_bytes(const ModelConfig& config, WeightType type, std::optional<WeightType> head_type,
+                      const Context& device) {
   int64_t bytes = 0;
   for (const TensorEntry& entry : tensors_of(config)) {
     if (entry.is_matrix()) {
-      const WeightType packed = type_for(entry, type, WeightType::F32);
+      const WeightType head = head_type.value_or(type);
+      const WeightType packed = entry.role == Role::Decoder ? head : type_for(entry, type, WeightType::F32);
       bytes += device.operations->packed_bytes(packed, entry.outputs, entry.inputs);
+      if (entry.role == Role::Words && config.head && config.tie_word_embeddings && head != type)
+        bytes += device.operations->packed_bytes(head, entry.outputs, entry.inputs);
       if (has_row_major_copy(entry.role, packed, device)) bytes += entry.values() * bytes_of(packed);
     } else {
       bytes += padded(entry.values()) * static_cast<int64_t>(sizeof(float));
@@ -53,10 +57,12 @@ void WeightsBuilder::step() {
   if (context_.progress) context_.progress(static_cast<double>(done_) / static_cast<double>(steps_));
 }
 
-// A tied tensor may have either of two names: returns the one that the source has.
+// A tied tensor may have either of two names, and parts of a matrix may have been saved as one: returns the names that
+// the source has.
 std::vector<std::string> WeightsBuilder::names_in_source(const TensorEntry& entry) const {
-  const bool elsewhere = !entry.another.empty() && !source_.has(entry.names.front()) && source_.has(entry.another);
-  return elsewhere ? std::vector<std::string>{entry.another} : entry.names;
+  for (const std::string& other : {entry.another, entry.joined})
+    if (!other.empty() && !source_.has(entry.names.front()) && source_.has(other)) return {other};
+  return entry.names;
 }
 
 Buffer WeightsBuilder::values(const TensorEntry& entry) {
@@ -75,6 +81,7 @@ Buffer WeightsBuilder::values(const TensorEntry& entry) {
   const uint64_t bytes = static_cast<uint64_t>(padded(static_cast<int64_t>(values.size()))) * sizeof(float);
   Buffer buffer = device_buffer(context_.device, bytes, context_.budget, entry.name());
   operations.upload(context_.device, buffer.as<void>(), values.data(), values.size() * sizeof(float));
+  freeze(context_.device, buffer);
   return buffer;
 }
 
@@ -84,6 +91,7 @@ WeightType WeightsBuilder::type_of(const TensorEntry& entry) const {
   WeightType type = source_.type(names.front());
   for (const std::string& name : names)
     if (source_.type(name) != type) type = WeightType::F32;
+  if (entry.role == Role::Decoder && context_.head_type) return *context_.head_type;
   const std::optional<WeightType> default_type = context_.device.operations->default_type(context_.device);
   return type_for(entry, type, default_type ? *default_type : source_.stored_type(names.front()));
 }
@@ -107,6 +115,7 @@ PackedMatrix WeightsBuilder::matrix(const TensorEntry& entry) {
     check_scales(names[i], begin, part, matrix);
   }
   if (has_row_major_copy(entry.role, type, context_.device)) add_row_major_copy(names.front(), matrix);
+  freeze(context_.device, matrix);
   step();
   return matrix;
 }
@@ -149,6 +158,16 @@ LayerWeights WeightsBuilder::layer(int64_t index, const ModelConfig& config) {
   return layer;
 }
 
+// Tied to the word embeddings, whose values it takes from the source once more.
+void WeightsBuilder::add_head_of_its_own(const ModelConfig& c, Weights& weights) {
+  if (!context_.head_type || !c.head || !c.tie_word_embeddings || *context_.head_type == weights.words.type) return;
+  for (TensorEntry entry : tensors_of(c)) {
+    if (entry.role != Role::Words) continue;
+    entry.role = Role::Decoder;
+    weights.separate_decoder = matrix(entry);
+  }
+}
+
 void WeightsBuilder::add_angles(Weights& weights) const {
   const ModelConfig& c = weights.config;
   const auto table = [&](double theta) {
@@ -178,6 +197,7 @@ std::shared_ptr<const Weights> WeightsBuilder::build(const ModelConfig& config) 
   each_tensor(c, *weights,
               {[&](const TensorEntry& entry, PackedMatrix& place) { place = matrix(entry); },
                [&](const TensorEntry& entry, Buffer& place) { place = values(entry); }});
+  add_head_of_its_own(c, *weights);
   if (c.is_modern_bert()) add_angles(*weights);
   if (context_.progress) context_.progress(1);
   return weights;

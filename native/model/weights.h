@@ -52,7 +52,8 @@ struct Weights {       // in a device's memory
   Buffer global_angles, local_angles;
   LinearWeights head_dense;  // [D, D]; all of the head is empty without one
   NormWeights head_norm;
-  PackedMatrix separate_decoder;   // [V, D], only where it is not the word embeddings
+  // [V, D], only where it is not the word embeddings, or is those in another type.
+  PackedMatrix separate_decoder;
   Buffer head_bias;                // float32 [V], padded to a multiple of 16
   PackedMatrix lengths;            // [lengths, D], never I8; empty without a length predictor
   LinearWeights classifier_dense;  // [D, D]; never I8, like what follows; both empty without a sequence classifier
@@ -62,17 +63,20 @@ struct Weights {       // in a device's memory
   const PackedMatrix& decoder() const { return separate_decoder ? separate_decoder : words; }
 };
 
-// Bytes the packed weights of a model take, all matrices in one type (the length predictor at most as float32).
-uint64_t packed_bytes(const ModelConfig& config, WeightType type, const Context& device);
+// Bytes the packed weights of a model take, all matrices in one type (the length predictor at most as float32), but for the
+// head's where `head_type` says so.
+uint64_t packed_bytes(const ModelConfig& config, WeightType type, std::optional<WeightType> head_type,
+                      const Context& device);
 
 // The caller gives the loader a device to pack for, a memory budget, a function that is told the progress (0 ... 1),
-// and a flag that stops it.
+// a flag that stops it, and the type of the head's matrix.
 struct LoadContext {
   Context device;
   std::shared_ptr<MemoryBudget> budget;
   std::function<void(double)> progress;
   const std::atomic<bool>* cancelled = nullptr;
   FileUse files = FileUse::Map;
+  std::optional<WeightType> head_type{};  // of the head's matrix; none: that of the others
 };
 
 class TensorSource;
@@ -92,6 +96,7 @@ class WeightsBuilder {
   PackedMatrix matrix(const TensorEntry& entry);
   Buffer values(const TensorEntry& entry);
   WeightType type_of(const TensorEntry& entry) const;
+  void add_head_of_its_own(const ModelConfig& config, Weights& weights);
   void check_scales(const std::string& name, int64_t first, int64_t count, const PackedMatrix& matrix) const;
   void add_row_major_copy(const std::string& name, PackedMatrix& matrix) const;
   void add_angles(Weights& weights) const;

@@ -24,6 +24,10 @@ struct Context {
   const cpu::Kernels* kernels = nullptr;   // on the CPU
   cpu::ThreadPool* pool = nullptr;         // elsewhere too, for packing weights on the host
   cuda::Stream* stream = nullptr;          // on a CUDA device
+  // On the CPU, with kernels that have the products (kernels.h, `round`): bfloat16 weights meet activations that are
+  // rounded to bfloat16. Elsewhere and without it their products are float32.
+  bool rounded_products = false;
+  bool rounded_head = false;  // the same for the LM head's matrix, which may have a precision of its own
   // True if the layers' matrices are kept in row-major order too (packed_matrix.h), for products of many rows.
   bool row_major_copies = false;
   // Set while an operation runs: it may stop early, its result is not going to be used.

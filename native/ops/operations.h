@@ -36,6 +36,7 @@ namespace mask_predict {
   OPERATION(void, embed, (const Context&, const EmbedArguments&))                                                      \
   OPERATION(void, layer_norm, (const Context&, const LayerNormArguments&))                                             \
   OPERATION(void, linear, (const Context&, const LinearArguments&))                                                    \
+  OPERATION(void, linear_pair, (const Context&, const LinearPairArguments&))                                           \
   OPERATION(void, linear_norm, (const Context&, const LinearNormArguments&))                                           \
   OPERATION(void, mixed_attention, (const Context&, const MixedAttentionArguments&))                                   \
   OPERATION(void, gather_rows, (const Context&, const GatherRowsArguments&))                                           \
@@ -63,6 +64,10 @@ struct Operations {
   void (*copy)(const Context&, void* to, const void* from, uint64_t bytes);
   // Returns when everything called before is done: what other contexts may read from then on.
   void (*wait)(const Context&);
+  // The memory, which this device allocated, is constant from here on: what was called before may still write to it, what
+  // is called later only reads it, and may do so before the kernels ahead of it have ended. Null on a device that does not
+  // check that.
+  void (*freeze)(const Context&, const void* memory);
   // Makes the device the calling thread's: what a thread calls that did not open it.
   void (*select)(const Context&);
   // Marks the end of everything called so far, and returns when what came before the last mark is done: so the host is at
@@ -74,7 +79,7 @@ struct Operations {
   void (*begin_capture)(const Context&);
   void* (*end_capture)(const Context&);
   void (*launch_graph)(const Context&, void* graph);
-  void (*destroy_graph)(void* graph);
+  void (*destroy_graph)(const Context&, void* graph);  // from any thread
 
   // Where a matrix of bytes (I8, F8) has its outputs' scales, [outputs].
   const float* (*scales)(const PackedMatrix&);
@@ -108,6 +113,15 @@ extern const Operations cuda_operations;  // also those of the emulated device
 inline Buffer device_buffer(const Context& context, uint64_t bytes, std::shared_ptr<MemoryBudget> budget,
                             const std::string& purpose) {
   return Buffer(bytes, std::move(budget), purpose, *context.operations->memory, context.stream);
+}
+
+inline void freeze(const Context& context, const Buffer& buffer) {
+  if (context.operations->freeze != nullptr && buffer) context.operations->freeze(context, buffer.as<void>());
+}
+
+inline void freeze(const Context& context, const PackedMatrix& matrix) {
+  freeze(context, matrix.data);
+  freeze(context, matrix.row_major);
 }
 
 }  // namespace mask_predict

@@ -5,6 +5,11 @@
 #include "cuda/stream.h"
 #include "ops/weights/packed_layout.h"
 
+#ifdef MASK_PREDICT_SIMT
+#include "simt/simt.h"
+#include "simt/streams.h"
+#endif
+
 namespace mask_predict {
 namespace {
 
@@ -26,12 +31,16 @@ void* allocate(uint64_t bytes, void* handle, int& device) {
   return data;
 }
 
-// A thread whose current device is another one would make a context there, so it is moved to the block's; moving it back
-// would make one as well. Errors are of no use here: at the end of a process the driver may be gone before the last
-// buffer.
-void release(void* data, uint64_t, int device) {
+// For threads that give something back: one whose current device is another would make a context there, so it is moved to
+// this device; moving it back would make one as well. Errors are of no use here: at the end of a process the driver may be
+// gone before the last buffer.
+void move_to(int device) {
   int current = -1;
   if (cudaGetDevice(&current) != cudaSuccess || current != device) cudaSetDevice(device);
+}
+
+void release(void* data, uint64_t, int device) {
+  move_to(device);
   cudaFree(data);
 }
 
@@ -60,6 +69,14 @@ void copy(const Context& context, void* to, const void* from, uint64_t bytes) {
 void wait(const Context& context) {
   cuda::check(cudaStreamSynchronize(context.stream->handle), "cudaStreamSynchronize");
 }
+
+#ifdef MASK_PREDICT_SIMT
+void freeze_memory(const Context& context, const void* memory) {
+  cuda::check(simt::enqueue(context.stream->handle, [memory] { simt::freeze(memory); }), "freeze");
+}
+#else
+constexpr decltype(Operations::freeze) freeze_memory = nullptr;
+#endif
 
 void select(const Context& context) { cuda::check(cudaSetDevice(context.stream->device), "cudaSetDevice"); }
 
@@ -91,7 +108,10 @@ void launch_graph(const Context& context, void* graph) {
   cuda::check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), context.stream->handle), "cudaGraphLaunch");
 }
 
-void destroy_graph(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+void destroy_graph(const Context& context, void* graph) {
+  move_to(context.stream->device);
+  cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
+}
 
 bool supports(WeightType type) { return type != WeightType::F16; }
 
@@ -111,6 +131,7 @@ const Operations cuda_operations = {&device_memory,
                                     download,
                                     copy,
                                     wait,
+                                    freeze_memory,
                                     select,
                                     pace,
                                     begin_capture,

@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "simt/faults.h"
+#include "simt/left_over.h"
 #include "simt/simt.h"
 #include "simt/streams.h"
 
@@ -157,12 +158,16 @@ KernelCounts counts_of(const Kernel& kernel) {
 
 }  // namespace
 
-void begin_counting(const char* name, uint64_t blocks) {
+void report_at_exit() {
   static const bool reporting = [] {
     if (!std::getenv("MASK_PREDICT_SIMT_REPORT")) return false;
     return std::atexit([] { std::fputs(report().c_str(), stderr); }) == 0;
   }();
   static_cast<void>(reporting);
+}
+
+void begin_counting(const char* name, uint64_t blocks) {
+  report_at_exit();
   const std::lock_guard lock(all().mutex);
   auto& kernels = all().kernels;
   auto found = std::find_if(kernels.begin(), kernels.end(), [&](const auto& kernel) { return kernel->name == name; });
@@ -262,6 +267,8 @@ std::string report() {
   if (graphs.made > 0)
     text += std::to_string(graphs.made) + " graphs made, started " + std::to_string(graphs.started) + " times\n";
   text += "contexts on devices " + contexts() + "\n";
+  text += std::to_string(calls_begun()) + " calls of the runtime\n";
+  text += "not given back: " + left_over() + "\n";
   return text;
 }
 

@@ -5,6 +5,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "simt/memory.h"
+
 namespace mask_predict::simt {
 
 namespace {
@@ -37,7 +39,10 @@ void begin_kernel(const void* stream, bool dependent) {
 void forget_kernels() { any_kernel = false; }
 
 void note_global_read(const char* operation, const void* pointer, size_t bytes, Site site) {
-  if (unfinished.empty() || running_thread().waited_for_earlier_kernels) return;
+  if (!running_kernel_is_dependent() || running_thread().waited_for_earlier_kernels) return;
+  if (!is_frozen(pointer)) {
+    fault(std::string(operation) + " before wait_for_earlier_kernels() of memory that is not constant", site);
+  }
   const uintptr_t address = reinterpret_cast<uintptr_t>(pointer);
   for (uintptr_t i = address / unit; i <= (address + bytes - 1) / unit; ++i) {
     if (unfinished.count(i)) {
@@ -50,6 +55,7 @@ void note_global_write(const char* operation, const void* pointer, size_t bytes,
   if (running_kernel_is_dependent() && !running_thread().waited_for_earlier_kernels) {
     fault(std::string(operation) + " before wait_for_earlier_kernels()", site);
   }
+  if (is_frozen(pointer)) fault(std::string(operation) + " to memory that is constant", site);
   const uintptr_t address = reinterpret_cast<uintptr_t>(pointer);
   for (uintptr_t i = address / unit; i <= (address + bytes - 1) / unit; ++i) written.insert(i);
 }

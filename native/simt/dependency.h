@@ -1,6 +1,6 @@
-// Dependent launches: a kernel may begin while the ones before it still run, and must not read what they
-// write, nor write at all, before it waits for them. Kernels run one after the other here, so the order is
-// checked instead.
+// Dependent launches: a kernel may begin while the ones before it still run. Before it waits for them it must not write,
+// and may read constant memory only (simt::freeze), which they have not just filled. Kernels run one after the other here,
+// so the order is checked instead.
 //
 // Sees the global loads, stores and copies that go through ptx.cuh.
 #pragma once

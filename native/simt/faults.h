@@ -4,6 +4,10 @@
 // it ends the context of its device, as an illegal address does: it and every later call on that device return
 // cudaErrorIllegalAddress. "cudaGraphInstantiate:0": every call of it is refused memory.
 // "cudaLaunchAttribute:0": the driver does not capture dependent launches.
+//
+// "*:5": the fifth call, of whatever function that needs a context. "*:device": on each device the call that has the
+// device's own number, counted from 0 on each, so that one process can have every call fail once. Behind either ":once"
+// says that this call alone returns an error, cudaErrorNotSupported, and the device works on.
 #pragma once
 
 #include <string>
@@ -19,6 +23,9 @@ int current_device();
 // return it at once.
 cudaError_t begin_call(const char* function, int device);
 inline cudaError_t begin_call(const char* function) { return begin_call(function, current_device()); }
+
+// Calls that were begun, on all devices.
+long calls_begun();
 
 // The devices that have a context, such as "0, 2"; empty where there is none.
 std::string contexts();

@@ -1,5 +1,7 @@
 #include "simt/memory.h"
 
+#include <sys/mman.h>
+
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -28,15 +30,31 @@ alignas(1024) char shared_area[shared_red_zone + largest_shared_bytes + shared_r
 char* const shared_begin = shared_area + shared_red_zone;
 size_t shared_bytes;
 
+struct Allocation {
+  size_t bytes = 0;
+  bool is_frozen = false;
+};
+
 struct DeviceMemory {
   std::recursive_mutex mutex;
-  std::map<uintptr_t, size_t> allocations;
+  std::map<uintptr_t, Allocation> allocations;
   size_t total = size_t{64} << 30;
   size_t used = 0;
   int in_reach = 0;
   // of the last hit: accesses come in runs
   uintptr_t recent = 0;
-  size_t recent_bytes = 0;
+  Allocation recent_allocation;
+
+  // The allocation that `address` is in or just behind becomes the recent one; false if there is none before it.
+  bool find(uintptr_t address) {
+    if (address >= recent && address < recent + recent_allocation.bytes) return true;
+    auto after = allocations.upper_bound(address);
+    if (after == allocations.begin()) return false;
+    --after;
+    recent = after->first;
+    recent_allocation = after->second;
+    return true;
+  }
 };
 // Never destroyed: allocations may be given back by destructors that run at the end of the process.
 DeviceMemory& device() {
@@ -78,8 +96,9 @@ std::string damage_to_memory() {
            " bytes of shared memory";
   }
   const std::lock_guard lock(device().mutex);
-  for (const auto& [address, bytes] : device().allocations) {
+  for (const auto& [address, allocation] : device().allocations) {
     char* begin = reinterpret_cast<char*>(address);
+    const size_t bytes = allocation.bytes;
     const bool intact_before = is_intact(begin - device_red_zone, device_red_zone);
     if (intact_before && is_intact(begin + bytes, device_red_zone)) continue;
     for (char* zone : {begin - device_red_zone, begin + bytes}) {  // report it once
@@ -101,7 +120,7 @@ void* allocate_device(size_t bytes) {
   if (!area) return nullptr;
   std::memset(area, poison_byte, rounded + 2 * device_red_zone);
   char* begin = area + device_red_zone;
-  device().allocations[reinterpret_cast<uintptr_t>(begin)] = bytes;
+  device().allocations[reinterpret_cast<uintptr_t>(begin)] = {bytes};
   device().used += bytes;
   ASAN_POISON_MEMORY_REGION(area, rounded + 2 * device_red_zone);
   if (device().in_reach) ASAN_UNPOISON_MEMORY_REGION(begin, bytes);
@@ -112,10 +131,10 @@ bool free_device(void* pointer) {
   const std::lock_guard lock(device().mutex);
   const auto found = device().allocations.find(reinterpret_cast<uintptr_t>(pointer));
   if (found == device().allocations.end()) return false;
-  const size_t bytes = found->second;
+  const size_t bytes = found->second.bytes;
   device().used -= bytes;
   device().allocations.erase(found);
-  device().recent_bytes = 0;
+  device().recent_allocation = {};
   char* area = static_cast<char*>(pointer) - device_red_zone;
   ASAN_UNPOISON_MEMORY_REGION(area,
                               (bytes + device_red_zone - 1) / device_red_zone * device_red_zone + 2 * device_red_zone);
@@ -123,18 +142,39 @@ bool free_device(void* pointer) {
   return true;
 }
 
+void abandon_device(void* pointer) {
+  constexpr uintptr_t page = 4096;
+  const std::lock_guard lock(device().mutex);
+  const auto found = device().allocations.find(reinterpret_cast<uintptr_t>(pointer));
+  if (found == device().allocations.end()) return;
+  const uintptr_t begin = (found->first + page - 1) / page * page,
+                  end = (found->first + found->second.bytes) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 bool in_device_memory(const void* pointer, size_t bytes) {
   const std::lock_guard lock(device().mutex);
   const uintptr_t address = reinterpret_cast<uintptr_t>(pointer);
-  if (address < device().recent || address >= device().recent + device().recent_bytes) {
-    auto after = device().allocations.upper_bound(address);
-    if (after == device().allocations.begin()) return false;
-    --after;
-    device().recent = after->first;
-    device().recent_bytes = after->second;
-  }
-  const size_t offset = address - device().recent;
-  return offset <= device().recent_bytes && bytes <= device().recent_bytes - offset;
+  if (!device().find(address)) return false;
+  const size_t offset = address - device().recent, all = device().recent_allocation.bytes;
+  return offset <= all && bytes <= all - offset;
+}
+
+bool is_frozen(const void* pointer) {
+  const std::lock_guard lock(device().mutex);
+  return in_device_memory(pointer, 1) && device().recent_allocation.is_frozen;
+}
+
+void freeze(const void* pointer) {
+  const std::lock_guard lock(device().mutex);
+  const auto found = device().allocations.find(reinterpret_cast<uintptr_t>(pointer));
+  if (found == device().allocations.end()) throw Error(ErrorCode::Device, "freeze: no allocation begins here");
+  found->second.is_frozen = true;
+  device().recent_allocation = {};
+}
+
+void require_changeable(const char* operation, const void* pointer) {
+  if (is_frozen(pointer)) throw Fault(std::string(operation) + " to memory that is constant");
 }
 
 size_t device_memory_total() { return device().total; }
@@ -144,16 +184,16 @@ void set_device_memory(size_t bytes) { device().total = bytes; }
 DeviceMemoryInReach::DeviceMemoryInReach() {
   const std::lock_guard lock(device().mutex);
   if (device().in_reach++) return;
-  for (const auto& [address, bytes] : device().allocations) {
-    ASAN_UNPOISON_MEMORY_REGION(reinterpret_cast<void*>(address), bytes);
+  for (const auto& [address, allocation] : device().allocations) {
+    ASAN_UNPOISON_MEMORY_REGION(reinterpret_cast<void*>(address), allocation.bytes);
   }
 }
 
 DeviceMemoryInReach::~DeviceMemoryInReach() {
   const std::lock_guard lock(device().mutex);
   if (--device().in_reach) return;
-  for (const auto& [address, bytes] : device().allocations) {
-    ASAN_POISON_MEMORY_REGION(reinterpret_cast<void*>(address), bytes);
+  for (const auto& [address, allocation] : device().allocations) {
+    ASAN_POISON_MEMORY_REGION(reinterpret_cast<void*>(address), allocation.bytes);
   }
 }
 

@@ -28,8 +28,17 @@ std::string damage_to_memory();
 void* allocate_device(size_t bytes);  // nullptr where there is none left
 bool free_device(void* pointer);      // false for a pointer that allocate_device did not give
 
+// For memory that a lost device does not take back: its pages go, its addresses stay.
+void abandon_device(void* pointer);
+
 // True if all of [pointer, pointer + bytes) lies in one allocation.
 bool in_device_memory(const void* pointer, size_t bytes);
+
+// True in an allocation that simt::freeze was called with. Such memory may be read before an earlier kernel has ended, and
+// nothing may write to it.
+bool is_frozen(const void* pointer);
+// Throws Fault, which names the operation of the host, where it is.
+void require_changeable(const char* operation, const void* pointer);
 
 size_t device_memory_total();
 size_t device_memory_used();

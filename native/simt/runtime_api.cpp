@@ -12,6 +12,7 @@
 #include "simt/block.h"
 #include "simt/dependency.h"
 #include "simt/faults.h"
+#include "simt/left_over.h"
 #include "simt/memory.h"
 #include "simt/streams.h"
 
@@ -34,7 +35,7 @@ struct EmulatedDevice {
 
 // MASK_PREDICT_SIMT_DEVICES: "7.5:16,9.0:80" are two, of these compute capabilities and GiB of memory; "none" is a
 // driver without a device, "" a machine without a driver. One of 9.0 where it is not set. They share their memory.
-std::vector<EmulatedDevice> emulated_devices() {
+std::vector<EmulatedDevice> read_devices() {
   const char* text = std::getenv("MASK_PREDICT_SIMT_DEVICES");
   if (!text) return {EmulatedDevice{}};
   std::vector<EmulatedDevice> devices;
@@ -50,13 +51,18 @@ std::vector<EmulatedDevice> emulated_devices() {
   return devices;
 }
 
+const std::vector<EmulatedDevice>& emulated_devices() {
+  static const auto& devices = *new std::vector<EmulatedDevice>(read_devices());
+  return devices;
+}
+
 bool has_driver() {
   const char* text = std::getenv("MASK_PREDICT_SIMT_DEVICES");
   return !text || *text != '\0';
 }
 
 size_t total_of(int device) {
-  const std::vector<EmulatedDevice> devices = emulated_devices();
+  const std::vector<EmulatedDevice>& devices = emulated_devices();
   const size_t bytes = static_cast<size_t>(device) < devices.size() ? devices[static_cast<size_t>(device)].bytes : 0;
   return bytes ? bytes : device_memory_total();
 }
@@ -189,6 +195,7 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 }
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+  if (const cudaError_t fault = begin_call("cudaFuncGetAttributes"); fault != cudaSuccess) return fault;
   *attributes = {};
   attributes->maxThreadsPerBlock = 1024;
   attributes->ptxVersion = attributes->binaryVersion = compute_capability;
@@ -196,6 +203,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
 }
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
+  if (const cudaError_t fault = begin_call("cudaFuncSetAttribute"); fault != cudaSuccess) return fault;
   if (value < 0 || static_cast<size_t>(value) > largest_shared_bytes) return remember(cudaErrorInvalidValue);
   const std::lock_guard lock(runtime_mutex());
   known().shared_bytes[kernel] = static_cast<size_t>(value);
@@ -210,12 +218,17 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   if (forbidden_by_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   if (!bytes) return cudaSuccess;
   *pointer = allocate_device(bytes);
+  if (*pointer) note_made(Made::Allocation, *pointer);
   return *pointer ? cudaSuccess : remember(cudaErrorMemoryAllocation);
 }
 
 cudaError_t cudaFree(void* pointer) {
   if (!pointer) return cudaSuccess;
-  if (const cudaError_t fault = begin_call("cudaFree"); fault != cudaSuccess) return fault;
+  note_given_back(Made::Allocation, pointer);
+  if (const cudaError_t fault = begin_call("cudaFree"); fault != cudaSuccess) {
+    abandon_device(pointer);
+    return fault;
+  }
   if (forbidden_by_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   const std::lock_guard lock(runtime_mutex());
   const cudaError_t status = drain_all_streams();
@@ -223,16 +236,20 @@ cudaError_t cudaFree(void* pointer) {
 }
 
 cudaError_t cudaMallocHost(void** pointer, size_t bytes) {
+  if (const cudaError_t fault = begin_call("cudaMallocHost"); fault != cudaSuccess) return fault;
   *pointer = std::malloc(bytes);
   if (!*pointer) return remember(cudaErrorMemoryAllocation);
   std::memset(*pointer, poison_byte, bytes);
   const std::lock_guard lock(runtime_mutex());
+  note_made(Made::PinnedMemory, *pointer);
   known().pinned[static_cast<char*>(*pointer)] = bytes;
   return cudaSuccess;
 }
 
 cudaError_t cudaFreeHost(void* pointer) {
   if (!pointer) return cudaSuccess;
+  note_given_back(Made::PinnedMemory, pointer);
+  if (const cudaError_t fault = begin_call("cudaFreeHost"); fault != cudaSuccess) return fault;
   const std::lock_guard lock(runtime_mutex());
   const cudaError_t status = drain_all_streams();
   if (!known().pinned.erase(static_cast<char*>(pointer))) return remember(cudaErrorInvalidValue);
@@ -258,6 +275,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   if (!fits(to, bytes, to_device) || !fits(from, bytes, from_device)) return remember(cudaErrorInvalidValue);
   const auto copy = [=] {
     forget_kernels();
+    require_changeable("cudaMemcpyAsync", to);
     const DeviceMemoryInReach in_reach;
     std::memcpy(to, from, bytes);
   };
@@ -266,6 +284,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
     const char* begin = static_cast<const char*>(from);
     return enqueue(stream, [to, staged = std::vector<char>(begin, begin + bytes)] {
       forget_kernels();
+      require_changeable("cudaMemcpyAsync", to);
       const DeviceMemoryInReach in_reach;
       std::memcpy(to, staged.data(), staged.size());
     });
@@ -292,6 +311,7 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
   if (!is_device(to, bytes)) return remember(cudaErrorInvalidValue);
   return enqueue(stream, [=] {
     forget_kernels();
+    require_changeable("cudaMemsetAsync", to);
     const DeviceMemoryInReach in_reach;
     std::memset(to, value, bytes);
   });

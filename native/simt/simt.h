@@ -47,6 +47,14 @@ void poison(void* device, size_t bytes);
 // pattern.
 void require_written(const void* device, size_t elements, size_t element_bytes, const std::string& what);
 
+// ---- constant memory --------------------------------------------------------------------------------------
+
+// The allocation that begins here is constant until it is freed: what a kernel writes to it, or a copy, is a fault.
+// Kernels may read it, and nothing else, before wait_for_earlier_kernels(). Throws Error(Device) where none begins.
+void freeze(const void* device);
+
+// ---- limits -----------------------------------------------------------------------------------------------
+
 // The memory of the device: what cudaMalloc gives out in all. 64 GiB unless set.
 void set_device_memory(size_t bytes);
 

@@ -11,6 +11,7 @@
 #include "simt/block.h"
 #include "simt/dependency.h"
 #include "simt/faults.h"
+#include "simt/left_over.h"
 #include "simt/library_work.h"
 #include "simt/memory.h"
 
@@ -214,14 +215,18 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   *stream = new CUstream_st;
   (*stream)->blocking = flags != cudaStreamNonBlocking;
   streams().created.insert(*stream);
+  note_made(Made::Stream, *stream);
   return cudaSuccess;
 }
 cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithFlags(stream, cudaStreamDefault); }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   const std::lock_guard lock(runtime_mutex());
-  const cudaError_t status = drain(stream);
-  if (!stream || !streams().created.erase(stream)) return remember(cudaErrorInvalidResourceHandle);
+  if (!stream || !streams().created.count(stream)) return remember(cudaErrorInvalidResourceHandle);
+  note_given_back(Made::Stream, stream);
+  const cudaError_t fault = begin_call("cudaStreamDestroy");
+  const cudaError_t status = fault == cudaSuccess ? drain(stream) : fault;  // what is lost does not run any more
+  streams().created.erase(stream);
   delete stream;
   return status;
 }
@@ -249,16 +254,20 @@ cudaError_t cudaDeviceSynchronize() {
 // ---- events -----------------------------------------------------------------------------------------------
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  if (const cudaError_t fault = begin_call("cudaEventCreateWithFlags"); fault != cudaSuccess) return fault;
   *event = new CUevent_st;
+  note_made(Made::Event, *event);
   return cudaSuccess;
 }
 cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, cudaEventDefault); }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  note_given_back(Made::Event, event);
   delete event;
-  return cudaSuccess;
+  return begin_call("cudaEventDestroy");
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
+  if (const cudaError_t fault = begin_call("cudaEventRecord"); fault != cudaSuccess) return fault;
   const std::lock_guard lock(runtime_mutex());
   const CUstream_st* stream = find(handle);
   if (!stream) return remember(cudaErrorInvalidResourceHandle);
@@ -293,6 +302,7 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) 
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
   const std::lock_guard lock(runtime_mutex());
+  if (const cudaError_t fault = begin_call("cudaStreamBeginCapture"); fault != cudaSuccess) return fault;
   if (!stream) return remember(cudaErrorStreamCaptureUnsupported);
   if (!find(stream)) return remember(cudaErrorInvalidResourceHandle);
   if (stream->capture) return remember(cudaErrorInvalidValue);
@@ -309,12 +319,15 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   if (!stream || !find(stream) || !stream->capture) return remember(cudaErrorInvalidValue);
   std::unique_ptr<CUgraph_st> captured = std::move(stream->capture);
   const bool spoilt = std::exchange(stream->capture_is_spoilt, false);
+  if (const cudaError_t fault = begin_call("cudaStreamEndCapture"); fault != cudaSuccess) return fault;
   if (spoilt) return remember(cudaErrorStreamCaptureInvalidated);
   *graph = captured.release();
+  note_made(Made::Graph, *graph);
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* status) {
+  if (const cudaError_t fault = begin_call("cudaStreamIsCapturing"); fault != cudaSuccess) return fault;
   const std::lock_guard lock(runtime_mutex());
   const CUstream_st* stream = find(handle);
   if (!stream) return remember(cudaErrorInvalidResourceHandle);
@@ -329,6 +342,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
   if (const cudaError_t fault = begin_call("cudaGraphInstantiate"); fault != cudaSuccess) return fault;
   ++graphs.made;
   *executable = new CUgraphExec_st{graph->nodes};
+  note_made(Made::ExecutableGraph, *executable);
   return cudaSuccess;
 }
 
@@ -346,11 +360,13 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  note_given_back(Made::ExecutableGraph, executable);
   delete executable;
-  return cudaSuccess;
+  return begin_call("cudaGraphExecDestroy");
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  note_given_back(Made::Graph, graph);
   delete graph;
-  return cudaSuccess;
+  return begin_call("cudaGraphDestroy");
 }

@@ -33,6 +33,7 @@ struct TrainerOptions {
   bool decay_all = false;
   bool freeze_embeddings = false;
   Recompute recompute = Recompute::None;
+  bool rounded_products = false;             // products round their operands to bfloat16; Error(Device) where none can
   std::optional<TargetAttention> attention;  // none: what the model was trained with
 };
 

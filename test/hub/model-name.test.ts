@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { bundledModels } from '../../lib/bundled-models.js';
 import { readModelName } from '../../lib/hub/model-name.js';
 import { modelDirectory } from '../../lib/hub/model-directory.js';
 import { MaskPredict } from '../../lib/text/mask-predict.js';
@@ -31,6 +32,18 @@ t.test('what looks like a path, or begins in a folder that is here, is only a pa
     'models/numbers',
   ];
   for (const name of paths) t.same(readModelName(name), { directory: name });
+});
+
+t.test('the models of the package have names, which a directory takes away', async (t) => {
+  for (const [name, directory] of Object.entries(bundledModels)) {
+    t.same(readModelName(name), { directory });
+    t.equal(await modelDirectory(name), directory);
+    await using model = await MaskPredict.load(name);
+    t.ok(model.engine.config.lengths > 0);
+  }
+  t.same(readModelName('constructor'), { directory: 'constructor' });
+  mkdirSync('translate');
+  t.same(readModelName('translate'), { directory: 'translate' });
 });
 
 t.test('neither is what the hub does not allow', async (t) => {

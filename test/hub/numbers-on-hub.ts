@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Test } from 'tap';
-import { embeddedModel } from '../../lib/text/loading.js';
+import { embeddedModel } from '../../lib/bundled-models.js';
 import { sha256, TestHub, type Asked, type Fault } from './test-hub.js';
 
 export const repository = 'mask-predict/numbers';

@@ -10,7 +10,7 @@ import { layerNorm, linear } from '../reference/ops.js';
 import { Random } from '../reference/random.js';
 import { randomWeight } from '../reference/stored.js';
 import { badOptions, refuses } from './refusals.js';
-import { activationsFor, asKept, onDevice, pack, variantsOf, weightTypes } from './variants.js';
+import { asKept, onDevice, pack, products, variantsOf } from './variants.js';
 
 // rows, inner, width
 const shapes: [number, number, number][] = [
@@ -24,9 +24,8 @@ const shapes: [number, number, number][] = [
 ];
 const epsilon = 1e-5;
 
-for (const type of weightTypes) {
-  const activations = activationsFor(type);
-  t.test(`${type}: within the bound`, async (t) => {
+for (const [type, activations] of products) {
+  t.test(`${type} by ${activations}: within the bound`, async (t) => {
     const random = new Random(1);
     for (const [rows, inner, width] of shapes) {
       const weight = randomWeight(random, type, width, inner);
@@ -56,7 +55,7 @@ for (const type of weightTypes) {
         const expected = placement === 'pre' ? sums : norm;
         const bound = placement === 'pre' ? off : normBound;
         const first = new Map<string, Float32Array>();
-        for (const { name, options } of variantsOf(type)) {
+        for (const { name, options } of variantsOf(type, activations)) {
           const what = `${name} [${rows}, ${inner}] → ${width} ${placement}`;
           const args = { input, weight: packed, bias, states, gain, shift, epsilon, placement };
           const result = linearNorm(args, options);

@@ -11,15 +11,7 @@ import { linear as reference } from '../reference/ops.js';
 import { Random } from '../reference/random.js';
 import { randomWeight } from '../reference/stored.js';
 import { badOptions, refuses } from './refusals.js';
-import {
-  activationsFor,
-  asKept,
-  onDevice,
-  variants,
-  variantsOf,
-  weightTypes,
-  pack,
-} from './variants.js';
+import { asKept, onDevice, pack, products, variants, variantsOf } from './variants.js';
 
 // rows, inner, outer
 const shapes: [number, number, number][] = [
@@ -49,9 +41,9 @@ const epilogues = [
   { activation: 'gelu', residual: true },
 ] as const;
 
-for (const type of weightTypes) {
-  const activations = activationsFor(type);
-  t.test(`${type}: within the fp32 bound`, async (t) => {
+for (const [type, activations] of products) {
+  const title = `${type} by ${activations}`;
+  t.test(`${title}: within the fp32 bound`, async (t) => {
     const random = new Random(2);
     for (const [rows, inner, outer] of shapes) {
       const weight = randomWeight(random, type, outer, inner);
@@ -69,7 +61,7 @@ for (const type of weightTypes) {
         const expected = reference(exact);
         const bound = linearBound(exact, activations);
         const what = `[${rows}, ${inner}] → ${outer} ${Object.keys(epilogue).join(' ')}`;
-        for (const { name, options } of variantsOf(type)) {
+        for (const { name, options } of variantsOf(type, activations)) {
           const output = linear({ input, weight: packed, ...args }, options);
           const { worst, where } = closeness(output, expected, bound);
           if (worst > 1) t.fail(`${name} ${what}: ${worst} of the bound, ${where}`);
@@ -79,7 +71,7 @@ for (const type of weightTypes) {
     }
   });
 
-  t.test(`${type}: a row is the same bits in any batch, on any number of threads`, async (t) => {
+  t.test(`${title}: a row is the same bits in any batch, on any number of threads`, async (t) => {
     const random = new Random(3);
     for (const [inner, outer] of [
       [160, 144],
@@ -91,7 +83,7 @@ for (const type of weightTypes) {
       const input = random.activations(rows, inner);
       const bias = random.normals(outer);
       const residual = random.normals(rows * outer);
-      for (const { name, options } of variantsOf(type)) {
+      for (const { name, options } of variantsOf(type, activations)) {
         const part = (from: number, to: number) =>
           linear(
             {

@@ -18,8 +18,9 @@ import {
   onDevice,
   packedPrecisions,
   packings,
+  products,
   variantsOf,
-  weightTypes,
+  type Activations,
   type Variant,
   pack,
 } from './variants.js';
@@ -28,14 +29,15 @@ interface Head {
   rows: number;
   states: Float32Array;
   weight: StoredWeight;
+  /** As the product reads the states. */
+  activations: Activations;
   bias: Float32Array;
   maskTokenId: number;
 }
 
 /** Logits and their bounds, row by row. */
 function reference(head: Head, precision: 'fp32' | 'int8' = 'fp32') {
-  const { rows, states, weight, bias, maskTokenId } = head;
-  const activations = activationsFor(weight.type);
+  const { rows, states, weight, activations, bias, maskTokenId } = head;
   const unquantized = {
     input: asKept(activations, states),
     weight: weight.exact,
@@ -57,10 +59,10 @@ function reference(head: Head, precision: 'fp32' | 'int8' = 'fp32') {
 }
 
 function check(t: Test, head: Head, what: string, precision: 'fp32' | 'int8' = 'fp32'): void {
-  const { states, weight, bias, maskTokenId } = head;
+  const { states, weight, activations, bias, maskTokenId } = head;
   const packed = pack(weight, precision);
   const rows = reference(head, precision);
-  for (const { name, options } of variantsOf(weight.type)) {
+  for (const { name, options } of variantsOf(weight.type, activations)) {
     const result = lmHeadArgmax({ states, weight: packed, bias, maskTokenId }, options);
     rows.forEach(({ row, e, sumBound, expected }, r) => {
       const id = result.ids[r]!;
@@ -94,14 +96,17 @@ function randomHead(
   width: number,
   vocabulary: number,
   maskTokenId: number,
+  activations = activationsFor(type),
 ): Head {
   const weight = randomWeight(random, type, vocabulary, width);
   const bias = random.normals(vocabulary, 2);
-  return { rows, states: random.normals(rows * width, 2), weight, bias, maskTokenId };
+  const states = random.normals(rows * width, 2);
+  return { rows, states, weight, activations, bias, maskTokenId };
 }
 
-for (const type of weightTypes) {
-  t.test(`${type}: within the fp32 bound`, async (t) => {
+for (const [type, activations] of products) {
+  const title = `${type} by ${activations}`;
+  t.test(`${title}: within the fp32 bound`, async (t) => {
     const random = new Random(1);
     for (const [rows, width, vocabulary, maskTokenId] of [
       [1, 16, 5, 4],
@@ -115,15 +120,15 @@ for (const type of weightTypes) {
       if (!takesWidth(type, width)) continue;
       check(
         t as Test,
-        randomHead(random, type, rows, width, vocabulary, maskTokenId),
+        randomHead(random, type, rows, width, vocabulary, maskTokenId, activations),
         `[${rows}, ${width}] × ${vocabulary}`,
       );
     }
   });
 
-  t.test(`${type}: ids that are never predicted stay in the sum`, async (t) => {
+  t.test(`${title}: ids that are never predicted stay in the sum`, async (t) => {
     for (const banned of [0, 1, 2, 508]) {
-      const head = randomHead(new Random(2), type, 9, 64, 509, 508);
+      const head = randomHead(new Random(2), type, 9, 64, 509, 508, activations);
       head.bias[banned]! += 100;
       check(t as Test, head, `${banned} by 100`);
       if (type === 'fp32')
@@ -137,11 +142,11 @@ for (const type of weightTypes) {
     }
   });
 
-  t.test(`${type}: padded vocabulary rows take no part`, async (t) => {
+  t.test(`${title}: padded vocabulary rows take no part`, async (t) => {
     const random = new Random(3);
     const head = randomHead(random, type, 9, 64, 560, 508);
     const args = () => ({ ...head, weight: pack(head.weight) });
-    const ways = variantsOf(type);
+    const ways = variantsOf(type, activations);
     const first = ways.map(({ options }) => lmHeadArgmax(args(), options));
     for (const value of [1e4, Infinity, NaN]) {
       head.bias.fill(value, 509);
@@ -160,7 +165,9 @@ for (const type of weightTypes) {
     }
   });
 
-  t.test(`${type}: a tie goes to the lower id`, (t) => tiesGoToTheLowerId(t as Test, type));
+  t.test(`${title}: a tie goes to the lower id`, (t) =>
+    tiesGoToTheLowerId(t as Test, type, activations),
+  );
 }
 
 t.test('int8: within a few roundings of the quantized product', { skip: onDevice }, async (t) => {
@@ -181,13 +188,13 @@ t.test('int8: within a few roundings of the quantized product', { skip: onDevice
 });
 
 t.test('a row with a state that is no number', async (t) => {
-  for (const [type, precision] of packings) {
+  for (const [type, precision, activations] of packings) {
     const head = randomHead(new Random(9), type, 3, 64, 509, 508);
     const { states, weight, bias, maskTokenId } = head;
     const packed = pack(weight, precision);
     const bad = states.slice();
     bad[64 + 5] = NaN;
-    for (const { name, options } of variantsOf(type)) {
+    for (const { name, options } of variantsOf(type, activations)) {
       const good = lmHeadArgmax({ states, weight: packed, bias, maskTokenId }, options);
       const { ids, logProbs } = lmHeadArgmax(
         { states: bad, weight: packed, bias, maskTokenId },
@@ -200,7 +207,11 @@ t.test('a row with a state that is no number', async (t) => {
   }
 });
 
-async function tiesGoToTheLowerId(t: Test, type: StoredWeight['type']): Promise<void> {
+async function tiesGoToTheLowerId(
+  t: Test,
+  type: StoredWeight['type'],
+  activations: Activations,
+): Promise<void> {
   const [width, vocabulary] = [24, 20011];
   const random = new Random(4);
   const states = random.normals(3 * width);
@@ -213,14 +224,14 @@ async function tiesGoToTheLowerId(t: Test, type: StoredWeight['type']): Promise<
       bias[id] = 60;
     }
     const weight = pack(storeWeight(exact, type, vocabulary, width));
-    for (const { name, options } of variantsOf(type)) {
+    for (const { name, options } of variantsOf(type, activations)) {
       const { ids } = lmHeadArgmax({ states, weight, bias, maskTokenId: 20_010 }, options);
       t.same([...ids], [lowest, lowest, lowest], `${name}: ${lowest}`);
     }
   }
   const nothing = pack(storeWeight(new Float32Array(509 * 16), type, 509, 16));
   const none = { states: new Float32Array(32), weight: nothing, bias: new Float32Array(509) };
-  for (const { name, options } of variantsOf(type)) {
+  for (const { name, options } of variantsOf(type, activations)) {
     const { ids, logProbs } = lmHeadArgmax({ ...none, maskTokenId: 508 }, options);
     t.same([...ids], [3, 3], `${name}: all equal`);
     t.ok(
@@ -233,7 +244,7 @@ async function tiesGoToTheLowerId(t: Test, type: StoredWeight['type']): Promise<
 t.test('a row is the same bits in any batch, on any number of threads', async (t) => {
   const random = new Random(5);
   const width = 64;
-  for (const [type, precision] of packings.slice(-2)) {
+  for (const [type, precision, activations] of packings.slice(-3)) {
     const head = randomHead(random, type, 190, width, 4099, 4098);
     const { states, weight, bias, maskTokenId } = head;
     const packed = pack(weight, precision);
@@ -241,7 +252,7 @@ t.test('a row is the same bits in any batch, on any number of threads', async (t
       const part = states.subarray(from * width, to * width);
       return lmHeadArgmax({ states: part, weight: packed, bias, maskTokenId }, options);
     };
-    for (const { name, options } of variantsOf(type)) {
+    for (const { name, options } of variantsOf(type, activations)) {
       const all = run(0, 190, { ...options, threads: 1 });
       for (const [from, to] of [
         [0, 190],
@@ -263,20 +274,20 @@ t.test('a row is the same bits in any batch, on any number of threads', async (t
 
 t.test('logitsAt', async (t) => {
   const random = new Random(6);
-  for (const [type, precision] of packings) {
+  for (const [type, precision, activations] of packings) {
     for (const [count, width, vocabulary] of [
       [1, 16, 5],
       [12, 37, 528],
       [5, 768, 96],
     ] as const) {
       if (!takesWidth(type, width)) continue;
-      const head = randomHead(random, type, count, width, vocabulary, vocabulary - 1);
+      const head = randomHead(random, type, count, width, vocabulary, vocabulary - 1, activations);
       const { states, weight, bias, maskTokenId } = head;
       const expected = reference(head, precision);
       const rows = random.integers(200, 0, count - 1);
       const ids = random.integers(200, 0, vocabulary - 1);
       const packed = pack(weight, precision);
-      for (const { name, options } of variantsOf(type)) {
+      for (const { name, options } of variantsOf(type, activations)) {
         const logits = logitsAt({ states, weight: packed, bias, rows, ids }, options);
         const exact = [...rows].map((r, i) => expected[r]!.row[ids[i]!]!);
         const bound = [...rows].map((r, i) => expected[r]!.bound[ids[i]!]!);

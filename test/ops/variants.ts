@@ -1,7 +1,7 @@
 /**
- * Every way the operations run on this machine: each instruction set of the CPU, on one thread and on two; or, where
- * the environment variable MASK_PREDICT_DEVICE names a GPU (`simt`, the emulated one, in a test build), that one, with
- * activations in float32 and in bfloat16.
+ * Every way the operations run on this machine: each instruction set of the CPU, on one thread and on two, and with
+ * activations rounded to bfloat16 where the set multiplies them; or, where the environment variable MASK_PREDICT_DEVICE
+ * names a GPU (`simt`, the emulated one, in a test build), that one, with activations in float32 and in bfloat16.
  */
 import {
   packWeight,
@@ -37,15 +37,24 @@ const onGpu = (precision: Activations): Variant => ({
   options: { instructionSet: instructionSets[0]!, threads: 1, precision },
 });
 
+const onCpu = (sets: typeof instructionSets, activations: Activations): Variant[] =>
+  sets.flatMap((instructionSet) =>
+    [1, 2].map((threads) => ({
+      name: `${instructionSet} × ${threads}${activations === 'bf16' ? ' in bf16' : ''}`,
+      activations,
+      options: { instructionSet, threads, precision: activations },
+    })),
+  );
+
 /** Activations in float32. */
-export const variants: Variant[] = device
-  ? [onGpu('fp32')]
-  : instructionSets.flatMap((instructionSet) =>
-      [1, 2].map((threads) => ({
-        name: `${instructionSet} × ${threads}`,
-        activations: 'fp32' as const,
-        options: { instructionSet, threads },
-      })),
+export const variants: Variant[] = device ? [onGpu('fp32')] : onCpu(instructionSets, 'fp32');
+
+/** On the CPU: products of weights in bfloat16 round their activations; all else has float32. */
+const roundingProducts = device
+  ? []
+  : onCpu(
+      instructionSets.filter((set) => set === 'avx512bf16'),
+      'bf16',
     );
 
 /** Activations of either kind. */
@@ -62,8 +71,17 @@ export const weightTypes: readonly WeightType[] = device
 export const activationsFor = (type: WeightType): Activations =>
   device && type !== 'fp32' ? 'bf16' : 'fp32';
 
-export const variantsOf = (type: WeightType): Variant[] =>
-  allVariants.filter(({ activations }) => activations === activationsFor(type));
+/** The ways that read weights of a type and activations of a kind. */
+export const variantsOf = (type: WeightType, kind: Activations = activationsFor(type)): Variant[] =>
+  [...allVariants, ...(type === 'bf16' ? roundingProducts : [])].filter(
+    ({ activations }) => activations === kind,
+  );
+
+/** What the products of this machine take: types of weights with kinds of activations. */
+export const products: readonly (readonly [WeightType, Activations])[] = [
+  ...weightTypes.map((type) => [type, activationsFor(type)] as const),
+  ...(roundingProducts.length > 0 ? [['bf16', 'bf16'] as const] : []),
+];
 
 /** The values that an operation reads if it is given these. */
 export const asKept = (activations: Activations, values: Float32Array): Float32Array =>
@@ -75,10 +93,10 @@ export const asKept = (activations: Activations, values: Float32Array): Float32A
  */
 export const packedPrecisions = device ? (['fp32'] as const) : (['fp32', 'int8'] as const);
 
-/** Types of weights, and what `packWeight` makes of them: all there are. */
-export const packings: readonly (readonly [WeightType, 'fp32' | 'int8'])[] = [
-  ...weightTypes.map((type) => [type, 'fp32'] as const),
-  ...packedPrecisions.slice(1).map((precision) => ['fp32', precision] as const),
+/** Types of weights, what `packWeight` makes of them, and the activations they meet: all there are. */
+export const packings: readonly (readonly [WeightType, 'fp32' | 'int8', Activations])[] = [
+  ...products.map(([type, activations]) => [type, 'fp32', activations] as const),
+  ...packedPrecisions.slice(1).map((precision) => ['fp32', precision, 'fp32'] as const),
 ];
 
 /** The weight as the operations take it. */

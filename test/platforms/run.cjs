@@ -1,24 +1,25 @@
 #!/usr/bin/env node
 'use strict';
 // npm run test:platforms -- x64|arm64|windows [--no-build] [TEST...]     TEST: a file's path in test/, without its ending
+// npm run test:platforms -- musl [--no-build]
 //
 // The package's prebuilt binaries in other systems' Node.js, under qemu and Wine, with the tests that depend on the system.
-// Builds the binary first. Fails, and says which, where a program is missing.
+// For musl there is no Node.js among npm's packages: test/native/threads.cpp is linked with what the addon is made of, and
+// run. Builds the binary first. Fails, and says which, where a program is missing.
 const { spawn, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
+const { run } = require('../../tools/prebuild/cross.cjs');
 const { cacheFolder, packageFolder } = require('../../tools/prebuild/package-cache.cjs');
 const { targets } = require('../../tools/prebuild/targets.cjs');
 const { root, stage } = require('./stage.cjs');
 
-const operations = [
-  'linear',
-  'linear-int8',
-  'layer-norm',
-  'lm-head',
-  'mixed-attention',
-  'remask',
-  'sample',
+const numerics = [
+  'fixtures',
+  ...['linear', 'linear-int8', 'mixed-attention', 'remask', 'sample'].map((name) => `ops/${name}`),
+  'int8',
+  'platforms/answers',
 ];
 const armRoot = '/usr/aarch64-linux-gnu';
 const minutes = 60_000;
@@ -32,8 +33,10 @@ function program(names, debian) {
   return found;
 }
 
+const qemuProgram = () => program(['qemu-aarch64-static', 'qemu-aarch64'], 'qemu-user-static');
+
 function qemu(cpu) {
-  const name = program(['qemu-aarch64-static', 'qemu-aarch64'], 'qemu-user-static');
+  const name = qemuProgram();
   if (!fs.existsSync(`${armRoot}/lib/libstdc++.so.6`))
     throw new Error(
       `${armRoot}/lib/libstdc++.so.6 is missing (Debian: apt-get install libstdc++6-arm64-cross)`,
@@ -64,27 +67,14 @@ function here() {
 const systems = {
   x64: {
     target: 'linux-x64',
-    runs: [
-      [
-        'this machine',
-        here,
-        ['fixtures', ...operations.map((name) => `ops/${name}`), 'platforms/answers', 'int8'],
-      ],
-    ],
+    runs: [['this machine', here, numerics]],
   },
   arm64: {
     target: 'linux-arm64',
+    jobs: os.availableParallelism(), // qemu runs most of a test on one processor
     runs: [
-      [
-        'a new processor',
-        () => qemu('max'),
-        ['fixtures', ...operations.map((name) => `ops/${name}`), 'platforms/answers', 'int8'],
-      ],
-      [
-        'a processor of 2012',
-        () => qemu('cortex-a53'),
-        ['fixtures', 'ops/linear', 'platforms/answers'],
-      ],
+      ['a new processor', () => qemu('max'), numerics],
+      ['a processor of 2012', () => qemu('cortex-a53'), ['ops/linear', 'platforms/answers']],
     ],
   },
   windows: {
@@ -117,45 +107,96 @@ async function runFile({ command, env }, folder, test) {
   const output = path.join(folder, `${test.replaceAll('/', '-')}.log`);
   fs.rmSync(output, { force: true });
   const { NODE_OPTIONS: _, MASK_PREDICT_DEVICE: __, ...inherited } = process.env;
+  // A file, because Node.js cannot write to a pipe under Wine.
+  const said = `${output}.stdio`;
+  const stdio = fs.openSync(said, 'w');
   const child = spawn(command[0], [...command.slice(1), 'run.mjs', file], {
     cwd: folder,
     env: { ...inherited, ...env, TAP_OUTPUT: path.basename(output), MASK_PREDICT_PREBUILD: '' },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', stdio, stdio],
     timeout: 10 * minutes,
     killSignal: 'SIGKILL',
   });
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (said += data));
   const status = await new Promise((resolve) => {
     child.on('error', (error) => resolve(error.message));
     child.on('close', (code, signal) => resolve(signal ?? code));
   });
+  fs.closeSync(stdio);
   const lines = fs.existsSync(output) ? fs.readFileSync(output, 'utf8') : '';
   const done = /^done: (.*)$/m.exec(lines)?.[1];
   const passed = status === 0 && done !== undefined && /, 0 failed/.test(done);
   console.log(`${passed ? 'ok' : 'NOT OK'} - ${test}: ${done ?? `ended with ${status}`}`);
-  if (!passed) console.log(`${lines.slice(0, 8000)}\n${said.slice(-3000)}`);
+  if (!passed)
+    console.log(`${lines.slice(0, 8000)}\n${fs.readFileSync(said, 'utf8').slice(-3000)}`);
   return passed;
+}
+
+/** The files of the addon that a build of a target compiled, without those that need Node.js. */
+function objects(target) {
+  const folder = path.join(
+    root,
+    'build/prebuild',
+    target,
+    'cmake/CMakeFiles/mask_predict.dir/native',
+  );
+  const files = fs.readdirSync(folder, { recursive: true });
+  return files
+    .filter((name) => name.endsWith('.o') && !name.startsWith(`addon${path.sep}`))
+    .map((name) => path.join(folder, name));
+}
+
+/** Links test/native/threads.cpp for musl, with nothing that is loaded later, and runs it. */
+function testMusl(build) {
+  let passed = true;
+  const emulator = qemuProgram();
+  for (const [name, command] of [
+    ['linux-x64-musl', []],
+    ['linux-arm64-musl', [emulator]],
+  ]) {
+    if (build && !prebuild(name)) return false;
+    const file = path.join(root, 'build/prebuild', name, 'threads');
+    const compiler = path.join(root, 'build/prebuild', name, 'clang++');
+    const sources = [path.join(root, 'test/native/threads.cpp'), ...objects(name)];
+    const flags = ['-std=c++20', '-O2', '-I', path.join(root, 'native'), '-static', '-o', file];
+    run(
+      compiler,
+      [...flags, ...sources],
+      targets.find((target) => target.name === name),
+    );
+    const words = [...command, file, path.join(root, 'test/fixtures/tiny-base'), '1'];
+    const ran = spawnSync(words[0], words.slice(1), { encoding: 'utf8', timeout: 10 * minutes });
+    console.log(`${ran.status === 0 ? 'ok' : 'NOT OK'} - ${name}: threads`);
+    if (ran.status !== 0)
+      console.log(ran.stdout, ran.stderr, ran.signal ?? ran.error ?? ran.status);
+    passed &&= ran.status === 0;
+  }
+  return passed;
+}
+
+function prebuild(target) {
+  const words = [path.join(root, 'tools/prebuild/main.cjs'), '--target', target];
+  return spawnSync(process.execPath, words, { stdio: 'inherit' }).status === 0;
 }
 
 async function main() {
   const [name, ...rest] = process.argv.slice(2);
+  if (name === 'musl') return testMusl(!rest.includes('--no-build'));
   const system = systems[name];
-  if (!system) throw new Error(`name one of ${Object.keys(systems).join(', ')}`);
+  if (!system) throw new Error(`name one of ${[...Object.keys(systems), 'musl'].join(', ')}`);
   const chosen = rest.filter((word) => !word.startsWith('--'));
   const runs = system.runs.map(([what, start, tests]) => [what, start(), tests]); // throws if a program is missing
-  if (!rest.includes('--no-build')) {
-    const prebuild = [path.join(root, 'tools/prebuild/main.cjs'), '--target', system.target];
-    if (spawnSync(process.execPath, prebuild, { stdio: 'inherit' }).status !== 0) return false;
-  }
+  if (!rest.includes('--no-build') && !prebuild(system.target)) return false;
   const target = targets.find((one) => one.name === system.target);
   const folder = stage(path.join(root, 'build/platforms', system.target), target);
   let passed = true;
   for (const [what, start, tests] of runs) {
     console.log(`# ${system.target}, ${what}`);
-    for (const test of tests)
-      if (chosen.length === 0 || chosen.includes(test))
+    const queue = tests.filter((test) => chosen.length === 0 || chosen.includes(test));
+    const work = async () => {
+      for (let test = queue.shift(); test; test = queue.shift())
         passed = (await runFile(start, folder, test)) && passed;
+    };
+    await Promise.all(Array.from({ length: system.jobs ?? 1 }, work));
   }
   return passed;
 }

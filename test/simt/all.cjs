@@ -27,6 +27,7 @@ const flags = [
 ];
 /** Among the operations' tests, by far. */
 const slowest = 'sample.test.ts';
+if (!quick) process.env.FAILING_CALLS = 'all'; // of gpu-calls.test.ts
 let failed = 0;
 
 /** Resolves to what it printed, whether or not it failed. */
@@ -91,6 +92,8 @@ const common = [
     'ops/sample/sample_cpu.cpp',
   ],
   ...['base/buffer.cpp', 'cpu/kernels_portable.cpp', 'cpu/thread_pool.cpp'],
+  ...['base/thread_posix.cpp', 'base/host_memory_posix.cpp'],
+  ...['base/host_memory_linux.cpp', 'base/control_group_linux.cpp'],
 ];
 
 /** Files of this folder are named alone, those of native/ with their folder. */
@@ -181,7 +184,7 @@ async function main() {
     .filter((file) => file.endsWith('.test.ts') && !(quick && file === slowest));
   const engine = [
     ...['simt-generate', 'vocabulary', 'deterministic', 'cuda-graphs', 'spare-memory'],
-    ...['choice-of-gpu', 'gpu-faults'],
+    ...['choice-of-gpu', 'gpu-faults', 'gpu-calls', 'int8', 'head-precision', 'kernel-launches'],
     ...(quick ? [] : ['mixed-attention']),
   ];
   const operationTests = (files) =>
@@ -190,6 +193,8 @@ async function main() {
     ...operationTests(operations.filter((file) => file === slowest)),
     // Thousands of passes: without sanitizers.
     ...(quick ? [] : [deviceTest('test/fixtures.test.ts', schedules[0], 'simt')]),
+    // The embedded model on two devices, in processes that may take a minute: without sanitizers.
+    deviceTest('test/several-gpus.test.ts', schedules[0], 'simt'),
     ...engine.map((name) => deviceTest(`test/${name}.test.ts`, schedules[0])),
     ...operationTests(operations.filter((file) => file !== slowest)),
   ]);

@@ -12,6 +12,7 @@
 
 #include "device_functions.cu"
 #include "simt/simt.h"
+#include "simt/streams.h"
 #include "skinny_linear.cu"
 
 namespace mask_predict {
@@ -291,24 +292,52 @@ void test_order() {
     expect(caught > 0, "thread " + std::to_string(teller) + " tells too late");
   }
 
-  // a -> b -> c -> d: a kernel may read ahead what no unfinished kernel writes
-  const DeviceArray<float> a(std::vector<float>(32, 3.0f));
-  const DeviceArray<float> b(32), c(32), d(32);
+  simt::set_schedule({simt::Order::RoundRobin, 0});
+}
+
+// weights -> copy -> c -> d, where `copy` is constant once the first kernel has written it. A kernel may read ahead what is
+// constant, unless it is written by a kernel that has not ended.
+void test_constant_memory() {
+  const DeviceArray<float> weights(std::vector<float>(32, 3.0f)), others(std::vector<float>(32, 4.0f));
+  simt::freeze(weights.data);
   const cuda::LaunchShape first{dim3(1), dim3(32), 0, nullptr, "first"};
   const cuda::LaunchShape dependent{dim3(1), dim3(32), 0, nullptr, "dependent", true};
-  const auto run = [&](const DeviceArray<float>& last_input, bool wait_first) {
-    cuda::launch(copy_and_wait, first, a.data, b.data, true);
-    cuda::launch(copy_and_wait, dependent, a.data, c.data, wait_first);
-    cuda::launch(copy_and_wait, dependent, last_input.data, d.data, false);
+  enum class Ahead { Weights, Copy, Others };
+  // What the last kernel reads before it waits, and whether the one ahead of it waits first.
+  const auto run = [&](Ahead ahead, bool wait_first) {
+    const DeviceArray<float> copy(32), c(32), d(32);
+    cuda::launch(copy_and_wait, first, weights.data, copy.data, true);
+    check(simt::enqueue(nullptr, [&copy] { simt::freeze(copy.data); }), "freeze");
+    cuda::launch(copy_and_wait, dependent, weights.data, c.data, wait_first);
+    const float* const inputs[] = {weights.data, copy.data, others.data};
+    cuda::launch(copy_and_wait, dependent, inputs[static_cast<int>(ahead)], d.data, false);
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+    return d.get()[0];
   };
-  run(a, false);
-  run(b, true);  // the second kernel let the third begin only when the first had ended
-  expect(d.get()[0] == 3.0f, "kernels in a chain");
-  for (const DeviceArray<float>* input : {&b, &c}) {
-    expect_error(ErrorCode::Device, {"kernel dependent", "load_global before wait_for_earlier_kernels()"},
-                 [&] { run(*input, false); });
-  }
+  expect(run(Ahead::Weights, false) == 3.0f, "constant memory may be read ahead");
+  // The second kernel let the third begin only when the first had ended.
+  expect(run(Ahead::Copy, true) == 3.0f, "kernels in a chain");
+  expect_error(ErrorCode::Device, {"kernel dependent", "wait_for_earlier_kernels() of what an earlier kernel writes"},
+               [&] { run(Ahead::Copy, false); });
+  expect_error(ErrorCode::Device, {"kernel dependent", "wait_for_earlier_kernels() of memory that is not constant"},
+               [&] { run(Ahead::Others, true); });
+
+  const cuda::LaunchShape shape{dim3(1), dim3(32), 0, nullptr, "add_one"};
+  const auto expect_fault = [](const std::string& message, cudaError_t status) {
+    expect_error(ErrorCode::Device, {message}, [&] {
+      check(status, "the call");
+      check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+    });
+  };
+  cuda::launch(add_one, shape, weights.data, 32);
+  expect_fault("kernel add_one, block (0, 0, 0), thread 0", cudaSuccess);
+  const float one = 1.0f;
+  const std::string to_constant = " to memory that is constant";
+  expect_fault("cudaMemcpyAsync" + to_constant, cudaMemcpyAsync(weights.data, &one, 4, cudaMemcpyHostToDevice));
+  expect_fault("cudaMemcpyAsync" + to_constant,
+               cudaMemcpyAsync(weights.data + 1, others.data, 4, cudaMemcpyDeviceToDevice));
+  expect_fault("cudaMemsetAsync" + to_constant, cudaMemsetAsync(weights.data, 0, 4));
+  expect(weights.get() == std::vector<float>(32, 3.0f), "constant memory stays as it is");
 }
 
 void test_streams() {
@@ -440,6 +469,7 @@ int main() {
   test_device_functions();
   test_uncoalesced();
   test_order();
+  test_constant_memory();
   test_streams();
   test_legacy_stream();
   test_errors();

@@ -18,14 +18,14 @@ namespace mask_predict {
 using cuda::check;
 
 // Zeroed, as the engine's is.
-inline const Memory device_memory = {[](uint64_t bytes, void*) -> void* {
+inline const Memory device_memory = {[](uint64_t bytes, void*, int&) -> void* {
                                        void* data = nullptr;
                                        if (cudaMalloc(&data, bytes) != cudaSuccess) return nullptr;
                                        check(cudaMemset(data, 0, bytes), "cudaMemset");
                                        check(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
                                        return data;
                                      },
-                                     [](void* data, uint64_t) { cudaFree(data); }};
+                                     [](void* data, uint64_t, int) { cudaFree(data); }};
 
 // In [-1, 1), the same for the same seed; of the precision of `type`.
 inline std::vector<float> random_values(int64_t count, uint32_t seed, ValueType type) {
@@ -66,6 +66,7 @@ inline PackedMatrix device_matrix(const Context& context, const std::vector<floa
   const int64_t half = outputs / 2;
   cuda::pack(context, {values.data(), WeightType::F32}, 0, half, matrix);
   cuda::pack(context, {values.data() + half * inputs, WeightType::F32}, half, outputs - half, matrix);
+  simt::freeze(matrix.data.as<void>());
   return matrix;
 }
 

@@ -1,6 +1,6 @@
-// Tests linear, linear_norm and pack of a CUDA device under the emulator: against sums in double, for sizes that are
-// no multiple of any tile, with every epilogue, under every schedule; and that a row's bits do not depend on what is
-// computed beside it. From the repository's root:
+// Tests linear, linear_pair, linear_norm and pack of a CUDA device under the emulator: against sums in double, for sizes
+// that are no multiple of any tile, with every epilogue, under every schedule; and that a row's bits do not depend on what
+// is computed beside it. From the repository's root:
 //   g++ -std=c++20 -O2 -g1 -DMASK_PREDICT_SIMT -Wall -Wextra -Wconversion -Werror -Wno-unknown-pragmas -I native
 //     -o build/simt/linear_test native/simt/*.cpp native/base/buffer.cpp native/base/numbers.cpp
 //     native/ops/weights/quantize.cpp native/cpu/thread_pool.cpp -pthread
@@ -276,12 +276,63 @@ void test_long_sums() {
     p.stream.processors = 1;
     check_alone(p, epilogue, all, 0, p.rows);
   }
+  // Rings of every depth: what compute capability 9.0, 8.0 and 8.6 leave each of two blocks, and one block alone.
+  simt::set_schedule({simt::Order::Random, 4});
+  for (const WeightType type : {WeightType::BF16, WeightType::I8}) {
+    for (const int64_t rows : {9, 64, 70, 130}) {
+      Problem p(rows, 40, 2100, ValueType::BF16, type);
+      const std::vector<uint8_t> all = run_linear(p, epilogue, 0, p.rows);
+      for (const int processors : {1, 132}) {
+        p.stream.processors = processors;
+        for (const int64_t kibibytes : {227, 163, 99}) {
+          p.stream.shared_bytes = kibibytes << 10;
+          check_alone(p, epilogue, all, 0, p.rows);
+        }
+      }
+    }
+  }
   // The XL model's shapes fill a large device once or twice over; no slice is empty.
   for (const auto& [outputs, inputs] : {std::pair{2560, 2560}, {5120, 2560}, {10240, 2560}, {2560, 10240}}) {
     const cuda::InnerSlices slices = cuda::inner_slices(outputs, inputs, 2);
     const int blocks = outputs / cuda::block_outputs * slices.slices;
     expect(blocks >= 132 && blocks <= 264, std::to_string(blocks) + " blocks");
     expect((slices.slices - 1) * slices.slice_chunks < slices.chunks, "empty slices");
+  }
+}
+
+// A pair gives each matrix the bits that linear gives, with its slices side by side or in one block, in one launch or in
+// several. test/ops/linear-pair.test.ts has matrices of unlike numbers of slices.
+void test_pair() {
+  size_t next = 0;
+  for (const simt::Schedule schedule : all_schedules) {
+    simt::set_schedule(schedule);
+    for (const WeightType type : {WeightType::F32, WeightType::BF16, WeightType::I8, WeightType::F8}) {
+      const ValueType values = type == WeightType::F32 ? ValueType::F32 : ValueType::BF16;
+      Problem first(row_counts[next++ % std::size(row_counts)], 131, 600, values, type);
+      const Problem second(first.rows, 260, first.inputs, values, type);
+      for (const int processors : {1, 132}) {
+        for (const int64_t partial_floats : {int64_t{1} << 20, int64_t{8} * (131 + 260) * 2}) {
+          ++cases;
+          first.stream.processors = processors;
+          first.stream.partial_floats = partial_floats;
+          const DeviceArray<float> outputs[2] = {DeviceArray<float>(static_cast<size_t>(first.rows * first.outputs)),
+                                                 DeviceArray<float>(static_cast<size_t>(first.rows * second.outputs))};
+          cuda::linear_pair(first.context, {first.device_input.data,
+                                            first.rows,
+                                            {{&first.matrix, first.device_bias.data, outputs[0].data},
+                                             {&second.matrix, nullptr, outputs[1].data}}});
+          check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+          const Problem* const problems[2] = {&first, &second};
+          for (int i = 0; i < 2; ++i) {
+            const std::vector<float> together = outputs[i].results("output of a pair");
+            const std::vector<uint8_t> alone =
+                run_linear(*problems[i], {i == 0, false, false, ValueType::F32}, 0, first.rows);
+            expect(std::memcmp(together.data(), alone.data(), alone.size()) == 0,
+                   "bits of a pair's product, " + problems[i]->name());
+          }
+        }
+      }
+    }
   }
 }
 
@@ -396,13 +447,62 @@ void test_accesses() {
   }
   for (const int64_t rows : {8, 16, 32, 64})
     check_linear(Problem(rows, 256, 512, ValueType::BF16, WeightType::I8), {true, true, true, ValueType::F32});
-  Problem p(64, 256, 384, ValueType::BF16);
+  for (const int64_t rows : {64, 128, 256}) {  // a tile for each
+    Problem p(rows, 256, 384, ValueType::BF16);
+    p.stream.processors = 1;
+    check_linear(p, {true, true, true, ValueType::BF16});
+  }
+  Problem p(128, 256, 512, ValueType::BF16, WeightType::I8);
   p.stream.processors = 1;
   check_linear(p, {true, true, true, ValueType::BF16});
   for (const simt::KernelCounts& kernel : simt::counts()) {
     expect(
         kernel.counts.bank_conflicts == 0 && kernel.counts.sectors == kernel.counts.needed_sectors,
         std::to_string(kernel.counts.sectors - kernel.counts.needed_sectors) + " needless sectors in " + kernel.kernel);
+  }
+}
+
+// Every block reads its weights and its rows once: weights are read as often as there are tiles of rows, rows as often as
+// there are 128 outputs.
+void test_traffic() {
+  simt::set_schedule({simt::Order::RoundRobin, 0});
+  struct Case {
+    WeightType type;
+    int64_t rows;
+    int processors;
+    int64_t kibibytes;  // of shared memory: compute capability 9.0 has room for tiles of 256 rows, 8.0 has none
+    int64_t row_tiles, parts;
+  };
+  for (const Case& c : {Case{WeightType::BF16, 64, 1, 227, 1, 1},
+                        {WeightType::BF16, 128, 1, 227, 1, 1},
+                        {WeightType::BF16, 256, 1, 227, 1, 1},
+                        {WeightType::BF16, 256, 1, 163, 2, 1},
+                        {WeightType::BF16, 320, 1, 227, 3, 1},
+                        {WeightType::I8, 256, 1, 227, 2, 1},
+                        // Too few blocks of one part, enough of slices.
+                        {WeightType::BF16, 128, 8, 227, 1, 8},
+                        {WeightType::BF16, 256, 14, 227, 1, 8},
+                        {WeightType::I8, 128, 8, 227, 1, 4},
+                        // Too few blocks of any other tile.
+                        {WeightType::BF16, 128, 132, 227, 2, 8}}) {
+    ++cases;
+    Problem p(c.rows, 256, 1024, ValueType::BF16, c.type);
+    p.stream.processors = c.processors;
+    p.stream.shared_bytes = c.kibibytes << 10;
+    simt::reset_counts();
+    run_linear(p, {false, false, false, ValueType::F32}, 0, c.rows);
+    const simt::KernelCounts kernel = simt::counts("linear_tensor");
+    uint64_t bytes = 0;
+    for (const simt::SiteCounts& site : kernel.sites) {
+      const std::string access = site.access;
+      if (access == "load_global" || access == "cp_async_16 (source)") bytes += site.counts.sectors * 32;
+    }
+    const int64_t weights = p.outputs * p.inputs * bytes_of(c.type), rows = c.rows * p.inputs * 2;
+    const int64_t scales = c.type == WeightType::I8 && c.parts == 1 ? c.rows * p.outputs * 4 : 0;
+    const int64_t wanted = c.row_tiles * weights + 2 * rows + scales;
+    expect(kernel.blocks == static_cast<uint64_t>(c.row_tiles * 2 * c.parts) && bytes == static_cast<uint64_t>(wanted),
+           std::to_string(kernel.blocks) + " blocks read " + std::to_string(bytes) + " bytes, not " +
+               std::to_string(wanted) + ", for linear of " + p.name());
   }
 }
 
@@ -419,7 +519,9 @@ int main(int count, char** arguments) {
     test_bits();
     test_bytes();
     test_long_sums();
+    test_pair();
     test_accesses();
+    test_traffic();
     std::printf("%d cases\n", cases);
   });
 }

@@ -16,11 +16,11 @@
 namespace mask_predict {
 namespace {
 
-const Memory device_memory = {[](uint64_t bytes, void*) -> void* {
+const Memory device_memory = {[](uint64_t bytes, void*, int&) -> void* {
                                 void* data = nullptr;
                                 return cudaMalloc(&data, bytes) == cudaSuccess ? data : nullptr;
                               },
-                              [](void* data, uint64_t) { cudaFree(data); }};
+                              [](void* data, uint64_t, int) { cudaFree(data); }};
 
 // Whose device arrays say "not written" in the rows and columns that no kernel may use.
 struct Model {
@@ -70,6 +70,8 @@ struct Model {
 
   void copy_weight(const void* from) {
     cuda::check(cudaMemcpy(packed.data.as<void>(), from, packed.data.bytes(), cudaMemcpyHostToDevice), "cudaMemcpy");
+    cuda::check(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
+    simt::freeze(packed.data.as<void>());
   }
 
   double logit(const std::vector<float>& states, int row, int id) const {

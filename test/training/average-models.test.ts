@@ -6,7 +6,7 @@ import { text as readAll } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import { run } from '../../lib/cli/run.js';
 import { MaskPredict } from '../../lib/text/mask-predict.js';
-import { embeddedModel } from '../../lib/text/loading.js';
+import { embeddedModel } from '../../lib/bundled-models.js';
 import { averageModels } from '../../lib/training/average-models.js';
 import { Trainer } from '../../lib/training/trainer.js';
 import { Random } from '../reference/random.js';

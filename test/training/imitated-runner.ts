@@ -4,7 +4,7 @@
  */
 import { cp, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { embeddedModel } from '../../lib/text/loading.js';
+import { embeddedModel } from '../../lib/bundled-models.js';
 import { Tokenizer } from '../../lib/text/tokenizer.js';
 import type { StepOptions, StepPart, StepResult, StepRunner } from '../../lib/training/step.js';
 import {

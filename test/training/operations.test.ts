@@ -9,6 +9,7 @@ import { sameBits } from '../reference/closeness.js';
 import { gelu } from '../reference/erf.js';
 import { layerNorm, linear, type Numbers } from '../reference/ops.js';
 import { Random } from '../reference/random.js';
+import { roundedToBf16 } from '../reference/stored.js';
 import {
   adamw,
   attentionBackward,
@@ -32,12 +33,18 @@ type Results = ReturnType<(typeof operations)[Name]>;
 const same = (a: unknown, b: unknown) =>
   a instanceof Float32Array && b instanceof Float32Array ? sameBits(a, b) : a === b;
 
-/** The results on every instruction set; fails where threads change a bit. */
-function everywhere(t: Test, name: Name, args: object): { set: string; results: Results }[] {
-  return native.instructionSets().map((instructionSet) => {
-    const results = operations[name](args, { instructionSet, threads: 1 });
+/** The results on every instruction set, or on `sets`; fails where threads change a bit. */
+function everywhere(
+  t: Test,
+  name: Name,
+  args: object,
+  sets = native.instructionSets(),
+  precision = 'fp32',
+): { set: string; results: Results }[] {
+  return sets.map((instructionSet) => {
+    const results = operations[name](args, { instructionSet, precision, threads: 1 });
     for (const threads of [2, 3]) {
-      const again = operations[name](args, { instructionSet, threads });
+      const again = operations[name](args, { instructionSet, precision, threads });
       const changed = Object.keys(results).find((key) => !same(again[key], results[key]));
       if (changed) t.fail(`${name}, ${instructionSet}: ${threads} threads change ${changed}`);
     }
@@ -69,43 +76,64 @@ function near(t: Test, what: string, actual: ArrayLike<number>, expected: Number
   t.ok(off <= scale, `${what}: off by ${off}, ${scale} allowed`);
 }
 
-t.test('linear', async (t) => {
-  const random = new Random(1);
-  // rows, inputs, outputs: below and beyond a tile, a block of rows, a piece of the inner dimension
-  for (const [rows, inputs, outputs] of [
-    [1, 1, 1],
-    [3, 5, 7],
-    [70, 33, 50],
-    [129, 16, 300],
-    [300, 37, 19],
-    [5, 520, 9],
-  ] as const) {
-    const input = random.normals(rows * inputs);
-    const weight = random.normals(outputs * inputs);
-    const bias = random.normals(outputs);
-    const outputGradient = random.normals(rows * outputs);
-    const size = `[${rows}, ${inputs}] to ${outputs}`;
-    const output = linear({ input, weight, bias, rows, inner: inputs, outer: outputs });
-    const magnitudes = linear({
-      input: input.map(Math.abs),
-      weight: weight.map(Math.abs),
-      bias: bias.map(Math.abs),
-      rows,
-      inner: inputs,
-      outer: outputs,
-    });
-    for (const { set, results } of everywhere(t, 'linearForward', { input, weight, bias })) {
-      const expected = { values: output, magnitudes, terms: inputs };
-      compare(t, `${set}, ${size}`, results.output!, expected);
-      near(t, `${set}, ${size}: gelu`, results.gelu!, results.output!.map(gelu), 2e-6 * 40);
+// rows, inputs, outputs: below and beyond a tile, a block of rows, a piece of the inner dimension
+const linearShapes = [
+  [1, 1, 1],
+  [3, 5, 7],
+  [70, 33, 50],
+  [129, 16, 300],
+  [300, 37, 19],
+  [5, 520, 9],
+] as const;
+
+/** Products of bfloat16 are exact in float32, and their sums those of the rounded operands. */
+for (const rounded of [false, true]) {
+  const sets = native.instructionSets().filter((set) => !rounded || set === 'avx512bf16');
+  const precision = rounded ? 'bf16' : 'fp32';
+  t.test(`linear in ${precision}`, { skip: sets.length === 0 && 'no AVX512-BF16' }, async (t) => {
+    const random = new Random(1);
+    const asMultiplied = (values: Float32Array) => (rounded ? roundedToBf16(values) : values);
+    for (const [rows, inputs, outputs] of linearShapes) {
+      const input = random.normals(rows * inputs);
+      const weight = random.normals(outputs * inputs);
+      const bias = random.normals(outputs);
+      const outputGradient = random.normals(rows * outputs);
+      const size = `[${rows}, ${inputs}] to ${outputs}`;
+      const exact = {
+        input: asMultiplied(input),
+        weight: asMultiplied(weight),
+        bias,
+        rows,
+        inner: inputs,
+        outer: outputs,
+      };
+      const output = linear(exact);
+      const magnitudes = linear({
+        ...exact,
+        input: exact.input.map(Math.abs),
+        weight: exact.weight.map(Math.abs),
+        bias: bias.map(Math.abs),
+      });
+      const forward = { input, weight, bias };
+      for (const { set, results } of everywhere(t, 'linearForward', forward, sets, precision)) {
+        const expected = { values: output, magnitudes, terms: inputs };
+        compare(t, `${set}, ${size}`, results.output!, expected);
+        near(t, `${set}, ${size}: gelu`, results.gelu!, results.output!.map(gelu), 2e-6 * 40);
+      }
+      const shape = { rows, inputs, outputs };
+      const { biasGradient } = linearBackward({ input, weight, outputGradient, ...shape });
+      const gradient = asMultiplied(outputGradient);
+      const expected = {
+        ...linearBackward({ ...exact, outputGradient: gradient, ...shape }),
+        biasGradient,
+      };
+      const args = { input, weight, outputGradient, outputs };
+      for (const { set, results } of everywhere(t, 'linearBackward', args, sets, precision))
+        for (const [name, sums] of Object.entries(expected))
+          compare(t, `${set}, ${size}: ${name}`, results[name]!, sums);
     }
-    const expected = linearBackward({ input, weight, outputGradient, rows, inputs, outputs });
-    const args = { input, weight, outputGradient, outputs };
-    for (const { set, results } of everywhere(t, 'linearBackward', args))
-      for (const [name, sums] of Object.entries(expected))
-        compare(t, `${set}, ${size}: ${name}`, results[name]!, sums);
-  }
-});
+  });
+}
 
 t.test('layer norm', async (t) => {
   const random = new Random(2);

@@ -5,13 +5,21 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { Engine, Trainer } from '../../lib/index.js';
+import { native } from '../../lib/token/native.js';
 import { Random } from '../reference/random.js';
 
 const examples = 10;
 const vocabulary = 60;
 
-for (const norm of ['pre', 'post'] as const) {
-  t.test(`${norm}-LN`, async (t) => {
+const precisions = native.instructionSets().includes('avx512bf16')
+  ? (['fp32', 'bf16'] as const)
+  : (['fp32'] as const);
+const ways = (['pre', 'post'] as const).flatMap((norm) =>
+  precisions.map((precision) => ({ norm, precision })),
+);
+
+for (const { norm, precision } of ways) {
+  t.test(`${norm}-LN, ${precision}`, async (t) => {
     const random = new Random(norm === 'pre' ? 1 : 2);
     const sequence = (inner: number) =>
       Int32Array.of(0, ...random.integers(inner, 4, vocabulary - 2), 2);
@@ -21,7 +29,7 @@ for (const norm of ['pre', 'post'] as const) {
     const trainer = await Trainer.create(
       { layers: 2, hidden: 64, heads: 2, vocabulary, norm, maxPositions: 40, lengths: 24 },
       undefined,
-      { threads: 1, seed: 5, dropout: 0.05, labelSmoothing: 0, lengthWeight: 0.5 },
+      { precision, threads: 1, seed: 5, dropout: 0.05, labelSmoothing: 0, lengthWeight: 0.5 },
     );
     t.teardown(() => trainer.close());
     const steps = 250;

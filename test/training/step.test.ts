@@ -57,7 +57,10 @@ for (const [name, shape] of Object.entries(shapes)) {
       process.env.MASK_PREDICT_ISA = instructionSet;
       const trainer = await load(t, directory);
       delete process.env.MASK_PREDICT_ISA;
-      t.equal(trainer.instructionSet.slice(0, 6), instructionSet.slice(0, 6));
+      const loops = instructionSet.startsWith('avx512')
+        ? 'avx512'
+        : instructionSet.replace('vnni', '2');
+      t.equal(trainer.instructionSet, loops, `the loops of ${instructionSet}`);
       const result = await trainer.step(part, { update: false });
       for (const loss of ['loss', 'nll', 'lengthLoss'] as const)
         t.ok(Math.abs(result[loss] - expected[loss]) < 1e-5, `${loss} ${result[loss]}`);

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 'use strict';
 // node tools/prebuild/check.cjs: fails unless prebuilds/ has a binary for every target, from the sources as they are, that needs
-// no newer C library than the targets' floor and nothing that a machine may lack.
+// no newer C library than the targets' floor and nothing that a machine may lack, and the licences of what is linked into them.
+// With --present (npm pack): only of the binaries that are there; without any the package is compiled where it is installed.
 const fs = require('node:fs');
 const path = require('node:path');
 const { describe, higher } = require('./binary.cjs');
@@ -9,6 +10,9 @@ const { sourcesDigest } = require('./digest.cjs');
 const { floor, targets } = require('./targets.cjs');
 
 const folder = path.join(__dirname, '../../prebuilds');
+const cudaFolder = path.join(__dirname, '../../prebuilds-cuda');
+/** Of what Zig links into the binaries. */
+const licencesFile = 'LICENSES.txt';
 
 const formats = { Linux: 'elf', Darwin: 'mach-o', Windows: 'pe' };
 /** Libraries that are there wherever Node.js is. */
@@ -49,20 +53,31 @@ function builtFrom() {
 function check(wanted = targets) {
   const from = builtFrom();
   const now = sourcesDigest();
-  return wanted.flatMap((target) => [
-    ...faults(target).map((fault) => `prebuilds/${target.file} ${fault}`),
-    ...(from[target.name] === now
-      ? []
-      : [`prebuilds/${target.file} was not built from these sources by --all`]),
-  ]);
+  const licences = wanted.length === 0 || fs.existsSync(path.join(folder, licencesFile));
+  const missing = licences ? [] : [`prebuilds/${licencesFile} is missing`];
+  if (fs.existsSync(cudaFolder) && !fs.existsSync(path.join(cudaFolder, 'LICENSE-NVIDIA.txt')))
+    missing.push(
+      'prebuilds-cuda/LICENSE-NVIDIA.txt is missing; `npm run prebuild -- --cuda` writes it',
+    );
+  return missing.concat(
+    wanted.flatMap((target) => [
+      ...faults(target).map((fault) => `prebuilds/${target.file} ${fault}`),
+      ...(from[target.name] === now
+        ? []
+        : [`prebuilds/${target.file} was not built from these sources by --all`]),
+    ]),
+  );
 }
 
 if (require.main === module) {
-  const found = check();
+  const isThere = ({ file }) => fs.existsSync(path.join(folder, file));
+  const found = check(process.argv.includes('--present') ? targets.filter(isThere) : targets);
   for (const fault of found) console.error(`mask-predict: ${fault}`);
   if (found.length > 0)
-    console.error('mask-predict: `npm run prebuild -- --all` builds them, on Linux x64');
+    console.error(
+      'mask-predict: `npm run prebuild -- --all` builds them, on Linux x64; for a tarball of your own machine: npm pack --ignore-scripts',
+    );
   process.exitCode = found.length > 0 ? 1 : 0;
 }
 
-module.exports = { builtFrom, check, folder };
+module.exports = { builtFrom, check, folder, licencesFile };

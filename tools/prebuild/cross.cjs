@@ -70,6 +70,8 @@ function crossBuild(target) {
     CMAKE_CXX_STANDARD_COMPUTED_DEFAULT: '17',
     CMAKE_CXX_COMPILE_FEATURES: 'cxx_std_20',
     CMAKE_TRY_COMPILE_TARGET_TYPE: 'STATIC_LIBRARY',
+    // Nothing to link for threads: they are in every target's C library, and on Windows in the system's own.
+    CMAKE_HAVE_LIBC_PTHREAD: 'ON',
     CMAKE_OSX_SYSROOT: '',
     CMAKE_OSX_DEPLOYMENT_TARGET: '',
     CMAKE_JS_INC: includes.join(';'),
@@ -85,4 +87,4 @@ function crossBuild(target) {
   return path.join(root, output, 'mask_predict.node');
 }
 
-module.exports = { crossBuild, works };
+module.exports = { crossBuild, run, works };

@@ -4,21 +4,38 @@
 //   npm run prebuild                            this machine's own, for itself and machines that are no older
 //   npm run prebuild -- --all                   every system's, of targets.cjs, on Linux x64; CPU kernels only
 //   npm run prebuild -- --target linux-arm64    one of them; as often as wanted
+//   npm run prebuild -- --cuda                  this machine's own with CUDA kernels, in prebuilds-cuda/; needs nvcc
 // Environment: JOBS, parallel compilers; MASK_PREDICT_TOOLS, where the compiler is kept.
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
-const { builtFrom, check, folder } = require('./check.cjs');
+const { builtFrom, check, folder, licencesFile } = require('./check.cjs');
 const { crossBuild, works } = require('./cross.cjs');
 const { sourcesDigest } = require('./digest.cjs');
+const { packageFolder } = require('./package-cache.cjs');
 const { targets } = require('./targets.cjs');
 
 const say = (message) => console.error(`mask-predict: ${message}`);
 
-function own() {
+function own(flag) {
   const build = path.join(__dirname, '../../native/build.cjs');
-  return spawnSync(process.execPath, [build, '--prebuild'], { stdio: 'inherit' }).status ?? 1;
+  return spawnSync(process.execPath, [build, flag], { stdio: 'inherit' }).status ?? 1;
+}
+
+/** The licences of the libraries that Zig links in: LLVM's C++ library, its own runtime, and Windows' start-up code. */
+function writeLicences() {
+  const zig = packageFolder('zig');
+  const texts = [
+    ['Zig: compiler-rt', 'LICENSE'],
+    ['LLVM: libc++', 'lib/libcxx/LICENSE.TXT'],
+    ['LLVM: libc++abi', 'lib/libcxxabi/LICENSE.TXT'],
+    ['LLVM: libunwind', 'lib/libunwind/LICENSE.TXT'],
+    ['mingw-w64 (Windows)', 'lib/libc/mingw/COPYING'],
+  ].map(([name, file]) => `==== ${name} ====\n\n${fs.readFileSync(path.join(zig, file), 'utf8')}`);
+  const head =
+    'Libraries that are linked into the binaries beside this file, and their licences.\n\n';
+  fs.writeFileSync(path.join(folder, licencesFile), head + texts.join('\n'));
 }
 
 /** The targets of these names; undefined, and a message, if one is unknown. */
@@ -53,6 +70,7 @@ function all(wanted) {
     say(`building ${target.name}`);
     keep(target, crossBuild(target), digest);
   }
+  writeLicences();
   const found = check(wanted);
   found.forEach(say);
   for (const { file } of wanted)
@@ -64,9 +82,14 @@ function all(wanted) {
 
 function main() {
   const { values } = parseArgs({
-    options: { all: { type: 'boolean' }, target: { type: 'string', multiple: true } },
+    options: {
+      all: { type: 'boolean' },
+      cuda: { type: 'boolean' },
+      target: { type: 'string', multiple: true },
+    },
   });
-  if (!values.all && !values.target) return own();
+  if (values.cuda) return own('--prebuild-cuda');
+  if (!values.all && !values.target) return own('--prebuild');
   const wanted = values.all ? targets : named(values.target);
   return wanted ? all(wanted) : 1;
 }

@@ -64,14 +64,17 @@ PackedMatrix random_matrix(const Bench& bench, int64_t outputs, int64_t inputs, 
   PackedMatrix matrix{type, outputs, inputs, device_buffer(bench.context, bytes, nullptr, "a matrix")};
   if (type == WeightType::BF16) {
     fill_bf16(bench, matrix.data.as<void>(), static_cast<int64_t>(bytes / 2), seed, scale);
-    return matrix;
+  } else {
+    const int64_t count = mask_predict::round_up(outputs, 16) * mask_predict::round_up(inputs, 32);
+    cuda::launch(fill_bytes_kernel, fill_shape(bench, count), matrix.data.as<uint8_t>(), count, seed,
+                 type == WeightType::F8);
+    const std::vector<float> scales(static_cast<size_t>(mask_predict::round_up(outputs, 16)), scale);
+    bench.context.operations->upload(bench.context, const_cast<float*>(cuda::scales_of(matrix)), scales.data(),
+                                     scales.size() * sizeof(float));
   }
-  const int64_t count = mask_predict::round_up(outputs, 16) * mask_predict::round_up(inputs, 32);
-  cuda::launch(fill_bytes_kernel, fill_shape(bench, count), matrix.data.as<uint8_t>(), count, seed,
-               type == WeightType::F8);
-  const std::vector<float> scales(static_cast<size_t>(mask_predict::round_up(outputs, 16)), scale);
-  bench.context.operations->upload(bench.context, const_cast<float*>(cuda::scales_of(matrix)), scales.data(),
-                                   scales.size() * sizeof(float));
+  // Kernels read weights while those ahead of them run, so these must have been written.
+  bench.context.operations->wait(bench.context);
+  mask_predict::freeze(bench.context, matrix);
   return matrix;
 }
 

@@ -117,5 +117,7 @@ void linear(const Bench& bench);
 void attention(const Bench& bench);
 void head(const Bench& bench);
 void remask(const Bench& bench);
+void bits(const Bench& bench);
+void thresholds(const Bench& bench);
 
 }  // namespace mask_predict::bench

@@ -1,6 +1,8 @@
 // linear and linear_norm at the shapes of XLM-R XL, in bfloat16 and with weights of int8 and fp8, for 1 to 256 rows, by
-// our own kernels and, in bfloat16, through cuBLASLt (deterministic: false), where it is; from where on that wins is
-// library_rows of cuda/stream.h. Each call has a weight of its own.
+// our own kernels and, in bfloat16, through cuBLASLt (deterministic: false), where it is. Each call has a weight of its own.
+//
+// thresholds: the same of ours and cuBLASLt alone, for more numbers of rows and more shapes. From where on cuBLASLt wins is
+// library_rows of cuda/stream.h; what a bucket of engine/padding.h costs is the time of its rows less that of the one before.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -118,7 +120,7 @@ double deviation_of(const Bench& bench, const Shape& shape, const Operands& o, i
 
 // `library_rows`: from how many rows on cuBLASLt multiplies.
 void run_shape(const Bench& bench, const Shape& shape, const Operands& o, const std::vector<int64_t>& row_counts,
-               const char* who, int64_t library_rows) {
+               const char* who, int64_t library_rows, const char* op = "linear") {
   bench.stream->library_rows = library_rows;
   const bool norm = std::string(shape.epilogue) == "norm";
   for (const int64_t rows : row_counts) {
@@ -129,7 +131,7 @@ void run_shape(const Bench& bench, const Shape& shape, const Operands& o, const 
     const Times times = time_calls(bench, copies, [&](int i) { run(bench, shape, o, rows, static_cast<size_t>(i)); });
     const int64_t bytes = shape.inputs * shape.outputs * bytes_of(o.weights[0].type) +
                           rows * (shape.inputs + shape.outputs) * 2 + (norm ? rows * shape.outputs * 8 : 0);
-    report(field("op", "linear") + "," + field("shape", shape.name) + "," + field("epilogue", shape.epilogue) + "," +
+    report(field("op", op) + "," + field("shape", shape.name) + "," + field("epilogue", shape.epilogue) + "," +
                field("rows", rows) + "," + field("inputs", shape.inputs) + "," + field("outputs", shape.outputs) + "," +
                field("bytes", bytes) + "," + field("operations", 2 * rows * shape.inputs * shape.outputs) + "," +
                field("deviation", deviation),
@@ -154,6 +156,27 @@ void linear(const Bench& bench) {
     for (const Shape& shape : tiny_size) run_all(shape);
   } else {
     for (const Shape& shape : full_size) run_all(shape);
+  }
+}
+
+void thresholds(const Bench& bench) {
+  constexpr Shape shapes[] = {{"xl, query", 2560, 2560, "bias"},
+                              {"xl, feed-forward in", 2560, 10240, "gelu"},
+                              {"xl, feed-forward out", 10240, 2560, "norm"},
+                              {"large, feed-forward in", 1024, 4096, "gelu"},
+                              {"base, feed-forward in", 768, 3072, "gelu"}};
+  const std::vector<int64_t> row_counts =
+      bench.tiny ? std::vector<int64_t>{8, 9} : std::vector<int64_t>{8,   16,  24,  32,  48,  64,  80,  96,  112, 128,
+                                                                     144, 160, 192, 224, 256, 320, 384, 448, 512};
+  const auto run_both = [&](const Shape& shape) {
+    const Operands o = operands_of(bench, shape, row_counts.back(), WeightType::BF16);
+    run_shape(bench, shape, o, row_counts, "ours", INT64_MAX, "threshold");
+    if (bench.stream->cublaslt) run_shape(bench, shape, o, row_counts, "ours, deterministic: false", 1, "threshold");
+  };
+  if (bench.tiny) {
+    for (const Shape& shape : tiny_size) run_both(shape);
+  } else {
+    for (const Shape& shape : shapes) run_both(shape);
   }
 }
 

@@ -1,4 +1,4 @@
-// kernels device|measure|linear|attention|head|remask... [--tiny]
+// kernels device|measure|linear|attention|head|remask|bits|thresholds... [--tiny]
 //
 // Prints one JSON object a line: { who: 'ours', op, its sizes, bytes, operations, us, low, high, replays, deviation }:
 // microseconds of one call, the bytes it has to move through memory and the operations it has to do, and how far
@@ -18,11 +18,9 @@ int main(int count, char** arguments) {
   const struct {
     const char* name;
     void (*run)(const bench::Bench&);
-  } parts[] = {{"measure", bench::measure},
-               {"linear", bench::linear},
-               {"attention", bench::attention},
-               {"head", bench::head},
-               {"remask", bench::remask}};
+  } parts[] = {
+      {"measure", bench::measure}, {"linear", bench::linear}, {"attention", bench::attention},  {"head", bench::head},
+      {"remask", bench::remask},   {"bits", bench::bits},     {"thresholds", bench::thresholds}};
   try {
     bench::Bench bench;
     std::string note;
@@ -42,7 +40,7 @@ int main(int count, char** arguments) {
       }
     }
     if (done > 0) return bench::failures == 0 ? 0 : 1;
-    std::fprintf(stderr, "kernels measure|linear|attention|head|remask... [--tiny]\n");
+    std::fprintf(stderr, "kernels measure|linear|attention|head|remask|bits|thresholds... [--tiny]\n");
     return 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -1,4 +1,4 @@
-"""huggingface.py [--tiny]
+"""huggingface.py MODEL... [--tiny]       MODEL: base, large, xl
 
 Mask-Predict with Hugging Face's XLM-RoBERTa and XLM-RoBERTa-XL, run as the published code of the paper runs its
 model: the hidden states on entering each layer are kept for the source; an iteration joins them with the target's and
@@ -6,7 +6,7 @@ runs each whole layer over source and target, drops the source rows, and puts ev
 logits in float32 and a full log-softmax. In bfloat16, with scaled_dot_product_attention (faster than the published
 code's own attention); also with all its launches in one CUDA graph, which that code does not do.
 
-The weights are those of jobs.mjs. What came out there ($OUT/bench-jobs.json) is compared, under the rules of both
+The weights are those of jobs.mjs. What came out there (its lines in $RESULTS) is compared, under the rules of both
 programs' decoding: the share of equal tokens, and the log-probabilities of those; against this model in float32, its
 matrices rounded to bfloat16 as ours are, and in bfloat16.
 """
@@ -21,9 +21,11 @@ from common import DEVICE, REHEARSAL, report, spread
 from weights import model_of
 
 TINY = "--tiny" in sys.argv
-MODELS = ["tiny-pre", "tiny-post"] if TINY else ["xlm-r-xl", "xlm-r-base", "xlm-r-large"]
+TINY_NAMES = {"base": "tiny-post", "large": "tiny-post", "xl": "tiny-pre"}
+MODELS = [TINY_NAMES[name] if TINY else f"xlm-r-{name}" for name in sys.argv[1:] if name != "--tiny"]
 SOURCE, TARGET = (12, 9) if TINY else (64, 32)
 BATCHES = (1, 3) if TINY else (1, 8, 64)
+ROUNDS = (1, 2) if TINY else (1, 4, 10)  # T
 
 
 class PublishedDecoding:
@@ -142,9 +144,9 @@ def time_all(name, decoding, mask_id):
         case = {"model": name, "batch": batch}
         measure("Hugging Face", lambda: decoding.encode(ids), op="encode", **case)
         measure("Hugging Face", one_pass, op="iteration", **case)
-        for iterations in (4, 10):
+        for iterations in ROUNDS[1:]:
             measure("Hugging Face", lambda: job(iterations), op="job", iterations=iterations, **case)
-        for iterations in (4, 10) if not REHEARSAL else ():
+        for iterations in ROUNDS[1:] if not REHEARSAL else ():
             here = dict(op="job", iterations=iterations, **case)
             try:
                 replay = in_a_graph(lambda: job(iterations))
@@ -158,11 +160,15 @@ def time_all(name, decoding, mask_id):
 
 def our_results():
     try:
-        with open(os.path.join(os.environ.get("OUT", "results"), "bench-jobs.json"), encoding="utf-8") as file:
-            lines = json.load(file)["results"]
-    except OSError:
+        with open(os.environ["RESULTS"], encoding="utf-8") as file:
+            lines = [json.loads(line) for line in file]
+    except (KeyError, OSError):
         return {}
-    return {(line["model"], line["batch"], line["iterations"]): line for line in lines if line["op"] == "result"}
+    return {
+        (line["model"], line["batch"], line["iterations"]): line
+        for line in lines
+        if line.get("who") == "ours" and line.get("op") == "result"
+    }
 
 
 def decode_all(decoding, mask_id):
@@ -170,7 +176,7 @@ def decode_all(decoding, mask_id):
     results = {}
     for batch in BATCHES[:2]:
         kept = decoding.encode(source_ids(batch, mask_id))
-        for iterations in (1, 4, 10):
+        for iterations in ROUNDS:
             tokens, scores = decoding.decode(kept, batch, iterations, as_specified=True)
             results[batch, iterations] = tokens.cpu(), scores.cpu()
     return results

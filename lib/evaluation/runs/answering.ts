@@ -10,7 +10,7 @@ import { answersOf, instructionOf, labelsOf } from '../tasks/template.js';
 import { keyOf, type AnswerLog, type AnswerRecord } from './answer-log.js';
 import { tokensOf, type Plan } from './plans.js';
 
-/** Calls that wait or run: several passes' worth for models of any size. */
+/** Calls that wait or run, for each device: several passes' worth for models of any size. */
 const atOnce = 128;
 
 /** How far a run is. */
@@ -72,7 +72,7 @@ export async function answerAll(
       settings.onProgress?.({ done, total: all.length, resumed, milliseconds: now - begun });
     }
   };
-  const workers = Array.from({ length: Math.min(atOnce, open.length) }, () =>
+  const workers = Array.from({ length: Math.min(atOnce * model.engines.length, open.length) }, () =>
     worker().catch((error: unknown) => {
       failed = true;
       throw error;

@@ -436,6 +436,7 @@ function givenPrompts({ prompts }: Task): Evaluation['prompts'] {
 
 function machineEntry(model: MaskPredict | null): Evaluation['machine'] {
   const { device, instructionSet, threads } = model?.engine ?? {};
+  const names = model?.engines.map((engine) => engine.device).join(', ');
   const how = instructionSet
     ? ` (${instructionSet}, ${threads} thread${threads === 1 ? '' : 's'})`
     : '';
@@ -445,6 +446,6 @@ function machineEntry(model: MaskPredict | null): Evaluation['machine'] {
     gigabytes: Math.round(totalmem() / 2 ** 30),
     node: process.version,
     version: version(),
-    device: device === undefined ? null : `${device}${how}`,
+    device: device === undefined ? null : `${names}${how}`,
   };
 }

@@ -1,4 +1,5 @@
 // linear: output = activation(input . weightᵀ + bias) + residual.
+// linear_pair: two such products of the same rows, queries beside keys and values, in one launch where a device can.
 // linear_norm: the end of a block. The product is added to the residual stream, and the LayerNorm that follows it
 // is taken at once, while the row is at hand.
 //
@@ -37,6 +38,20 @@ inline int64_t gated_row(int64_t output, int64_t outputs) {
   const int64_t half = std::min(half_group, outputs / 2 - first);
   return within < half ? first + within : outputs / 2 + first + within - half;
 }
+
+struct LinearPairArguments {
+  const void* input;  // [rows, inputs]
+  int64_t rows;
+  // output = input . weightᵀ + bias, the bits that linear gives. Both weights have the same inputs and type.
+  struct Product {
+    const PackedMatrix* weight;
+    const float* bias;  // [weight.outputs rounded up to 16], or none
+    void* output;       // [rows, weight.outputs]; not the other one's
+  };
+  Product products[2];
+  ValueType output_type = ValueType::F32;     // or the context's activations
+  const PackedMatrix* next_weight = nullptr;  // as above
+};
 
 enum class NormPlacement { Pre, Post };  // LayerNorm before (XL, XXL) or after (base, large) each block
 

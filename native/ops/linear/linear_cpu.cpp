@@ -67,6 +67,14 @@ void linear(const Context& context, const LinearArguments& a) {
   context.pool->parallel_for(items, grain_for(items, work, context.pool->size()), body);
 }
 
+void linear_pair(const Context& context, const LinearPairArguments& a) {
+  const auto& [first, second] = a.products;
+  linear(context,
+         {a.input, a.rows, first.weight, first.bias, false, nullptr, first.output, a.output_type, second.weight});
+  linear(context,
+         {a.input, a.rows, second.weight, second.bias, false, nullptr, second.output, a.output_type, a.next_weight});
+}
+
 void linear_norm(const Context& context, const LinearNormArguments& a) {
   linear(context, {a.input, a.rows, a.weight, a.bias, false, a.states, a.states, ValueType::F32, a.next_weight});
   const bool post = a.placement == NormPlacement::Post;

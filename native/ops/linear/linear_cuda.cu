@@ -3,7 +3,8 @@
 //
 // Few rows: one launch makes the slices of the inner dimension side by side, another adds them up. Many rows: enough
 // blocks without that, each of which adds up all slices itself; or, where rows' bits may depend on their number,
-// cuBLASLt, whose sums are finished as if they were one slice.
+// cuBLASLt, whose sums are finished as if they were one slice. A pair is one launch, unless its weights are float32 or
+// cuBLASLt multiplies: then it is two products.
 #include <algorithm>
 #include <string>
 
@@ -22,13 +23,13 @@ constexpr int64_t most_rows = 1 << 16;
 
 unsigned tiles(int64_t size, int tile) { return static_cast<unsigned>((size + tile - 1) / tile); }
 
-// Rows whose partial sums, [slices, rows, outputs], fit into the stream's memory for them.
-int64_t rows_of_partials(const Stream& stream, int64_t slices, int64_t outputs) {
-  const int64_t fitting = stream.partial_floats / (slices * outputs);
+// Rows whose partial sums, `floats` of each, fit into the stream's memory for them.
+int64_t rows_of_partials(const Stream& stream, int64_t floats) {
+  const int64_t fitting = stream.partial_floats / floats;
   if (fitting == 0) {
-    throw Error(ErrorCode::Device, "the partial sums of one row of " + std::to_string(outputs) + " outputs, " +
-                                       std::to_string(slices * outputs) + " floats, do not fit into the " +
-                                       std::to_string(stream.partial_floats) + " set aside for them");
+    throw Error(ErrorCode::Device, "the partial sums of one row, " + std::to_string(floats) +
+                                       " floats, do not fit into the " + std::to_string(stream.partial_floats) +
+                                       " set aside for them");
   }
   return std::min(fitting >= 64 ? fitting / 64 * 64 : fitting, most_rows);
 }
@@ -43,29 +44,52 @@ void require_types(const Context& context, const PackedMatrix& weight) {
               "a CUDA device multiplies float32 by float32, and bfloat16 by bfloat16, int8 or fp8 only");
 }
 
-template <class Weights, int row_tile, bool all_slices>
-void launch_tensor(const Stream& stream, const TensorLinear& a) {
-  const dim3 grid(tiles(a.rows, row_tile), tiles(a.outputs, block_outputs),
-                  all_slices ? 1u : static_cast<unsigned>(a.slices.slices));
-  launch(linear_tensor_kernel<Weights, row_tile, all_slices>,
-         LaunchShape{grid, dim3(tensor_threads), tensor_shared_bytes<Weights, row_tile, all_slices>, stream.handle,
-                     "linear_tensor", true},
+// Blocks that fill the device well enough.
+int64_t enough_blocks(const Stream& stream) { return std::max(stream.processors * 3 / 4, 1); }
+
+// How deep a block's ring is, in stages, where it may have `room` bytes.
+int stages_of(int64_t room, size_t stage_bytes) {
+  for (const int stages : {deepest_ring, deep_ring, shallow_ring})
+    if (stages * static_cast<int64_t>(stage_bytes) <= room) return stages;
+  return shallowest_ring;
+}
+
+template <class Weights, int row_tile>
+void launch_tile(const Stream& stream, TensorLinear a, unsigned blocks) {
+  using Stage = TensorStage<Weights, row_tile>;
+  const dim3 grid(tiles(a.rows, row_tile), blocks);
+  // As many blocks as a multiprocessor has, or one, if there are no more blocks than multiprocessors. Each takes 1 KiB of
+  // its own.
+  const bool alone = Stage::blocks == 1 || int64_t{grid.x} * grid.y <= stream.processors;
+  const int64_t room = alone ? stream.shared_bytes : (stream.shared_bytes - 1024) / 2;
+  a.stages = stages_of(room - static_cast<int64_t>(Stage::totals_bytes), Stage::bytes);
+  launch(linear_tensor_kernel<Weights, row_tile>,
+         LaunchShape{grid, dim3(Stage::threads), static_cast<size_t>(a.stages) * Stage::bytes + Stage::totals_bytes,
+                     stream.handle, "linear_tensor", true},
          a);
 }
 
-// Side by side or, if all_slices, one after the other.
+// The largest tile of rows that leaves enough blocks: with it weights are read least often. Up to 64 rows, one for all.
 template <class Weights>
-void launch_slices(const Stream& stream, const TensorLinear& a, bool all_slices) {
-  if (all_slices) {
-    launch_tensor<Weights, 64, true>(stream, a);
-  } else if (a.rows <= 8) {
-    launch_tensor<Weights, 8, false>(stream, a);
-  } else if (a.rows <= 16) {
-    launch_tensor<Weights, 16, false>(stream, a);
-  } else if (a.rows <= 32) {
-    launch_tensor<Weights, 32, false>(stream, a);
+void launch_tensor(const Stream& stream, const TensorLinear& a, unsigned blocks) {
+  const auto fills = [&](int row_tile) { return int64_t{tiles(a.rows, row_tile)} * blocks >= enough_blocks(stream); };
+  if constexpr (Weights::load_tiles == 1) {  // with bytes, a stage has twice the rows, and no room for them
+    using Stage = TensorStage<Weights, 256>;
+    const bool has_room =
+        Stage::totals_bytes + shallowest_ring * Stage::bytes <= static_cast<size_t>(stream.shared_bytes);
+    // An odd number of tiles of 128 rows would leave a half empty.
+    if (has_room && tiles(a.rows, 128) % 2 == 0 && fills(256)) return launch_tile<Weights, 256>(stream, a, blocks);
+  }
+  if (a.rows > 64 && fills(128)) {
+    launch_tile<Weights, 128>(stream, a, blocks);
+  } else if (a.rows > 32) {
+    launch_tile<Weights, 64>(stream, a, blocks);
+  } else if (a.rows > 16) {
+    launch_tile<Weights, 32>(stream, a, blocks);
+  } else if (a.rows > 8) {
+    launch_tile<Weights, 16>(stream, a, blocks);
   } else {
-    launch_tensor<Weights, 64, false>(stream, a);
+    launch_tile<Weights, 8>(stream, a, blocks);
   }
 }
 
@@ -73,69 +97,126 @@ InnerSlices slices_of(const PackedMatrix& weight) {
   return inner_slices(weight.outputs, weight.inputs, bytes_of(weight.type));
 }
 
-// One launch: its number of rows, the number of parts in which it leaves their sums, and if cuBLASLt computes them.
-struct Step {
-  int64_t rows;
-  int parts;
-  bool by_library;
+// A matrix, and what becomes of its products.
+struct Product {
+  const PackedMatrix* weight;
+  LinearEpilogue epilogue;  // of the first row
 
-  bool leaves_sums() const { return parts > 1 || by_library; }
+  LinearEpilogue epilogue_at(int64_t row) const {
+    LinearEpilogue there = epilogue;
+    const int64_t first = row * weight->outputs;
+    if (there.residual != nullptr) there.residual += first;
+    there.output = static_cast<char*>(there.output) + first * (there.narrow ? 2 : 4);
+    return there;
+  }
 };
 
-Step next_step(const Stream& stream, const PackedMatrix& weight, int64_t rows_left, bool always_partials) {
-  if (stream.cublaslt && weight.row_major && rows_left >= stream.library_rows) {
-    const int64_t rows = std::min(rows_left, rows_of_partials(stream, 1, weight.outputs));
-    const auto size = [](int64_t value) { return static_cast<int>(value); };
-    if (stream.cublaslt->can_multiply(size(rows), size(weight.outputs), size(weight.inputs))) return {rows, 1, true};
+// The matrices that the same rows are multiplied by: one, or two of the same inputs and type.
+struct Products {
+  Product of[2];
+  int count;
+
+  const PackedMatrix& first_weight() const { return *of[0].weight; }
+  int64_t blocks_of_outputs() const {
+    int64_t blocks = 0;
+    for (int i = 0; i < count; ++i) blocks += tiles(of[i].weight->outputs, block_outputs);
+    return blocks;
   }
-  int64_t rows = std::min(rows_left, most_rows);
-  int parts = weight.type == WeightType::F32 ? 1 : slices_of(weight).slices;
-  // If there are enough blocks to fill the device, each block computes all slices.
-  const int64_t blocks = int64_t{tiles(rows, 64)} * tiles(weight.outputs, block_outputs);
-  if (blocks >= std::max(stream.processors * 3 / 4, 1)) parts = 1;
-  if (parts > 1 || always_partials) rows = std::min(rows, rows_of_partials(stream, parts, weight.outputs));
-  return {rows, parts, false};
+};
+
+// One launch: its number of rows, the number of parts in which it leaves each matrix's sums, and if cuBLASLt computes
+// them.
+struct Step {
+  int64_t rows;
+  int parts[2];
+  bool by_library;
+
+  bool leaves_sums() const { return parts[0] > 1 || parts[1] > 1 || by_library; }
+};
+
+bool library_multiplies(const Stream& stream, const PackedMatrix& weight, int64_t rows) {
+  const auto size = [](int64_t value) { return static_cast<int>(value); };
+  return stream.cublaslt && weight.row_major && rows >= stream.library_rows &&
+         stream.cublaslt->can_multiply(size(std::min(rows, rows_of_partials(stream, weight.outputs))),
+                                       size(weight.outputs), size(weight.inputs));
 }
 
-// The sums of step.rows rows: bare, into `partials`, or if that is nullptr through the epilogue.
-void multiply(const Context& context, const PackedMatrix& weight, const void* input, const Step& step, float* partials,
-              const LinearEpilogue& epilogue, bool wide) {
+// cuBLASLt multiplies by one matrix alone.
+Step next_step(const Stream& stream, const Products& products, int64_t rows_left, bool always_partials) {
+  const PackedMatrix& weight = products.first_weight();
+  if (products.count == 1 && library_multiplies(stream, weight, rows_left))
+    return {std::min(rows_left, rows_of_partials(stream, weight.outputs)), {1, 1}, true};
+  Step step{std::min(rows_left, most_rows), {1, 1}, false};
+  // If there are enough blocks to fill the device, each block computes all slices.
+  const int64_t blocks = tiles(step.rows, 64) * products.blocks_of_outputs();
+  const bool slices = weight.type != WeightType::F32 && blocks < enough_blocks(stream);
+  int64_t floats = 0;  // of a row's partial sums
+  for (int i = 0; i < products.count; ++i) {
+    const PackedMatrix& one = *products.of[i].weight;
+    if (slices) step.parts[i] = slices_of(one).slices;
+    floats += step.parts[i] * one.outputs;
+  }
+  if (step.leaves_sums() || always_partials) step.rows = std::min(step.rows, rows_of_partials(stream, floats));
+  return step;
+}
+
+// Where the step's sums go, `first_row` being its first: through the epilogues or, if it leaves them, bare into the
+// stream's memory for them, those of the second matrix behind those of the first.
+void place_sums(const Stream& stream, const Products& products, const Step& step, bool leaves_sums, int64_t first_row,
+                LinearSums (&sums)[2]) {
+  float* partials = stream.partials;
+  for (int i = 0; i < products.count; ++i) {
+    const PackedMatrix& weight = *products.of[i].weight;
+    sums[i] = {static_cast<int>(weight.outputs), step.parts[i], scales_of(weight), leaves_sums ? partials : nullptr,
+               products.of[i].epilogue_at(first_row)};
+    partials += step.parts[i] * step.rows * weight.outputs;
+  }
+}
+
+void multiply(const Context& context, const Products& products, const void* input, const Step& step,
+              const LinearSums (&sums)[2], bool wide) {
   const Stream& stream = *context.stream;
-  const int rows = static_cast<int>(step.rows);
-  const int outputs = static_cast<int>(weight.outputs), inputs = static_cast<int>(weight.inputs);
+  const PackedMatrix& weight = products.first_weight();
+  const int rows = static_cast<int>(step.rows), inputs = static_cast<int>(weight.inputs);
   if (weight.type == WeightType::F32) {
     const FloatLinear a{
-        weight.data.as<float>(), static_cast<const float*>(input), rows, outputs, inputs, partials, epilogue};
+        weight.data.as<float>(), static_cast<const float*>(input), rows, sums[0].outputs, inputs, sums[0].partials,
+        sums[0].epilogue};
     launch(linear_float_kernel,
-           LaunchShape{dim3(tiles(rows, float_rows), tiles(outputs, float_outputs)), dim3(float_threads),
+           LaunchShape{dim3(tiles(rows, float_rows), tiles(a.outputs, float_outputs)), dim3(float_threads),
                        float_shared_bytes, stream.handle, "linear_float", true},
            a);
     return;
   }
   if (step.by_library) {
-    stream.cublaslt->multiply(stream.handle, weight.row_major.as<void>(), input, rows, outputs, inputs, partials);
+    stream.cublaslt->multiply(stream.handle, weight.row_major.as<void>(), input, rows, sums[0].outputs, inputs,
+                              sums[0].partials);
     return;
   }
-  const InnerSlices slices = slices_of(weight);
-  const TensorLinear a{weight.data.as<uint4>(),
-                       static_cast<const __nv_bfloat16*>(input),
-                       rows,
-                       outputs,
-                       inputs,
-                       inputs % 8 == 0 && aligned_16(input),
-                       wide,
-                       slices,
-                       scales_of(weight),
-                       partials,
-                       epilogue};
-  with_weights(weight.type,
-               [&](auto weights) { launch_slices<decltype(weights)>(stream, a, step.parts < slices.slices); });
+  TensorLinear a{};
+  a.input = static_cast<const __nv_bfloat16*>(input);
+  a.rows = rows;
+  a.inputs = inputs;
+  a.aligned_rows = inputs % 8 == 0 && aligned_16(input);
+  a.wide_outputs = wide;
+  unsigned blocks = 0;
+  for (int i = 0; i < products.count; ++i) {
+    const PackedMatrix& one = *products.of[i].weight;
+    a.products[i] = {one.data.as<uint4>(), slices_of(one), sums[i]};
+    blocks += tiles(sums[i].outputs, block_outputs) * static_cast<unsigned>(sums[i].parts);
+    if (i == 0) a.first_blocks = static_cast<int>(blocks);
+  }
+  with_weights(weight.type, [&](auto weights) { launch_tensor<decltype(weights)>(stream, a, blocks); });
 }
 
-template <bool wide>
-void launch_reduce(const Stream& stream, const ReduceLinear& a) {
-  const dim3 grid(static_cast<unsigned>(a.rows), tiles(a.outputs, reduce_outputs));
-  launch(linear_reduce_kernel<wide>, LaunchShape{grid, dim3(reduce_threads), 0, stream.handle, "linear_reduce", true},
+void launch_reduce(const Stream& stream, const Step& step, int count, const LinearSums (&sums)[2], bool wide) {
+  const int first_blocks = static_cast<int>(tiles(sums[0].outputs, reduce_outputs));
+  const ReduceLinear a{static_cast<int>(step.rows), {sums[0], sums[1]}, first_blocks};
+  const unsigned blocks =
+      static_cast<unsigned>(first_blocks) + (count > 1 ? tiles(sums[1].outputs, reduce_outputs) : 0u);
+  launch(wide ? linear_reduce_kernel<true> : linear_reduce_kernel<false>,
+         LaunchShape{dim3(static_cast<unsigned>(a.rows), blocks), dim3(reduce_threads), 0, stream.handle,
+                     "linear_reduce", true},
          a);
 }
 
@@ -147,68 +228,77 @@ void launch_norm(const Stream& stream, const NormLinear& a) {
          a);
 }
 
-const char* advance(const void* array, int64_t elements, int64_t element_bytes) {
-  return static_cast<const char*>(array) + elements * element_bytes;
-}
-char* advance(void* array, int64_t elements, int64_t element_bytes) {
-  return static_cast<char*>(array) + elements * element_bytes;
-}
-
-}  // namespace
-
-void linear(const Context& context, const LinearArguments& arguments) {
-  const PackedMatrix& weight = *arguments.weight;
-  require_types(context, weight);
-  const Stream& stream = *context.stream;
-  const int64_t outputs = weight.outputs;
-  const int64_t input_bytes = bytes_of(context.activations), output_bytes = bytes_of(arguments.output_type);
-  const bool wide =
-      outputs % 4 == 0 && aligned_16(arguments.output) && aligned_16(arguments.bias) && aligned_16(arguments.residual);
-
-  for (int64_t first = 0; first < arguments.rows;) {
-    const Step step = next_step(stream, weight, arguments.rows - first, false);
-    const LinearEpilogue epilogue{arguments.bias,
-                                  arguments.residual != nullptr ? arguments.residual + first * outputs : nullptr,
-                                  advance(arguments.output, first * outputs, output_bytes), arguments.gelu,
-                                  arguments.output_type == ValueType::BF16};
-    const char* input = advance(arguments.input, first * weight.inputs, input_bytes);
-    multiply(context, weight, input, step, step.leaves_sums() ? stream.partials : nullptr, epilogue, wide);
-    if (step.leaves_sums()) {
-      const ReduceLinear sums{stream.partials,           step.parts,        static_cast<int>(step.rows),
-                              static_cast<int>(outputs), scales_of(weight), epilogue};
-      wide ? launch_reduce<true>(stream, sums) : launch_reduce<false>(stream, sums);
-    }
+// The products of all rows, through their epilogues.
+void multiply_rows(const Context& context, const Products& products, const void* input, int64_t rows, bool wide) {
+  const int64_t row_bytes = products.first_weight().inputs * bytes_of(context.activations);
+  for (int64_t first = 0; first < rows;) {
+    const Step step = next_step(*context.stream, products, rows - first, false);
+    LinearSums sums[2] = {};
+    place_sums(*context.stream, products, step, step.leaves_sums(), first, sums);
+    multiply(context, products, static_cast<const char*>(input) + first * row_bytes, step, sums, wide);
+    if (step.leaves_sums()) launch_reduce(*context.stream, step, products.count, sums, wide);
     first += step.rows;
   }
 }
 
-void linear_norm(const Context& context, const LinearNormArguments& arguments) {
-  const PackedMatrix& weight = *arguments.weight;
+}  // namespace
+
+void linear(const Context& context, const LinearArguments& a) {
+  const PackedMatrix& weight = *a.weight;
+  require_types(context, weight);
+  const LinearEpilogue epilogue{a.bias, a.residual, a.output, a.gelu, a.output_type == ValueType::BF16};
+  const bool wide = weight.outputs % 4 == 0 && aligned_16(a.output) && aligned_16(a.bias) && aligned_16(a.residual);
+  multiply_rows(context, {{{&weight, epilogue}}, 1}, a.input, a.rows, wide);
+}
+
+void linear_pair(const Context& context, const LinearPairArguments& a) {
+  Products pair{{}, 2};
+  bool wide = true, together = true;
+  for (int i = 0; i < 2; ++i) {
+    const auto& [weight, bias, output] = a.products[i];
+    require_types(context, *weight);
+    pair.of[i] = {weight, {bias, nullptr, output, false, a.output_type == ValueType::BF16}};
+    wide = wide && weight->outputs % 4 == 0 && aligned_16(output) && aligned_16(bias);
+    together = together && weight->type != WeightType::F32 && !library_multiplies(*context.stream, *weight, a.rows);
+  }
+  if (together) {
+    multiply_rows(context, pair, a.input, a.rows, wide);
+    return;
+  }
+  for (const auto& [weight, bias, output] : a.products)
+    linear(context, {a.input, a.rows, weight, bias, false, nullptr, output, a.output_type});
+}
+
+void linear_norm(const Context& context, const LinearNormArguments& a) {
+  const PackedMatrix& weight = *a.weight;
   require_types(context, weight);
   const Stream& stream = *context.stream;
+  const Products products{{{&weight, {}}}, 1};
   const int64_t width = weight.outputs;
   const int64_t value_bytes = bytes_of(context.activations);
-  const bool wide = width % 4 == 0 && aligned_16(arguments.bias) && aligned_16(arguments.gain) &&
-                    aligned_16(arguments.shift) && aligned_16(arguments.states) && aligned_16(arguments.normed);
+  const bool wide = width % 4 == 0 && aligned_16(a.bias) && aligned_16(a.gain) && aligned_16(a.shift) &&
+                    aligned_16(a.states) && aligned_16(a.normed);
 
-  for (int64_t first = 0; first < arguments.rows;) {
-    const Step step = next_step(stream, weight, arguments.rows - first, true);
-    const char* input = advance(arguments.input, first * weight.inputs, value_bytes);
-    multiply(context, weight, input, step, stream.partials, LinearEpilogue{}, wide);
-    const NormLinear sums{stream.partials,
-                          step.parts,
+  for (int64_t first = 0; first < a.rows;) {
+    const Step step = next_step(stream, products, a.rows - first, true);
+    LinearSums sums[2] = {};
+    place_sums(stream, products, step, true, 0, sums);
+    multiply(context, products, static_cast<const char*>(a.input) + first * weight.inputs * value_bytes, step, sums,
+             wide);
+    const NormLinear norm{stream.partials,
+                          step.parts[0],
                           static_cast<int>(step.rows),
                           static_cast<int>(width),
                           scales_of(weight),
-                          arguments.bias,
-                          arguments.gain,
-                          arguments.shift,
-                          arguments.epsilon,
-                          arguments.placement == NormPlacement::Post,
-                          arguments.states + first * width,
-                          advance(arguments.normed, first * width, value_bytes),
+                          a.bias,
+                          a.gain,
+                          a.shift,
+                          a.epsilon,
+                          a.placement == NormPlacement::Post,
+                          a.states + first * width,
+                          static_cast<char*>(a.normed) + first * width * value_bytes,
                           context.activations == ValueType::BF16};
-    wide ? launch_norm<true>(stream, sums) : launch_norm<false>(stream, sums);
+    wide ? launch_norm<true>(stream, norm) : launch_norm<false>(stream, norm);
     first += step.rows;
   }
 }

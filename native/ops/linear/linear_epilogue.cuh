@@ -18,6 +18,15 @@ struct LinearEpilogue {
   bool narrow;            // the output is bfloat16, else float
 };
 
+// The sums of one matrix's products, and what becomes of them.
+struct LinearSums {
+  int outputs;
+  int parts;                // in which they are made: the slices of the inner dimension (linear_slices.h), or 1
+  const float* scales;      // [outputs], of weights that are bytes, or nullptr
+  float* partials;          // [parts, rows, outputs]: gets the bare sums, if not nullptr
+  LinearEpilogue epilogue;  // otherwise
+};
+
 inline bool aligned_16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
 __device__ __forceinline__ float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.707106781f)); }

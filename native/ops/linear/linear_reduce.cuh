@@ -30,32 +30,33 @@ __device__ __forceinline__ void add_slices(float (&values)[4], const float* part
 // ---- the epilogue of a linear operation ------------------------------------------------------------------------
 
 struct ReduceLinear {
-  const float* partials;  // [slices, rows, outputs]
-  int slices;
   int rows;
-  int outputs;
-  const float* scales;  // linear_epilogue.cuh
-  LinearEpilogue epilogue;
+  LinearSums products[2];  // of one matrix, or of two
+  int first_blocks;        // of the grid's blocks of outputs are the first one's
 };
 
 inline constexpr int reduce_threads = 128;
 inline constexpr int reduce_outputs = reduce_threads * 4;  // of a block
 
-// Grid: rows, blocks of outputs.
+// Grid: rows; blocks of outputs of the first product, then of the second.
 template <bool wide>
 __global__ void __launch_bounds__(reduce_threads) linear_reduce_kernel(const ReduceLinear a) {
   const int64_t row = blockIdx.x;
-  const int output = static_cast<int>(blockIdx.y) * reduce_outputs + static_cast<int>(threadIdx.x) * 4;
-  const int count = a.outputs - output;
-  if (count > 0 && a.scales != nullptr) prefetch_l2(a.scales + output);
-  if (count > 0 && a.epilogue.bias != nullptr) prefetch_l2(a.epilogue.bias + output);
+  const int block = static_cast<int>(blockIdx.y);
+  const bool second = block >= a.first_blocks;
+  const LinearSums sums = second ? a.products[1] : a.products[0];  // indexed, they would lie in local memory
+  const int output = (second ? block - a.first_blocks : block) * reduce_outputs + static_cast<int>(threadIdx.x) * 4;
+  const int count = sums.outputs - output;
+  if (count > 0 && sums.scales != nullptr) prefetch_l2(sums.scales + output);
+  if (count > 0 && sums.epilogue.bias != nullptr) prefetch_l2(sums.epilogue.bias + output);
   wait_for_earlier_kernels();
   allow_next_kernel();
   if (count <= 0) return;
   float values[4];
-  add_slices<wide>(values, a.partials + row * a.outputs + output, a.slices, int64_t{a.rows} * a.outputs, count);
-  scale_group<wide>(values, a.scales, output, count);
-  finish_group<wide>(a.epilogue, row, output, a.outputs, values, count);
+  add_slices<wide>(values, sums.partials + row * sums.outputs + output, sums.parts, int64_t{a.rows} * sums.outputs,
+                   count);
+  scale_group<wide>(values, sums.scales, output, count);
+  finish_group<wide>(sums.epilogue, row, output, sums.outputs, values, count);
 }
 
 // ---- the end of a transformer block ----------------------------------------------------------------------------

@@ -9,7 +9,7 @@
 namespace mask_predict::cuda {
 
 inline constexpr int block_outputs = 128;  // of one block of threads
-inline constexpr int chunk_loads = 8;      // of 16 bytes for each tile of outputs: what a block has in flight at a time
+inline constexpr int chunk_loads = 8;      // of 16 bytes for each tile of outputs: what slices are measured in
 inline constexpr int most_slices = 8;
 
 // Slices are whole chunks; a load covers 16 inner positions of bfloat16, 32 of bytes.
@@ -21,8 +21,9 @@ struct InnerSlices {
 
 inline InnerSlices inner_slices(int64_t outputs, int64_t inputs, int64_t weight_bytes) {
   const int64_t chunk_inner = chunk_loads * 32 / weight_bytes;
-  // A block has 32 KiB of weights on their way. At 4.3 TB/s and about a microsecond of latency that takes some 130
-  // blocks; each further slice is only more sums to write and to read again.
+  // With 32 KiB of weights on their way for each block, 4.3 TB/s and about a microsecond of latency take some 130 blocks;
+  // each further slice is only more sums to write and to read again. A ring (linear_tensor.cuh) has 64 KiB on their way,
+  // but the number of slices is part of the results' bits: it stays until a GPU shows that fewer are faster.
   constexpr int64_t wanted_blocks = 160;
   const int64_t blocks = (outputs + block_outputs - 1) / block_outputs;
   const int64_t chunks = std::max<int64_t>((inputs + chunk_inner - 1) / chunk_inner, 1);

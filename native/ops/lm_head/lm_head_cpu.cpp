@@ -89,13 +89,15 @@ void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
 
 void logits_at(const Context& context, const LogitsAtArguments& a) {
   const PackedMatrix& w = *a.weight;
-  context.pool->reserve_scratch(group_columns * sizeof(float) + byte_row_bytes(w));
+  context.pool->reserve_scratch(group_columns * sizeof(float) + narrow_row_bytes(w));
   const auto product = [&](const float* row, int64_t id, float* scratch) {
     const int64_t group = id / group_columns, column = id % group_columns;
-    if (w.type != WeightType::I8)
-      return context.kernels->dot(row, w.at(group, 0) + column * bytes_of(w.type), w.type, w.columns(group), w.inputs);
-    const ProductRows bytes = byte_row(context, row, w, scratch + group_columns);
-    context.kernels->multiply(product_task(bytes, 0, 1, w, group, 0, w.inputs, scratch));
+    if (!narrows_rows(context, w)) {
+      const char* weights = w.at(group, 0) + column * inputs_together(w.type) * bytes_of(w.type);
+      return context.kernels->dot(row, weights, w.type, w.columns(group), w.inputs);
+    }
+    const ProductRows narrow = narrow_row(context, row, w, scratch + group_columns);
+    context.kernels->multiply(product_task(narrow, 0, 1, w, group, 0, w.inputs, scratch));
     return scratch[column];
   };
   const int64_t grain = grain_for(a.count, w.inputs * 4, context.pool->size());

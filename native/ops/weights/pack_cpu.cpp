@@ -8,11 +8,24 @@
 namespace mask_predict::cpu {
 namespace {
 
-// The index of the output's first input; each next input (for I8: each next four) lies columns(group) further.
-int64_t packed_index(const PackedMatrix& matrix, int64_t output) {
-  const int64_t column = output % group_columns;
-  return output / group_columns * group_columns * matrix.padded_inputs() +
-         (matrix.type == WeightType::I8 ? column * bytes_per_step : column);
+// Where the inputs of one output lie: `together` of them side by side from `first` on, the next ones `stride` further.
+struct OutputPlace {
+  int64_t first, stride;
+  int together;
+  // body(input, index) for each of the output's inputs.
+  template <class Body>
+  void each(int64_t inputs, const Body& body) const {
+    int64_t index = first;
+    for (int64_t k = 0; k < inputs; k += together, index += stride)
+      for (int64_t i = 0; i < std::min<int64_t>(together, inputs - k); i++) body(k + i, index + i);
+  }
+};
+
+OutputPlace place_of(const PackedMatrix& matrix, int64_t output) {
+  const int together = inputs_together(matrix.type);
+  const int64_t group = output / group_columns;
+  return {group * group_columns * matrix.padded_inputs() + output % group_columns * together,
+          int64_t{matrix.columns(group)} * together, together};
 }
 
 void store(PackedMatrix& matrix, int64_t index, float value) {
@@ -27,24 +40,24 @@ void store(PackedMatrix& matrix, int64_t index, float value) {
 
 // The row as it is, element by element to its place.
 template <class Element>
-void place_row(const char* row, int64_t inputs, Element* first, int64_t stride) {
-  for (int64_t k = 0; k < inputs; k++)
-    std::memcpy(first + k * stride, row + k * static_cast<int64_t>(sizeof(Element)), sizeof(Element));
+void place_row(const char* row, int64_t inputs, Element* elements, const OutputPlace& place) {
+  place.each(inputs, [&](int64_t k, int64_t index) {
+    std::memcpy(elements + index, row + k * static_cast<int64_t>(sizeof(Element)), sizeof(Element));
+  });
 }
 
 // A row [inputs] quantized as activations are, so that a weight is rounded the same way on every instruction set.
 // `bytes` is working memory for the row.
 void pack_bytes(const Kernels& kernels, const float* row, uint8_t* bytes, int64_t output, PackedMatrix& matrix) {
   const int64_t steps = matrix.padded_inputs() / bytes_per_step;
-  const int64_t stride = matrix.columns(output / group_columns) * bytes_per_step;
+  const OutputPlace place = place_of(matrix, output);
   kernels.quantize(row, 1, matrix.inputs, bytes, 0, matrix.scales() + output);
-  int8_t* place = matrix.data.as<int8_t>() + packed_index(matrix, output);
+  int8_t* four = matrix.data.as<int8_t>() + place.first;
   int32_t sum = 0;
-  for (int64_t k = 0; k < steps; k++, bytes += bytes_per_step, place += stride)
+  for (int64_t k = 0; k < steps; k++, bytes += bytes_per_step, four += place.stride)
     for (int i = 0; i < bytes_per_step; i++) {
-      const int value = bytes[i] - 128;
-      sum += value;
-      place[i] = static_cast<int8_t>(value);
+      four[i] = static_cast<int8_t>(bytes[i] ^ kernels.byte_flip);
+      sum += four[i];
     }
   matrix.byte_sums()[output] = sum;
 }
@@ -53,7 +66,7 @@ void pack_bytes(const Kernels& kernels, const float* row, uint8_t* bytes, int64_
 
 int64_t packed_bytes(WeightType type, int64_t outputs, int64_t inputs) {
   const PackedMatrix matrix{type, outputs, inputs, {}};
-  if (type != WeightType::I8) return matrix.padded_outputs() * inputs * bytes_of(type);
+  if (type != WeightType::I8) return matrix.padded_outputs() * matrix.padded_inputs() * bytes_of(type);
   if (inputs > most_byte_inputs)
     throw Error(ErrorCode::InvalidArgument, "precision 'int8' is for matrices of up to " +
                                                 std::to_string(most_byte_inputs) + " inputs, not " +
@@ -74,46 +87,42 @@ void pack(const Context& context, const PackSource& source, int64_t first, int64
         pack_bytes(*context.kernels, row, reinterpret_cast<uint8_t*>(row + row_bytes), first + i, matrix);
         continue;
       }
-      const int64_t index = packed_index(matrix, first + i);
-      const int64_t stride = matrix.columns((first + i) / group_columns);
+      const OutputPlace place = place_of(matrix, first + i);
       if (source.value == nullptr && source.type == matrix.type) {
         const char* row = static_cast<const char*>(source.values) + i * inputs * bytes_of(source.type);
         if (matrix.type == WeightType::F32)
-          place_row(row, inputs, matrix.data.as<float>() + index, stride);
+          place_row(row, inputs, matrix.data.as<float>(), place);
         else
-          place_row(row, inputs, matrix.data.as<uint16_t>() + index, stride);
+          place_row(row, inputs, matrix.data.as<uint16_t>(), place);
       } else {
-        for (int64_t k = 0; k < inputs; k++) store(matrix, index + k * stride, source.at(i, k, inputs));
+        place.each(inputs, [&](int64_t k, int64_t index) { store(matrix, index, source.at(i, k, inputs)); });
       }
     }
   });
 }
 
 void unpack_row(const PackedMatrix& matrix, int64_t output, float* row) {
-  const int64_t index = packed_index(matrix, output), stride = matrix.columns(output / group_columns);
+  const OutputPlace place = place_of(matrix, output);
   if (matrix.type == WeightType::I8) {
-    const int8_t* bytes = matrix.data.as<int8_t>() + index;
     const float scale = matrix.scales()[output];
-    for (int64_t k = 0; k < matrix.inputs; k += bytes_per_step, bytes += stride * bytes_per_step)
-      for (int64_t i = 0; i < std::min<int64_t>(bytes_per_step, matrix.inputs - k); i++)
-        row[k + i] = scale * static_cast<float>(bytes[i]);
+    const int8_t* bytes = matrix.data.as<int8_t>();
+    place.each(matrix.inputs, [&](int64_t k, int64_t index) { row[k] = scale * static_cast<float>(bytes[index]); });
     return;
   }
-  for (int64_t k = 0; k < matrix.inputs; k++)
-    row[k] = read_weight(matrix.data.as<char>(), matrix.type, index + k * stride);
+  place.each(matrix.inputs,
+             [&](int64_t k, int64_t index) { row[k] = read_weight(matrix.data.as<char>(), matrix.type, index); });
 }
 
 void select_outputs(const Context& context, const PackedMatrix& matrix, const int32_t* outputs, PackedMatrix& subset) {
   const bool bytes = matrix.type == WeightType::I8;
-  const int64_t size = bytes_of(matrix.type), piece = bytes ? bytes_per_step : size;
+  const int64_t size = bytes_of(matrix.type), piece = size * inputs_together(matrix.type);
   const int64_t pieces = matrix.padded_inputs() * size / piece;
   context.pool->parallel_for(subset.outputs, group_columns, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; i++) {
-      const char* from = matrix.data.as<char>() + packed_index(matrix, outputs[i]) * size;
-      char* to = subset.data.as<char>() + packed_index(subset, i) * size;
-      const int64_t from_stride = matrix.columns(outputs[i] / group_columns) * piece;
-      const int64_t to_stride = subset.columns(i / group_columns) * piece;
-      for (int64_t k = 0; k < pieces; k++, from += from_stride, to += to_stride)
+      const OutputPlace place = place_of(matrix, outputs[i]), subset_place = place_of(subset, i);
+      const char* from = matrix.data.as<char>() + place.first * size;
+      char* to = subset.data.as<char>() + subset_place.first * size;
+      for (int64_t k = 0; k < pieces; k++, from += place.stride * size, to += subset_place.stride * size)
         std::memcpy(to, from, static_cast<size_t>(piece));
       if (!bytes) continue;
       subset.scales()[i] = matrix.scales()[outputs[i]];

@@ -2,10 +2,11 @@
 // bytes.
 //
 // On the CPU: groups of 48 outputs (the last one 16, 32 or 48), in each group all inputs one after the other, for
-// each input the group's outputs side by side; outputs beyond the matrix are zero. Bytes (I8; a weight is its output's
-// scale times a byte from -127 to 127) have four inputs of an output side by side, then the next output's; inputs beyond
-// the matrix are zero, and behind the last group follow the outputs' scales as float32 and the sums of their bytes as
-// int32, each padded with zeros to a multiple of 16. On a CUDA device: see ops/weights/packed_layout.h.
+// each input the group's outputs side by side; outputs beyond the matrix are zero. bfloat16 has two inputs of an output
+// side by side, then the next output's, and bytes (I8; a weight is its output's scale times a byte from -127 to 127) have
+// four; inputs beyond the matrix are zero. Behind the last group of bytes follow the outputs' scales as float32 and the
+// sums of their bytes as int32, each padded with zeros to a multiple of 16. On a CUDA device: see
+// ops/weights/packed_layout.h.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,8 @@ struct PackedMatrix {
 
   explicit operator bool() const { return static_cast<bool>(data); }
 
-  // The layout on the CPU: groups, the columns in memory of one (16, 32 or 48), and element (group * 48, input).
+  // The layout on the CPU: groups, the columns in memory of one (16, 32 or 48), and element (group * 48, input), where
+  // input is a multiple of inputs_together(type).
   int64_t groups() const { return (outputs + cpu::group_columns - 1) / cpu::group_columns; }
   int columns(int64_t group) const {
     const int64_t left = outputs - group * cpu::group_columns;
@@ -38,10 +40,7 @@ struct PackedMatrix {
   const char* at(int64_t group, int64_t input) const {
     return data.as<char>() + (group * cpu::group_columns * padded_inputs() + input * columns(group)) * bytes_of(type);
   }
-  int64_t padded_inputs() const {
-    constexpr int64_t step = cpu::bytes_per_step;
-    return type == WeightType::I8 ? round_up(inputs, step) : inputs;
-  }
+  int64_t padded_inputs() const { return round_up(inputs, cpu::inputs_together(type)); }
   int64_t padded_outputs() const { return round_up(outputs, cpu::panel_columns); }
   // For I8 on the CPU: [padded_outputs] each.
   float* scales() const { return reinterpret_cast<float*>(data.as<char>() + padded_outputs() * padded_inputs()); }

@@ -7,33 +7,47 @@ namespace mask_predict::cpu {
 namespace {
 
 // Apart from a multiple of 4096 bytes, at which the rows of a tile would share one set of the first-level cache.
-int64_t byte_stride(int64_t inputs) { return (inputs + 63) / 64 * 64 + 64; }
+int64_t narrow_stride_bytes(const PackedMatrix& weight) {
+  return round_up(weight.inputs * bytes_of(weight.type), 64) + 64;
+}
+
+// `rows` rows from `first` on; `memory` has a scale for each row, and behind `all_rows` of them the narrow rows.
+ProductRows narrow(const Context& context, const float* input, int64_t first, int64_t rows, int64_t all_rows,
+                   const PackedMatrix& weight, void* memory) {
+  const int64_t inputs = weight.inputs, bytes = narrow_stride_bytes(weight), element = bytes_of(weight.type);
+  auto* scales = static_cast<float*>(memory);
+  auto* values = reinterpret_cast<char*>(scales + all_rows);
+  char* const to = values + first * bytes;
+  if (weight.type == WeightType::I8)
+    context.kernels->quantize(input + first * inputs, rows, inputs, reinterpret_cast<uint8_t*>(to), bytes,
+                              scales + first);
+  else
+    context.kernels->round(input + first * inputs, rows, inputs, reinterpret_cast<uint16_t*>(to), bytes / element);
+  return {values, bytes / element, element, scales};
+}
 
 }  // namespace
 
+bool narrows_rows(const Context& context, const PackedMatrix& weight) {
+  return weight.type == WeightType::I8 || (weight.type == WeightType::BF16 && context.rounded_products);
+}
+
 ProductRows product_rows(const Context& context, const float* input, int64_t rows, const PackedMatrix& weight) {
-  if (weight.type != WeightType::I8)
+  if (!narrows_rows(context, weight))
     return {reinterpret_cast<const char*>(input), weight.inputs, sizeof(float), nullptr};
-  const int64_t stride = byte_stride(weight.inputs);
-  float* scales = context.pool->shared_scratch<float>(static_cast<uint64_t>(rows) * byte_row_bytes(weight));
-  auto* bytes = reinterpret_cast<uint8_t*>(scales + rows);
-  context.pool->parallel_for(rows, grain_for(rows, weight.inputs * 4, context.pool->size()),
-                             [&](int64_t begin, int64_t end, int) {
-                               context.kernels->quantize(input + begin * weight.inputs, end - begin, weight.inputs,
-                                                         bytes + begin * stride, stride, scales + begin);
-                             });
-  return {reinterpret_cast<const char*>(bytes), stride, 1, scales};
+  void* memory = context.pool->shared_scratch<float>(static_cast<uint64_t>(rows) * narrow_row_bytes(weight));
+  context.pool->parallel_for(
+      rows, grain_for(rows, weight.inputs * 4, context.pool->size()),
+      [&](int64_t begin, int64_t end, int) { narrow(context, input, begin, end - begin, rows, weight, memory); });
+  return narrow(context, input, 0, 0, rows, weight, memory);  // no more rows: where they lie
 }
 
-ProductRows byte_row(const Context& context, const float* input, const PackedMatrix& weight, void* memory) {
-  auto* scale = static_cast<float*>(memory);
-  auto* bytes = reinterpret_cast<uint8_t*>(scale + 1);
-  context.kernels->quantize(input, 1, weight.inputs, bytes, 0, scale);
-  return {reinterpret_cast<const char*>(bytes), 0, 1, scale};
+ProductRows narrow_row(const Context& context, const float* input, const PackedMatrix& weight, void* memory) {
+  return narrow(context, input, 0, 1, 1, weight, memory);
 }
 
-uint64_t byte_row_bytes(const PackedMatrix& weight) {
-  return sizeof(float) + static_cast<uint64_t>(byte_stride(weight.inputs));
+uint64_t narrow_row_bytes(const PackedMatrix& weight) {
+  return sizeof(float) + static_cast<uint64_t>(narrow_stride_bytes(weight));
 }
 
 MultiplyTask product_task(const ProductRows& rows, int64_t first_row, int64_t count, const PackedMatrix& weight,
@@ -50,6 +64,7 @@ MultiplyTask product_task(const ProductRows& rows, int64_t first_row, int64_t co
                     false,
                     nullptr,
                     0};
+  task.rounded = weight.type == WeightType::BF16 && rows.element == bytes_of(weight.type);
   if (weight.type == WeightType::I8) {
     task.input_scales = rows.scales + first_row;
     task.weight_scales = weight.scales() + group * group_columns;

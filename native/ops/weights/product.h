@@ -10,7 +10,7 @@
 
 namespace mask_predict::cpu {
 
-// Activations [rows, inputs]: float32 as they are, or bytes where the weight is bytes.
+// Activations [rows, inputs]: float32 as they are, bytes where the weight is bytes, or bfloat16.
 struct ProductRows {
   const char* values;
   int64_t stride;       // elements
@@ -18,11 +18,14 @@ struct ProductRows {
   const float* scales;  // of bytes: [rows]
 };
 
-// Bytes are made once for all columns, by all threads; they are good until the next call with the same pool.
+// True where the product needs activations in another form than float32.
+bool narrows_rows(const Context& context, const PackedMatrix& weight);
+
+// Rows are narrowed once for all columns, by all threads; they are good until the next call with the same pool.
 ProductRows product_rows(const Context& context, const float* input, int64_t rows, const PackedMatrix& weight);
-// The same for a single row and an I8 weight, in memory of byte_row_bytes(weight).
-ProductRows byte_row(const Context& context, const float* input, const PackedMatrix& weight, void* memory);
-uint64_t byte_row_bytes(const PackedMatrix& weight);
+// The same for a single row of a product that narrows rows, in memory of narrow_row_bytes(weight).
+ProductRows narrow_row(const Context& context, const float* input, const PackedMatrix& weight, void* memory);
+uint64_t narrow_row_bytes(const PackedMatrix& weight);
 
 // Rows first_row ... + count - 1 times inputs first_input ... + inputs - 1 of a group (of bytes: all inputs); the caller
 // adds what it wants prefetched, accumulated and done with the sums [count][group_columns].

@@ -1,5 +1,5 @@
 // Rows of weights as bytes: a weight is its row's scale times what the byte stands for. int8: -127 ... 127, the scale
-// the largest magnitude / 127, rounded as on the CPU (cpu/kernels_byte_tile.h). fp8: the numbers of e4m3 (sign, four
+// the largest magnitude / 127, rounded as on the CPU (cpu/kernels_step_tile.h). fp8: the numbers of e4m3 (sign, four
 // bits of exponent, three of fraction, no infinity), the scale the largest magnitude / 448.
 #pragma once
 
