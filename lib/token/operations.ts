@@ -14,7 +14,8 @@ export interface OperationOptions {
    * On a GPU, how activations are kept and what weights must be: `'fp32'` (default), for verification, or
    * `'bf16'`, which `'int8'` and `'fp8'` mean too. For {@link packWeight} the last two narrow the weights. On the
    * CPU activations are float32 and weights bring their own type; with `'bf16'`, which needs the instruction set
-   * `'avx512bf16'`, products of weights in bfloat16 round their input to bfloat16. {@link packWeight} takes `'int8'` there.
+   * `'avx512bf16'`, products of weights in bfloat16 round their input to bfloat16, and {@link mixedAttention} all it
+   * multiplies. {@link packWeight} takes `'int8'` there.
    */
   precision?: 'fp32' | 'bf16' | 'int8' | 'fp8';
   /** On the CPU. Default: the best one this machine has. A set it does not have is `ERR_DEVICE`. */

@@ -39,7 +39,8 @@ Context context_of(Napi::Env env, const Napi::Value& value, std::string* asked) 
   Context context;
   context.operations = &cpu_operations;
   context.kernels = &cpu::kernels_for(set);
-  context.rounded_products = precision == "bf16";
+  // A caller that asked has another use for the precision, and no products.
+  context.rounded_products = context.rounded_attention = asked == nullptr && precision == "bf16";
   if (context.rounded_products && context.kernels->round == nullptr)
     throw Error(ErrorCode::Device, std::string("precision 'bf16': the instruction set \"") + context.kernels->name +
                                        "\" has no products of bfloat16; leave it out");

@@ -171,6 +171,9 @@ LoadedModel load_model(const ModelRequest& request, const LoadOptions& options,
                                                 " are saved as int8; precision must be 'auto' "
                                                 "or 'int8', not '" +
                                                 options.precision + "'");
+  // int8 rounds its activations to less than eight bits, `bf16` asks for rounding; where nobody asked, none is rounded.
+  if (device.kernels != nullptr && device.kernels->round != nullptr)
+    model.device.context.rounded_attention = model.precision == "int8" || options.precision == "bf16";
   model.head_precision = name_of(weights->decoder().type);
   if (head && !weights->config.head)
     throw Error(

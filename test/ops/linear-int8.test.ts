@@ -4,7 +4,13 @@
  * can be; sums up to the largest that 32 bits hold; what is no finite number stays one.
  */
 import t from 'tap';
-import { linear, packWeight, type LinearArguments } from '../../lib/token/operations.js';
+import { native } from '../../lib/token/native.js';
+import {
+  linear,
+  packWeight,
+  type LinearArguments,
+  type OperationOptions,
+} from '../../lib/token/operations.js';
 import { closeness, sameBits } from '../reference/closeness.js';
 import { linear as reference } from '../reference/ops.js';
 import {
@@ -210,8 +216,14 @@ t.test('packWeight', { skip: onDevice }, async (t) => {
   }
   const values = new Float32Array(12);
   const weight = pack(values, 3, 4);
+  for (const instructionSet of native.instructionSets() as NonNullable<
+    OperationOptions['instructionSet']
+  >[])
+    refuses(t, {
+      [`bf16, which is a type, on ${instructionSet}`]: () =>
+        packWeight(values, 'fp32', 3, 4, { precision: 'bf16', instructionSet }),
+    });
   refuses(t, {
-    'bf16, which is a type': () => packWeight(values, 'fp32', 3, 4, { precision: 'bf16' }),
     'int8 as the type of values': () => packWeight(values, 'int8' as never, 3, 4),
     'a precision for linear on the CPU': () =>
       linear({ input: values, weight }, { device: 'cpu', precision: 'int8' }),

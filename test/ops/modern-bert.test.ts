@@ -30,7 +30,14 @@ import {
 } from '../reference/ops.js';
 import { offsetsOf, Random } from '../reference/random.js';
 import { randomWeight, weightTypes } from '../reference/stored.js';
-import { onDevice, pack, variants } from './variants.js';
+import {
+  asKept,
+  attentionVariants,
+  onDevice,
+  pack,
+  variants,
+  type Activations,
+} from './variants.js';
 
 const u = 2 ** -24;
 
@@ -152,9 +159,15 @@ t.test('attention within a window', { skip: onDevice }, async (t) => {
       window,
       queryKeys: Int32Array.from(rows.flat()),
     };
-    const truth = unfolded(args);
-    const [expected, bound] = [attention(truth), mixedAttentionBound(truth)];
-    for (const { name, options } of variants) {
+    const truthOf = (activations: Activations, window: number) => {
+      const read = { ...args, window };
+      for (const name of ['query', 'key', 'value', 'sourceKey', 'sourceValue'] as const)
+        read[name] = asKept(activations, args[name]);
+      const truth = unfolded(read);
+      return { expected: attention(truth), bound: mixedAttentionBound(truth, activations) };
+    };
+    for (const { name, activations, options } of attentionVariants) {
+      const { expected, bound } = truthOf(activations, window);
       const output = mixedAttention(args, options);
       const { worst, where } = closeness(output, expected, bound);
       t.ok(worst <= 1, `${name}, window ${window}: ${worst.toFixed(3)} of the bound, ${where}`);
@@ -176,12 +189,12 @@ t.test('attention within a window', { skip: onDevice }, async (t) => {
         );
       }
       if (window === 1000) continue;
-      const wider = unfolded({ ...args, window: window + 1 });
-      t.ok(closeness(output, attention(wider), bound).worst > 10, 'one more is found');
+      const wider = truthOf(activations, window + 1);
+      t.ok(closeness(output, wider.expected, bound).worst > 10, 'one more is found');
     }
     if (window === 1000) {
       const { window: _, queryKeys: __, ...global } = args;
-      for (const { name, options } of variants)
+      for (const { name, options } of attentionVariants)
         t.ok(
           sameBits(mixedAttention(args, options), mixedAttention(global, options)),
           `${name}: all keys`,

@@ -49,7 +49,7 @@ const onCpu = (sets: typeof instructionSets, activations: Activations): Variant[
 /** Activations in float32. */
 export const variants: Variant[] = device ? [onGpu('fp32')] : onCpu(instructionSets, 'fp32');
 
-/** On the CPU: products of weights in bfloat16 round their activations; all else has float32. */
+/** On the CPU: products of weights in bfloat16 and attention round what they multiply; all else has float32. */
 const roundingProducts = device
   ? []
   : onCpu(
@@ -59,6 +59,9 @@ const roundingProducts = device
 
 /** Activations of either kind. */
 export const allVariants: Variant[] = device ? [...variants, onGpu('bf16')] : variants;
+
+/** Those of attention, which rounds what it multiplies where products do. */
+export const attentionVariants: Variant[] = [...allVariants, ...roundingProducts];
 
 export const onDevice = Boolean(device);
 

@@ -1,7 +1,10 @@
-// Dynamic mixed attention, eq. (7), on the CPU. One work item is one head of one sequence and at most 64 of its query
-// rows. Keys are turned into columns and values laid side by side once per item, and both products run on the same
-// tiles as the dense layers; a row's additions go over the head size, then over source keys and own keys in their
-// order, whatever else is computed.
+// Dynamic mixed attention, eq. (7), on the CPU. One work item is one head of one sequence and some of its query rows.
+// Keys are turned into columns and values laid side by side once per item; then 64 queries at a time are multiplied, on
+// the same tiles as the dense layers. A row's additions go over the head size, then over source keys and own keys in
+// their order, whatever else is computed.
+//
+// Where the context rounds attention, queries, keys, values and the softmax's weights are bfloat16 in the products, two of
+// which lie where one float32 would: neighbours of a head for the scores, neighbouring keys for the sums of values.
 //
 // With a window an item has queries that stand among 64 keys, and only keys within a window of these: the cost of a
 // sequence is linear in its length. Each row's softmax goes over its own window; the item's other keys get weight 0, and
@@ -25,15 +28,20 @@ struct Item {
   int64_t sequence, head, first_query, queries;
 };
 
+// Inputs of a product that take the place of one float32.
+int64_t together_of(const Context& context) { return context.rounded_attention ? 2 : 1; }
+
 // The most keys of an item.
-int64_t most_keys_of(const MixedAttentionArguments& a) {
-  return a.window < 0 ? a.most_keys : std::min(a.most_keys, query_block + 2 * a.window);
+int64_t most_keys_of(const Context& context, const MixedAttentionArguments& a) {
+  return a.window < 0 ? a.most_keys : std::min(a.most_keys, query_block + 2 * a.window + together_of(context) - 1);
 }
 
-// How many of a sequence's queries from `first` on go together.
-int64_t queries_together(const MixedAttentionArguments& a, const AttentionSequence& sequence, int64_t first) {
-  const int64_t most = std::min(query_block, sequence.queries - first);
-  if (a.window < 0) return most;
+// The number of queries of a sequence that an item has from `first` on; without a window at most `blocks` times 64.
+int64_t queries_together(const MixedAttentionArguments& a, const AttentionSequence& sequence, int64_t first,
+                         int64_t blocks) {
+  const int64_t left = sequence.queries - first;
+  if (a.window < 0) return std::min(blocks * query_block, left);
+  const int64_t most = std::min(query_block, left);
   const int32_t* keys = a.query_keys + sequence.first_query + first;
   return std::lower_bound(keys, keys + most, keys[0] + query_block) - keys;
 }
@@ -52,48 +60,71 @@ Group group_of(int64_t column, int64_t all_columns, int64_t inner) {
   return {column * inner, left >= group_columns ? group_columns : static_cast<int>(round_up(left, panel_columns))};
 }
 
-// The attention of one item, eq. (7), in a thread's scratch memory: keys as columns, values side by side, scores, sums.
+// The attention of one item, eq. (7), in a thread's scratch memory. Its matrices are made of places of 32 bits, each of
+// which holds a float32 or two inputs of a product in bfloat16.
 class ItemAttention {
  public:
-  static int64_t scratch_floats(const MixedAttentionArguments& a) {
-    const int64_t most_keys = most_keys_of(a), key_columns = round_up(most_keys, panel_columns),
-                  head_columns = round_up(a.head_size, panel_columns);
-    return key_columns * a.head_size + most_keys * head_columns + query_block * key_columns +
-           query_block * head_columns;
+  static int64_t scratch_floats(const Context& context, const MixedAttentionArguments& a) {
+    const int64_t together = together_of(context), most_keys = most_keys_of(context, a);
+    const int64_t key_columns = round_up(most_keys, panel_columns), key_places = places_of(most_keys, together),
+                  head_columns = round_up(a.head_size, panel_columns), head_places = places_of(a.head_size, together);
+    return key_columns * head_places + key_places * head_columns +
+           query_block * (key_columns + head_columns + head_places);
   }
 
   ItemAttention(const Context& context, const MixedAttentionArguments& a, const Item& item, float* scratch)
       : kernels_(*context.kernels),
         a_(a),
+        item_(item),
         sequence_(a.sequences[item.sequence]),
+        rounded_(context.rounded_attention),
+        together_(together_of(context)),
         width_(a.heads * a.head_size),
         first_column_(item.head * a.head_size),
-        head_columns_(round_up(a.head_size, panel_columns)),
-        queries_(item.queries),
         first_row_(sequence_.first_query + item.first_query),
-        range_{keys_of(0).first, keys_of(queries_ - 1).end},
+        range_(range_of_item()),
         key_count_(range_.end - range_.first),
         key_columns_(round_up(key_count_, panel_columns)),
+        key_places_(places_of(key_count_, together_)),
+        head_columns_(round_up(a.head_size, panel_columns)),
+        head_places_(places_of(a.head_size, together_)),
         keys_(scratch),
-        values_(keys_ + key_columns_ * a.head_size),
-        scores_(values_ + key_count_ * head_columns_),
-        sums_(scores_ + query_block * key_columns_) {}
+        values_(keys_ + key_columns_ * head_places_),
+        scores_(values_ + key_places_ * head_columns_),
+        sums_(scores_ + query_block * key_columns_),
+        queries_(sums_ + query_block * head_columns_) {}
 
   void run(float scale) {
-    transpose_keys();
-    copy_values();
-    score_keys();
-    softmax_scores(scale);
-    sum_values();
+    place_keys();
+    place_values();
+    for (int64_t first = 0; first < item_.queries; first += query_block) {
+      const Block block{first_row_ + first, std::min(query_block, item_.queries - first)};
+      score_keys(block);
+      softmax_scores(block, scale);
+      sum_values(block);
+    }
   }
 
  private:
-  // The range of the sequence's keys that the item's query attends to.
-  KeyRange keys_of(int64_t query) const {
+  struct Block {
+    int64_t first_row, queries;
+  };
+
+  static int64_t places_of(int64_t inputs, int64_t together) { return (inputs + together - 1) / together; }
+
+  // The range of the sequence's keys that a row's query attends to.
+  KeyRange keys_of(int64_t row) const {
     const int64_t all = sequence_.source_rows + sequence_.own_rows;
     if (a_.window < 0) return {0, all};
-    const int64_t key = a_.query_keys[first_row_ + query];
+    const int64_t key = a_.query_keys[row];
     return {std::max<int64_t>(key - a_.window, 0), std::min(key + a_.window + 1, all)};
+  }
+
+  // The keys that one of the item's queries sees, and one more in front where this one would be the second of a pair: the
+  // same keys are a pair in any item.
+  KeyRange range_of_item() const {
+    const int64_t first = keys_of(first_row_).first;
+    return {first - first % together_, keys_of(first_row_ + item_.queries - 1).end};
   }
 
   // Calls body(rows, first, count) on the item's keys first ... first + count - 1 as far as they lie one behind the other.
@@ -112,21 +143,30 @@ class ItemAttention {
     }
   }
 
+  // Rows of one head from `rows` on, `stride` floats apart, as bfloat16: each in head_places_ places, one behind the other.
+  void round_rows(const float* rows, int64_t stride, int64_t count, float* places) const {
+    for (int64_t r = 0; r < count; r++)
+      kernels_.round(rows + r * stride, 1, a_.head_size, reinterpret_cast<uint16_t*>(places + r * head_places_), 0);
+  }
+
   // Keys become the columns of a matrix [head size, keys], padded with zeros.
-  void transpose_keys() {
+  void place_keys() {
     for (int64_t first = 0; first < key_count_; first += group_columns) {
-      const Group group = group_of(first, key_count_, a_.head_size);
+      const Group group = group_of(first, key_count_, head_places_);
       float* block = keys_ + group.offset;
       const int64_t used = std::min<int64_t>(group.columns, key_count_ - first);
       each_run(first, used, [&](const float* rows, int64_t key, int64_t count) {
-        kernels_.transpose(rows, count, 2 * width_, a_.head_size, block + key - first, group.columns);
+        if (rounded_) round_rows(rows, 2 * width_, count, queries_);  // there is no query yet
+        kernels_.transpose(rounded_ ? queries_ : rows, count, rounded_ ? head_places_ : 2 * width_, head_places_,
+                           block + key - first, group.columns);
       });
-      clear_columns(block, a_.head_size, used, group.columns);
+      clear_columns(block, head_places_, used, group.columns);
     }
   }
 
   // Values become a matrix [keys, head size], padded with zeros.
-  void copy_values() {
+  void place_values() {
+    if (rounded_) return place_pairs_of_values();
     for (int64_t first = 0; first < a_.head_size; first += group_columns) {
       const Group group = group_of(first, a_.head_size, key_count_);
       float* block = values_ + group.offset;
@@ -138,75 +178,140 @@ class ItemAttention {
     }
   }
 
+  // The same with two keys side by side. The last one of an odd number has zeros at its side.
+  void place_pairs_of_values() {
+    auto* const first = reinterpret_cast<uint16_t*>(queries_);
+    uint16_t* const second = first + 2 * head_places_;
+    each_run(0, key_count_, [&](const float* rows, int64_t key, int64_t count) {
+      for (int64_t end = key + count; key < end; key++, rows += 2 * width_) {
+        kernels_.round(rows + width_, 1, a_.head_size, key % 2 == 0 ? first : second, 0);
+        if (key % 2 != 0) place_pair_of_values(first, second, key / 2);
+      }
+    });
+    if (key_count_ % 2 == 0) return;
+    std::fill_n(second, a_.head_size, uint16_t{0});
+    place_pair_of_values(first, second, key_count_ / 2);
+  }
+
+  void place_pair_of_values(const uint16_t* first, const uint16_t* second, int64_t pair) {
+    for (int64_t column = 0; column < a_.head_size; column += group_columns) {
+      const Group group = group_of(column, a_.head_size, key_places_);
+      float* const places = values_ + group.offset + pair * group.columns;
+      const int64_t used = std::min<int64_t>(group.columns, a_.head_size - column);
+      interleave(first + column, second + column, used, reinterpret_cast<uint16_t*>(places));
+      std::fill(places + used, places + group.columns, 0.0f);
+    }
+  }
+
+  static void interleave(const uint16_t* first, const uint16_t* second, int64_t count, uint16_t* pairs) {
+    for (int64_t i = 0; i < count; i++) {
+      pairs[2 * i] = first[i];
+      pairs[2 * i + 1] = second[i];
+    }
+  }
+
   static void clear_columns(float* block, int64_t rows, int64_t used, int64_t columns) {
     for (int64_t row = 0; used < columns && row < rows; row++)
       std::fill(block + row * columns + used, block + (row + 1) * columns, 0.0f);
   }
 
-  void score_keys() {
-    const float* query = static_cast<const float*>(a_.query) + first_row_ * width_ + first_column_;
+  // sums [queries, columns] = input [queries, inner] * matrix [inner, columns]; strides in places.
+  void multiply(const float* input, int64_t stride, int64_t queries, const float* matrix, int64_t inner, int columns,
+                float* sums, int64_t sums_stride) const {
+    MultiplyTask task{input,
+                      stride * together_,
+                      queries,
+                      matrix,
+                      rounded_ ? WeightType::BF16 : WeightType::F32,
+                      inner * together_,
+                      columns,
+                      sums,
+                      sums_stride,
+                      false,
+                      nullptr,
+                      0};
+    task.rounded = rounded_;
+    kernels_.multiply(task);
+  }
+
+  void score_keys(const Block& block) {
+    const float* query = static_cast<const float*>(a_.query) + block.first_row * width_ + first_column_;
+    if (rounded_) round_rows(query, width_, block.queries, queries_);
     for (int64_t first = 0; first < key_count_; first += group_columns) {
-      const Group group = group_of(first, key_count_, a_.head_size);
-      kernels_.multiply({query, width_, queries_, keys_ + group.offset, WeightType::F32, a_.head_size, group.columns,
-                         scores_ + first, key_columns_, false, nullptr, 0});
+      const Group group = group_of(first, key_count_, head_places_);
+      multiply(rounded_ ? queries_ : query, rounded_ ? head_places_ : width_, block.queries, keys_ + group.offset,
+               head_places_, group.columns, scores_ + first, key_columns_);
     }
   }
 
   // Scores become weights, each row's over the keys that it sees.
-  void softmax_scores(float scale) {
-    if (a_.window < 0) return kernels_.softmax(scores_, queries_, key_columns_, key_count_, scale);
-    for (int64_t q = 0; q < queries_; q++) {
+  void softmax_scores(const Block& block, float scale) {
+    if (a_.window < 0) kernels_.softmax(scores_, block.queries, key_columns_, key_count_, scale);
+    for (int64_t q = 0; q < block.queries; q++) {
       float* row = scores_ + q * key_columns_;
-      const KeyRange seen = keys_of(q);
-      const int64_t first = seen.first - range_.first, end = seen.end - range_.first;
-      kernels_.softmax(row + first, 1, key_columns_, end - first, scale);
-      std::fill(row, row + first, 0.0f);
-      std::fill(row + end, row + key_count_, 0.0f);
+      if (a_.window >= 0) {
+        const KeyRange seen = keys_of(block.first_row + q);
+        const int64_t first = seen.first - range_.first, end = seen.end - range_.first;
+        kernels_.softmax(row + first, 1, key_columns_, end - first, scale);
+        std::fill(row, row + first, 0.0f);
+        std::fill(row + end, row + key_count_, 0.0f);
+      }
+      if (rounded_) kernels_.round(row, 1, key_count_, reinterpret_cast<uint16_t*>(row), 0);
     }
   }
 
   // A product writes whole panels: into the output where the next head does not begin inside one.
-  void sum_values() {
-    float* output = static_cast<float*>(a_.output) + first_row_ * width_ + first_column_;
+  void sum_values(const Block& block) {
+    float* output = static_cast<float*>(a_.output) + block.first_row * width_ + first_column_;
     const bool direct = head_columns_ == a_.head_size;
     float* results = direct ? output : sums_;
     const int64_t stride = direct ? width_ : head_columns_;
     for (int64_t first = 0; first < a_.head_size; first += group_columns) {
-      const Group group = group_of(first, a_.head_size, key_count_);
-      kernels_.multiply({scores_, key_columns_, queries_, values_ + group.offset, WeightType::F32, key_count_,
-                         group.columns, results + first, stride, false, nullptr, 0});
+      const Group group = group_of(first, a_.head_size, key_places_);
+      multiply(scores_, key_columns_, block.queries, values_ + group.offset, key_places_, group.columns,
+               results + first, stride);
     }
-    for (int64_t q = 0; !direct && q < queries_; q++)
+    for (int64_t q = 0; !direct && q < block.queries; q++)
       std::memcpy(output + q * width_, sums_ + q * head_columns_, static_cast<size_t>(a_.head_size) * sizeof(float));
   }
 
   const Kernels& kernels_;
   const MixedAttentionArguments& a_;
+  const Item item_;
   const AttentionSequence& sequence_;
-  const int64_t width_, first_column_, head_columns_, queries_, first_row_;
-  const KeyRange range_;  // the keys that one of the queries sees
-  const int64_t key_count_, key_columns_;
-  float *const keys_, *const values_, *const scores_, *const sums_;
+  const bool rounded_;
+  const int64_t together_, width_, first_column_, first_row_;
+  const KeyRange range_;
+  const int64_t key_count_, key_columns_, key_places_, head_columns_, head_places_;
+  // keys_ and values_ are the right operands, scores_ and queries_ the left ones (queries_ of rounded rows only); sums_
+  // has results that are not whole panels.
+  float *const keys_, *const values_, *const scores_, *const sums_, *const queries_;
 };
 
 }  // namespace
 
 void mixed_attention(const Context& context, const MixedAttentionArguments& a) {
+  int64_t all_blocks = 0;
+  for (int64_t s = 0; s < a.sequence_count; s++)
+    all_blocks += a.heads * ((a.sequences[s].queries + query_block - 1) / query_block);
+  // Few items, which lay out keys and values less often, but enough for every thread to have its share.
+  const int64_t blocks = std::max<int64_t>(1, all_blocks / (4 * context.pool->size()));
+
   std::vector<Item> items;
   int64_t work = 0;
   for (int64_t s = 0; s < a.sequence_count; s++) {
     const AttentionSequence& sequence = a.sequences[s];
     for (int64_t head = 0; head < a.heads; head++)
       for (int64_t q = 0; q < sequence.queries;) {
-        items.push_back({s, head, q, queries_together(a, sequence, q)});
+        items.push_back({s, head, q, queries_together(a, sequence, q, blocks)});
         q += items.back().queries;
       }
-    const int64_t keys = std::min(sequence.source_rows + sequence.own_rows, most_keys_of(a));
+    const int64_t keys = std::min(sequence.source_rows + sequence.own_rows, most_keys_of(context, a));
     work += 2 * sequence.queries * keys * a.heads * a.head_size;
   }
   if (items.empty()) return;
 
-  const int64_t scratch_floats = ItemAttention::scratch_floats(a);
+  const int64_t scratch_floats = ItemAttention::scratch_floats(context, a);
   context.pool->reserve_scratch(static_cast<uint64_t>(scratch_floats) * sizeof(float));
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a.head_size)));
   const int64_t count = static_cast<int64_t>(items.size());
