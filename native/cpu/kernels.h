@@ -97,6 +97,11 @@ struct Kernels {
   void (*round)(const float* input, int64_t rows, int64_t width, uint16_t* output, int64_t stride);
   // Rows of scores [keys] become probabilities: exp(scale * (score - largest)) / their sum.
   void (*softmax)(float* scores, int64_t rows, int64_t stride, int64_t keys, float scale);
+  // Where `round` is: exp(scale * (score - largest)) as bfloat16, rows with output_stride, the last one of an odd number
+  // of keys followed by 0, and in inverses [rows] what makes probabilities of them: 1 / the sum of those not yet rounded.
+  // An output row may begin where its scores do.
+  void (*softmax_pairs)(const float* scores, int64_t rows, int64_t stride, int64_t keys, float scale, uint16_t* output,
+                        int64_t output_stride, float* inverses);
   // output[row] = (x - mean) / sqrt(variance + epsilon) * gain + shift; output may be input, shift nullptr: none.
   void (*layer_norm)(const float* input, int64_t rows, int64_t width, const float* gain, const float* shift,
                      float epsilon, float* output);

@@ -7,14 +7,19 @@
 
 namespace {
 
+inline float largest_of(const float* row, int64_t count) {
+  Vector most = Vector::all(row[0]);
+  int64_t k = 0;
+  for (; k + Vector::lanes <= count; k += Vector::lanes) most = larger(most, Vector::load(row + k));
+  float largest = most.largest();
+  for (; k < count; k++) largest = row[k] > largest ? row[k] : largest;
+  return largest;
+}
+
 void softmax(float* scores, int64_t rows, int64_t stride, int64_t keys, float scale) {
   for (int64_t r = 0; r < rows; r++) {
     float* row = scores + r * stride;
-    Vector most = Vector::all(row[0]);
-    int64_t k = 0;
-    for (; k + Vector::lanes <= keys; k += Vector::lanes) most = larger(most, Vector::load(row + k));
-    float largest = most.largest();
-    for (; k < keys; k++) largest = row[k] > largest ? row[k] : largest;
+    const float largest = largest_of(row, keys);
     const Vector offset = Vector::all(-largest * scale), factor = Vector::all(scale);
     Vector sums = Vector::zero();
     for (int64_t i = 0; i < keys; i += Vector::lanes) {
@@ -27,6 +32,32 @@ void softmax(float* scores, int64_t rows, int64_t stride, int64_t keys, float sc
       const int count = keys - i < Vector::lanes ? static_cast<int>(keys - i) : Vector::lanes;
       (Vector::load(row + i, count) * inverse).store(row + i, count);
     }
+  }
+}
+
+template <class Pairs>
+void softmax_pairs(const float* scores, int64_t rows, int64_t stride, int64_t keys, float scale, uint16_t* output,
+                   int64_t output_stride, float* inverses) {
+  for (int64_t r = 0; r < rows; r++) {
+    const float* row = scores + r * stride;
+    uint16_t* pairs = output + r * output_stride;
+    const Vector offset = Vector::all(-largest_of(row, keys) * scale), factor = Vector::all(scale);
+    Vector sums = Vector::zero();
+    int64_t i = 0;
+    for (; i + Vector::lanes <= keys; i += Vector::lanes) {
+      const Vector x = exponential(multiply_add(Vector::load(row + i), factor, offset));
+      sums = sums + x;
+      Pairs::store(x, pairs + i);
+    }
+    if (i < keys) {
+      const int count = static_cast<int>(keys - i);
+      float last[Vector::lanes];
+      exponential(multiply_add(Vector::load(row + i, count), factor, offset)).store(last);
+      const Vector x = Vector::load(last, count);
+      sums = sums + x;
+      Pairs::store(x, pairs + i, (count + 1) / 2 * 2);
+    }
+    inverses[r] = 1.0f / sums.sum();
   }
 }
 

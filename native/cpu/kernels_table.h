@@ -17,6 +17,7 @@ constexpr mask_predict::cpu::Kernels kernels(const char* name) {
                                       quantize<Bytes::flip>,
                                       nullptr,
                                       softmax,
+                                      nullptr,
                                       layer_norm,
                                       transpose,
                                       copy_rows,
@@ -24,7 +25,10 @@ constexpr mask_predict::cpu::Kernels kernels(const char* name) {
                                       exponentials,
                                       dot,
                                       rotate};
-  if constexpr (Pairs::steps) table.round = Pairs::round;
+  if constexpr (Pairs::steps) {
+    table.round = Pairs::round;
+    table.softmax_pairs = softmax_pairs<Pairs>;
+  }
   return table;
 }
 

@@ -161,19 +161,23 @@ struct Bf16Pairs {
   static Input input(const uint8_t* p) { return ByteSums::four(p); }
   static void add_products(Sum& sum, Input x, Weights w) { asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w)); }
 
+  static __m256i rounded(Vector x) {
+    __m256i halves;
+    asm("vcvtneps2bf16 %1, %0" : "=v"(halves) : "v"(x.v));
+    return halves;
+  }
+  static void store(Vector x, uint16_t* p) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), rounded(x)); }
+  static void store(Vector x, uint16_t* p, int count) { _mm256_mask_storeu_epi16(p, Vector::mask(count), rounded(x)); }
+
   static void round(const float* input, int64_t rows, int64_t width, uint16_t* output, int64_t stride) {
     for (int64_t r = 0; r < rows; r++) {
       const float* x = input + r * width;
       uint16_t* y = output + r * stride;
-      for (int64_t i = 0; i < width; i += Vector::lanes) {
-        const int64_t left = (width + 1) / 2 * 2 - i;
-        const int count = width - i < Vector::lanes ? static_cast<int>(width - i) : Vector::lanes;
-        const __m512 values = _mm512_maskz_loadu_ps(Vector::mask(count), x + i);
-        __m256i halves;
-        asm("vcvtneps2bf16 %1, %0" : "=v"(halves) : "v"(values));
-        _mm256_mask_storeu_epi16(y + i, Vector::mask(left < Vector::lanes ? static_cast<int>(left) : Vector::lanes),
-                                 halves);
-      }
+      int64_t i = 0;
+      for (; i + Vector::lanes <= width; i += Vector::lanes) store(Vector::load(x + i), y + i);
+      if (i == width) continue;
+      const int count = static_cast<int>(width - i);
+      store(Vector::load(x + i, count), y + i, (count + 1) / 2 * 2);
     }
   }
 };

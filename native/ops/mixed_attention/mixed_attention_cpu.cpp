@@ -69,7 +69,7 @@ class ItemAttention {
     const int64_t key_columns = round_up(most_keys, panel_columns), key_places = places_of(most_keys, together),
                   head_columns = round_up(a.head_size, panel_columns), head_places = places_of(a.head_size, together);
     return key_columns * head_places + key_places * head_columns +
-           query_block * (key_columns + head_columns + head_places);
+           query_block * (key_columns + head_columns + head_places + 1);
   }
 
   ItemAttention(const Context& context, const MixedAttentionArguments& a, const Item& item, float* scratch)
@@ -92,7 +92,8 @@ class ItemAttention {
         values_(keys_ + key_columns_ * head_places_),
         scores_(values_ + key_places_ * head_columns_),
         sums_(scores_ + query_block * key_columns_),
-        queries_(sums_ + query_block * head_columns_) {}
+        queries_(sums_ + query_block * head_columns_),
+        inverses_(queries_ + query_block * head_places_) {}
 
   void run(float scale) {
     place_keys();
@@ -143,10 +144,17 @@ class ItemAttention {
     }
   }
 
-  // Rows of one head from `rows` on, `stride` floats apart, as bfloat16: each in head_places_ places, one behind the other.
+  // One head of a row as bfloat16. That of the next head is fetched: its cache lines lie too far apart for the processor to
+  // foresee them.
+  void round_row(const float* row, uint16_t* rounded) const {
+    for (int64_t i = 0; i < a_.head_size; i += 16) __builtin_prefetch(row + a_.head_size + i, 0, 2);
+    kernels_.round(row, 1, a_.head_size, rounded, 0);
+  }
+
+  // Rows of one head from `rows` on, `stride` floats apart: each in head_places_ places, one behind the other.
   void round_rows(const float* rows, int64_t stride, int64_t count, float* places) const {
     for (int64_t r = 0; r < count; r++)
-      kernels_.round(rows + r * stride, 1, a_.head_size, reinterpret_cast<uint16_t*>(places + r * head_places_), 0);
+      round_row(rows + r * stride, reinterpret_cast<uint16_t*>(places + r * head_places_));
   }
 
   // Keys become the columns of a matrix [head size, keys], padded with zeros.
@@ -184,7 +192,7 @@ class ItemAttention {
     uint16_t* const second = first + 2 * head_places_;
     each_run(0, key_count_, [&](const float* rows, int64_t key, int64_t count) {
       for (int64_t end = key + count; key < end; key++, rows += 2 * width_) {
-        kernels_.round(rows + width_, 1, a_.head_size, key % 2 == 0 ? first : second, 0);
+        round_row(rows + width_, key % 2 == 0 ? first : second);
         if (key % 2 != 0) place_pair_of_values(first, second, key / 2);
       }
     });
@@ -246,17 +254,31 @@ class ItemAttention {
 
   // Scores become weights, each row's over the keys that it sees.
   void softmax_scores(const Block& block, float scale) {
-    if (a_.window < 0) kernels_.softmax(scores_, block.queries, key_columns_, key_count_, scale);
+    if (a_.window < 0) return softmax(scores_, block.queries, {0, key_count_}, scale, inverses_);
     for (int64_t q = 0; q < block.queries; q++) {
-      float* row = scores_ + q * key_columns_;
-      if (a_.window >= 0) {
-        const KeyRange seen = keys_of(block.first_row + q);
-        const int64_t first = seen.first - range_.first, end = seen.end - range_.first;
-        kernels_.softmax(row + first, 1, key_columns_, end - first, scale);
-        std::fill(row, row + first, 0.0f);
-        std::fill(row + end, row + key_count_, 0.0f);
-      }
-      if (rounded_) kernels_.round(row, 1, key_count_, reinterpret_cast<uint16_t*>(row), 0);
+      const KeyRange seen = keys_of(block.first_row + q);
+      softmax(scores_ + q * key_columns_, 1, {seen.first - range_.first, seen.end - range_.first}, scale,
+              inverses_ + q);
+    }
+  }
+
+  // Rows from `scores` on, of which all but a range of keys get weight 0.
+  void softmax(float* scores, int64_t rows, const KeyRange& seen, float scale, float* inverses) const {
+    if (!rounded_) {
+      kernels_.softmax(scores + seen.first, rows, key_columns_, seen.end - seen.first, scale);
+      return clear_unseen(scores, rows, key_columns_, seen, key_count_);
+    }
+    auto* const weights = reinterpret_cast<uint16_t*>(scores);
+    kernels_.softmax_pairs(scores + seen.first, rows, key_columns_, seen.end - seen.first, scale, weights + seen.first,
+                           2 * key_columns_, inverses);
+    clear_unseen(weights, rows, 2 * key_columns_, seen, 2 * key_places_);
+  }
+
+  template <class Element>
+  static void clear_unseen(Element* weights, int64_t rows, int64_t stride, const KeyRange& seen, int64_t count) {
+    for (int64_t r = 0; r < rows; r++) {
+      std::fill(weights + r * stride, weights + r * stride + seen.first, Element{});
+      std::fill(weights + r * stride + seen.end, weights + r * stride + count, Element{});
     }
   }
 
@@ -271,6 +293,8 @@ class ItemAttention {
       multiply(scores_, key_columns_, block.queries, values_ + group.offset, key_places_, group.columns,
                results + first, stride);
     }
+    for (int64_t q = 0; rounded_ && q < block.queries; q++)
+      for (int64_t c = 0; c < a_.head_size; c++) results[q * stride + c] *= inverses_[q];
     for (int64_t q = 0; !direct && q < block.queries; q++)
       std::memcpy(output + q * width_, sums_ + q * head_columns_, static_cast<size_t>(a_.head_size) * sizeof(float));
   }
@@ -284,8 +308,8 @@ class ItemAttention {
   const KeyRange range_;
   const int64_t key_count_, key_columns_, key_places_, head_columns_, head_places_;
   // keys_ and values_ are the right operands, scores_ and queries_ the left ones (queries_ of rounded rows only); sums_
-  // has results that are not whole panels.
-  float *const keys_, *const values_, *const scores_, *const sums_, *const queries_;
+  // has results that are not whole panels, inverses_ what makes sums of rounded weights means.
+  float *const keys_, *const values_, *const scores_, *const sums_, *const queries_, *const inverses_;
 };
 
 }  // namespace
