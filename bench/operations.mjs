@@ -40,8 +40,7 @@ const running = {
   threads,
   ...(precision === 'bf16' && limit?.bf16 !== undefined && { precision }),
 };
-const floats = (count) =>
-  Float32Array.from({ length: count }, (_, i) => ((i * 40503) % 255) / 255 - 0.5);
+const floats = (count) => new Float32Array(count).map((_, i) => ((i * 40503) % 255) / 255 - 0.5);
 const weight = (outputs, inputs) => {
   const values = floats(outputs * inputs);
   if (precision !== 'bf16')
@@ -103,7 +102,7 @@ for (const [target, source] of [
   cell(
     `attention, ${count} targets of ${target} over ${source}`,
     floorOf(2 * pairs * width, bytes),
-    () => mixedAttention(args, { device: 'cpu', threads }),
+    () => mixedAttention(args, running),
   );
 }
 cell(
@@ -138,15 +137,16 @@ const positions = Int32Array.from({ length: rows }, (_, i) => 2 + (i % 512));
 cell(`embeddings, ${rows} rows`, floorOf(0, rows * width * (bytesOf + 8)), () =>
   embed({ ids, positions, words, positionTable }, { device: 'cpu', threads }),
 );
-const sequences = Math.max(1, Math.round(rows / 32));
-cell(`re-masking, ${sequences} targets of 32`, floorOf(0, 9 * sequences * 32), () =>
+const length = Math.min(rows, 32);
+const sequences = Math.round(rows / length);
+cell(`re-masking, ${sequences} targets of ${length}`, floorOf(0, 9 * sequences * length), () =>
   remask(
     {
-      tokens: ids.slice(0, sequences * 32),
-      scores: floats(sequences * 32),
-      maskable: new Uint8Array(sequences * 32).fill(1),
-      offsets: Int32Array.from({ length: sequences + 1 }, (_, i) => 32 * i),
-      counts: new Int32Array(sequences).fill(15),
+      tokens: ids.slice(0, sequences * length),
+      scores: floats(sequences * length),
+      maskable: new Uint8Array(sequences * length).fill(1),
+      offsets: Int32Array.from({ length: sequences + 1 }, (_, i) => length * i),
+      counts: new Int32Array(sequences).fill(length >> 1),
       maskTokenId,
     },
     { device: 'cpu', threads },

@@ -18,9 +18,10 @@ inline constexpr int panel_columns = 16;                 // columns of B that be
 inline constexpr int group_columns = 3 * panel_columns;  // columns of B that one pass over A computes
 
 // Bytes: activations are quantized row by row, x = scale * steps with -127 ... 127 steps of scale = largest |x| / 127, and
-// so are weights output by output, as signed bytes. The byte of an activation is its steps XOR the set's `byte_flip`: 128
-// for a set that multiplies unsigned activations, so that a byte is 128 more than the steps; else 0. Their products are
-// added up four at a time as 32-bit integers, which no order, instruction set or number of threads can change.
+// so are weights output by output, as signed bytes. An activation is kept as a byte, its steps XOR the set's
+// `byte_flip` (128 for a set that multiplies unsigned activations, so that a byte is 128 more than the steps; else 0), or as
+// 16 bits where the set multiplies those (`step_bytes` 2). Products are added up four at a time as 32-bit integers, which no
+// order, instruction set or number of threads can change.
 inline constexpr int bytes_per_step = 4;
 inline constexpr int64_t most_byte_inputs = 133143;  // times 127 * 127 is what 32 bits hold
 
@@ -44,7 +45,7 @@ struct Epilogue {
 
 // sums[row][column] (+)= sum over k of input[row][k] * group[k][column]
 struct MultiplyTask {
-  // [rows, inner], row stride input_stride: float32; for I8 bytes of `quantize`; bfloat16 of `round` where `rounded`.
+  // [rows, inner], row stride input_stride: float32; for I8 what `quantize` writes; bfloat16 of `round` where `rounded`.
   const void* input;
   int64_t input_stride;
   int64_t rows;
@@ -86,11 +87,12 @@ struct HeadTask {
 struct Kernels {
   const char* name;
   uint8_t byte_flip;
+  uint8_t step_bytes;  // of a quantized activation: 1 or 2
   void (*multiply)(const MultiplyTask&);
   void (*head_update)(const HeadTask&);
-  // Rows [width] as bytes; row stride `stride`, at least width rounded up to 16, bytes beyond the width stand for 0. The
-  // scale of a row that holds a NaN or an infinity is NaN.
-  void (*quantize)(const float* input, int64_t rows, int64_t width, uint8_t* bytes, int64_t stride, float* scales);
+  // Rows [width] as steps of step_bytes each; row stride `stride`, at least width rounded up to 16, those beyond the width
+  // stand for 0. The scale of a row that holds a NaN or an infinity is NaN.
+  void (*quantize)(const float* input, int64_t rows, int64_t width, void* steps, int64_t stride, float* scales);
   // Rows [width] as bfloat16, nearest, ties to even; row stride `stride`, at least width rounded up to 2; a value beyond
   // the width is 0. nullptr: the set has no products of bfloat16 by bfloat16. Those it has add up two at a time in
   // float32, and take subnormal numbers for 0.

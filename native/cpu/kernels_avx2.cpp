@@ -6,7 +6,7 @@
 #include "cpu/kernels_table.h"
 
 namespace mask_predict::cpu {
-constinit const Kernels kernels_avx2 = kernels<SignedBytes>("avx2");
+constinit const Kernels kernels_avx2 = kernels<WideBytes>("avx2");
 constinit const Kernels kernels_avxvnni = kernels<VnniBytes>("avxvnni");
 }  // namespace mask_predict::cpu
 #endif

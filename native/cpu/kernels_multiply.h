@@ -13,19 +13,18 @@ using mask_predict::cpu::Epilogue;
 using mask_predict::cpu::group_columns;
 using mask_predict::cpu::inputs_together;
 
-template <int Rows, int Panels, class Weight>
-void tile_of(const MultiplyTask& t, int64_t row, int rows, int panel, Prefetch& prefetch) {
+template <int Rows, int Vectors, class Weight>
+void tile_of(const MultiplyTask& t, int64_t row, int rows, int column, Prefetch& prefetch) {
   if constexpr (Rows > 1) {
-    if (rows < Rows) return tile_of<Rows - 1, Panels, Weight>(t, row, rows, panel, prefetch);
+    if (rows < Rows) return tile_of<Rows - 1, Vectors, Weight>(t, row, rows, column, prefetch);
   }
-  float* sums = t.sums + row * t.sums_stride + panel * panel_columns;
+  float* sums = t.sums + row * t.sums_stride + column;
   if constexpr (Weight::steps) {
-    step_tile<Rows, Panels, Weight>(t, row, panel * panel_columns, sums, prefetch);
+    step_tile<Rows, Vectors, Weight>(t, row, column, sums, prefetch);
   } else {
-    const auto* group =
-        static_cast<const typename Weight::Element*>(t.group) + panel * panel_columns * Weight::together;
-    tile<Rows, Panels, Weight>(static_cast<const float*>(t.input) + row * t.input_stride, t.input_stride, group,
-                               t.columns, t.inner, sums, t.sums_stride, t.accumulate, prefetch);
+    const auto* group = static_cast<const typename Weight::Element*>(t.group) + column * Weight::together;
+    tile<Rows, Vectors, Weight>(static_cast<const float*>(t.input) + row * t.input_stride, t.input_stride, group,
+                                t.columns, t.inner, sums, t.sums_stride, t.accumulate, prefetch);
   }
 }
 
@@ -60,18 +59,20 @@ void apply(const Epilogue& e, const float* sums, int64_t stride, int64_t first_r
 
 template <class Weight>
 void multiply_with(const MultiplyTask& t) {
-  const int panels = t.columns / panel_columns;
   // Tiles of nearly equal height: 30 rows are 8 + 8 + 7 + 7, not 8 + 8 + 8 + 6.
   const int64_t tiles = (t.rows + Weight::tile_rows - 1) / Weight::tile_rows;
-  const int passes = Weight::tile_panels == 3 && panels == 3 ? 1 : panels;
+  constexpr int most = Weight::tile_vectors * Vector::lanes, least = Weight::least_vectors * Vector::lanes;
+  const bool whole = t.columns % most == 0;
+  const int passes = t.columns / (whole ? most : least);
   Prefetch prefetch(t, tiles * passes * (Weight::steps ? t.inner / inputs_together(t.type) : t.inner));
   int64_t row = 0;
   for (int64_t i = 0; i < tiles; i++) {
     const int rows = static_cast<int>((t.rows - row + (tiles - i) - 1) / (tiles - i));
-    if (passes == 1 && panels == 3) {
-      tile_of<Weight::tile_rows, Weight::tile_panels, Weight>(t, row, rows, 0, prefetch);
-    } else {
-      for (int panel = 0; panel < panels; panel++) tile_of<Weight::tile_rows, 1, Weight>(t, row, rows, panel, prefetch);
+    for (int pass = 0; pass < passes; pass++) {
+      if (whole)
+        tile_of<Weight::tile_rows, Weight::tile_vectors, Weight>(t, row, rows, pass * most, prefetch);
+      else
+        tile_of<Weight::tile_rows, Weight::least_vectors, Weight>(t, row, rows, pass * least, prefetch);
     }
     if (t.epilogue != nullptr) apply(*t.epilogue, t.sums + row * t.sums_stride, t.sums_stride, row, rows);
     row += rows;

@@ -12,9 +12,10 @@ template <class Bytes, class Pairs = WeightBF16>
 constexpr mask_predict::cpu::Kernels kernels(const char* name) {
   mask_predict::cpu::Kernels table = {name,
                                       Bytes::flip,
+                                      Bytes::input_bytes,
                                       multiply<Bytes, Pairs>,
                                       head_update,
-                                      quantize<Bytes::flip>,
+                                      quantize<Bytes>,
                                       nullptr,
                                       softmax,
                                       nullptr,

@@ -1,4 +1,4 @@
-// One tile of the matrix product: rows by up to three 16-column panels, its sums in registers, one addition per step
+// One tile of the matrix product: rows by vectors of up to three 16-column panels, its sums in registers, one addition per step
 // of the inner dimension and in its order.
 #pragma once
 
@@ -16,7 +16,8 @@ constexpr int panel_vectors = panel_columns / Vector::lanes;
 struct FloatTiles {
   static constexpr bool steps = false;  // four bytes at a time, as kernels_step_tile.h does it
   static constexpr int tile_rows = Vector::tile_rows;
-  static constexpr int tile_panels = Vector::tile_panels;
+  static constexpr int tile_vectors = Vector::tile_vectors;
+  static constexpr int least_vectors = panel_vectors;
 };
 struct WeightF32 : FloatTiles {
   static constexpr int together = 1;
@@ -73,29 +74,28 @@ struct Prefetch {
 };
 
 // A function of its own: Clang would put all of them into their one caller and keep sums of theirs in memory.
-template <int Rows, int Panels, class Weight>
+template <int Rows, int Vectors, class Weight>
 __attribute__((noinline)) void tile(const float* input, int64_t stride, const typename Weight::Element* b, int b_stride,
                                     int64_t inner, float* totals, int64_t totals_stride, bool accumulate,
                                     Prefetch& all) {
-  constexpr int vectors = Panels * panel_vectors;
   Prefetch prefetch = all;  // in registers
-  Vector sums[Rows][vectors];
+  Vector sums[Rows][Vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-    for (int c = 0; c < vectors; c++)
+    for (int c = 0; c < Vectors; c++)
       sums[r][c] = accumulate ? Vector::load(totals + r * totals_stride + c * Vector::lanes) : Vector::zero();
 
   const auto step = [&](int64_t k, bool odd) __attribute__((always_inline)) {
     prefetch.step();
-    Vector weights[vectors];
+    Vector weights[Vectors];
 #pragma GCC unroll 4
-    for (int c = 0; c < vectors; c++) weights[c] = Weight::load(b, b_stride, k, odd, c * Vector::lanes);
+    for (int c = 0; c < Vectors; c++) weights[c] = Weight::load(b, b_stride, k, odd, c * Vector::lanes);
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++) {
       const Vector x = Vector::all(input[r * stride + k]);
 #pragma GCC unroll 4
-      for (int c = 0; c < vectors; c++) sums[r][c] = multiply_add(x, weights[c], sums[r][c]);
+      for (int c = 0; c < Vectors; c++) sums[r][c] = multiply_add(x, weights[c], sums[r][c]);
     }
   };
   int64_t k = 0;
@@ -113,7 +113,7 @@ __attribute__((noinline)) void tile(const float* input, int64_t stride, const ty
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-    for (int c = 0; c < vectors; c++) sums[r][c].store(totals + r * totals_stride + c * Vector::lanes);
+    for (int c = 0; c < Vectors; c++) sums[r][c].store(totals + r * totals_stride + c * Vector::lanes);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ namespace {
 struct Vector {
   static constexpr int lanes = 8;
   static constexpr int tile_rows = 6;  // 6 x 2 accumulators, 2 of B and one of A: 15 of 16 registers
-  static constexpr int tile_panels = 1;
+  static constexpr int tile_vectors = 2;
   __m256 v;
 
   static Vector zero() { return {_mm256_setzero_ps()}; }
@@ -30,10 +30,15 @@ struct Vector {
   void store(float* p, int count) const { _mm256_maskstore_ps(p, mask(count), v); }
   // The nearest integers, from -127 to 127, as signed bytes XOR `flip`; anything for NaN.
   void store_bytes(uint8_t* p, uint8_t flip) const {
-    const __m256i integers = _mm256_cvtps_epi32(v);
-    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
+    const __m128i words = short_integers();
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p),
                      _mm_xor_si128(_mm_packs_epi16(words, words), _mm_set1_epi8(static_cast<char>(flip))));
+  }
+
+  // The nearest integers as 16 bits each.
+  __m128i short_integers() const {
+    const __m256i integers = _mm256_cvtps_epi32(v);
+    return _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
   }
 
   // `scale` where one of 8 numbers of 16 bits is at least `threshold`, else 0.
@@ -124,53 +129,67 @@ inline void transpose(Vector (&rows)[8]) {
   }
 }
 
-// Sums of products of bytes, four to a lane: what both ways of making them have in common.
-struct ByteSums {
+// Sums of products of bytes with AVX-VNNI's one instruction for four of them; as assembly, because the compiler is not told
+// that it may use the set.
+struct VnniBytes {
   using Sum = __m256i;
   using Weights = __m256i;
-  static constexpr int tile_panels = 1;
-  static Vector to_float(Sum sum) { return {_mm256_cvtepi32_ps(sum)}; }
-  static Weights weights(const int8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-  static __m256i four(const uint8_t* p) {
-    int32_t bits;
-    __builtin_memcpy(&bits, p, sizeof bits);
-    return _mm256_set1_epi32(bits);
-  }
-};
-
-// With AVX-VNNI's one instruction for it; as assembly, because the compiler is not told that it may use the set.
-struct VnniBytes : ByteSums {
   using Input = __m256i;
-  static constexpr uint8_t flip = 128;
+  static constexpr uint8_t flip = 128, input_bytes = 1;
+  static constexpr int inputs_together = 4;
   static constexpr int tile_rows = 6;  // 6 x 2 accumulators, 2 of weights and one of input: 15 of 16 registers
+  static constexpr int tile_vectors = 2, least_vectors = 2;
+  static void store_steps(Vector x, uint8_t* p) { x.store_bytes(p, flip); }
   static Sum first_sum(const int32_t* sums) {
     const __m256i s = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums));
     return _mm256_slli_epi32(_mm256_sub_epi32(_mm256_setzero_si256(), s), 7);
   }
-  static Input input(const uint8_t* p) { return four(p); }
+  static Vector to_float(Sum sum) { return {_mm256_cvtepi32_ps(sum)}; }
+  static Weights weights(const int8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static Input input(const uint8_t* p) {
+    int32_t bits;
+    __builtin_memcpy(&bits, p, sizeof bits);
+    return _mm256_set1_epi32(bits);
+  }
   static void add_products(Sum& sum, Input x, Weights w) {
     asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(w));
   }
 };
 
-// Without: |x| by w with the sign of x, two products to a 16-bit lane. Neither x nor w is below -127, so that two products
-// are at most 32 258 and nothing is cut off.
-struct SignedBytes : ByteSums {
-  struct Input {
-    __m256i steps, magnitudes;
+// Without: 16-bit numbers, of which the inputs are such from the start and the weights become such on the way; two products
+// of four columns to each register. The instructions for products of bytes would need others for their signs, and on AMD's
+// processors only two of four units execute any of these: they took 1.25 times as long.
+struct WideBytes {
+  struct Sum {
+    __m256i columns_0, columns_4;  // each two sums of columns 0 to 3, of 4 to 7
   };
-  static constexpr uint8_t flip = 0;
-  static constexpr int tile_rows =
-      4;  // 4 x 2 accumulators, 2 of weights, 2 of input, ones, 2 products: 15 of 16 registers
-  static Sum first_sum(const int32_t*) { return _mm256_setzero_si256(); }
+  using Weights = Sum;
+  using Input = __m256i;
+  static constexpr uint8_t flip = 0, input_bytes = 2;
+  static constexpr int inputs_together = 4;
+  static constexpr int tile_rows = 6;  // 6 x 2 accumulators, 2 of weights, one of input and a product: 16 registers
+  static constexpr int tile_vectors = 1, least_vectors = 1;
+  static void store_steps(Vector x, uint8_t* p) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), x.short_integers()); }
+  static Sum first_sum(const int32_t*) { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+  static Vector to_float(const Sum& sum) {
+    const __m256i added = _mm256_hadd_epi32(sum.columns_0, sum.columns_4);  // columns 0, 1, 4, 5, 2, 3, 6, 7
+    return {_mm256_cvtepi32_ps(_mm256_permute4x64_epi64(added, 0xd8))};
+  }
+  static Weights weights(const int8_t* p) {
+    const auto* four = reinterpret_cast<const __m128i*>(p);
+    return {_mm256_cvtepi8_epi16(_mm_loadu_si128(four)), _mm256_cvtepi8_epi16(_mm_loadu_si128(four + 1))};
+  }
   static Input input(const uint8_t* p) {
-    const __m256i x = four(p);
-    return {x, _mm256_abs_epi8(x)};
+    int64_t bits;
+    __builtin_memcpy(&bits, p, sizeof bits);
+    return _mm256_set1_epi64x(bits);
   }
-  static void add_products(Sum& sum, const Input& x, Weights w) {
-    const __m256i pairs = _mm256_maddubs_epi16(x.magnitudes, _mm256_sign_epi8(w, x.steps));
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  static void add_products(Sum& sum, Input x, const Weights& w) {
+    add(sum.columns_0, _mm256_madd_epi16(x, w.columns_0));
+    add(sum.columns_4, _mm256_madd_epi16(x, w.columns_4));
   }
+  // As assembly: GCC would put sums into other registers, run out of them and keep some in memory.
+  static void add(__m256i& sum, __m256i products) { asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(products)); }
 };
 
 }  // namespace

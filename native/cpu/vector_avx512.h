@@ -12,7 +12,7 @@ namespace {
 struct Vector {
   static constexpr int lanes = 16;
   static constexpr int tile_rows = 8;  // 8 x 3 accumulators, 3 of B and one of A: 28 of 32 registers
-  static constexpr int tile_panels = 3;
+  static constexpr int tile_vectors = 3;
   __m512 v;
 
   static Vector zero() { return {_mm512_setzero_ps()}; }
@@ -120,8 +120,10 @@ inline void transpose(Vector (&rows)[16]) {
 // Sums of products of bytes, four to a lane: what both ways of making them have in common.
 struct ByteSums {
   using Sum = __m512i;
-  static constexpr int tile_panels = 3;
-  static constexpr uint8_t flip = 128;
+  static constexpr int tile_vectors = 3, least_vectors = 1;
+  static constexpr int inputs_together = 4;
+  static constexpr uint8_t flip = 128, input_bytes = 1;
+  static void store_steps(Vector x, uint8_t* p) { x.store_bytes(p, flip); }
   static Sum first_sum(const int32_t* sums) {
     return _mm512_slli_epi32(_mm512_sub_epi32(_mm512_setzero_si512(), _mm512_loadu_si512(sums)), 7);
   }
@@ -150,9 +152,9 @@ struct Bf16Pairs {
   using Weights = __m512i;
   using Input = __m512i;
   static constexpr bool steps = true;
-  static constexpr int input_bytes = 2;
+  static constexpr int inputs_together = 2, input_bytes = 2;
   static constexpr int tile_rows = 8;
-  static constexpr int tile_panels = 3;
+  static constexpr int tile_vectors = 3, least_vectors = 1;
   static Sum begin(const mask_predict::cpu::MultiplyTask& t, int, const float* totals) {
     return t.accumulate ? _mm512_loadu_ps(totals) : _mm512_setzero_ps();
   }

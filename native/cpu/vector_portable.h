@@ -30,7 +30,7 @@ inline float half_to_float(uint16_t h) {
 struct Vector {
   static constexpr int lanes = 4;
   static constexpr int tile_rows = 2;  // 2 x 4 accumulators, 4 of B and one of A: 13 of 16 registers
-  static constexpr int tile_panels = 1;
+  static constexpr int tile_vectors = 4;
   using Lanes = float __attribute__((vector_size(16)));
   Lanes v;
 
@@ -154,8 +154,10 @@ struct PlainBytes {
   };
   using Input = Weights;
   static constexpr int tile_rows = 2;
-  static constexpr int tile_panels = 1;
-  static constexpr uint8_t flip = 0;
+  static constexpr int tile_vectors = 4, least_vectors = 4;
+  static constexpr int inputs_together = 4;
+  static constexpr uint8_t flip = 0, input_bytes = 1;
+  static void store_steps(Vector x, uint8_t* p) { x.store_bytes(p, flip); }
   static Sum first_sum(const int32_t*) { return Sum{0, 0, 0, 0}; }
   static Vector to_float(Sum sum) { return {__builtin_convertvector(sum, Vector::Lanes)}; }
   static Weights split(Halves pairs) {

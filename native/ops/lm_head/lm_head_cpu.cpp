@@ -89,7 +89,7 @@ void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
 
 void logits_at(const Context& context, const LogitsAtArguments& a) {
   const PackedMatrix& w = *a.weight;
-  context.pool->reserve_scratch(group_columns * sizeof(float) + narrow_row_bytes(w));
+  context.pool->reserve_scratch(group_columns * sizeof(float) + narrow_row_bytes(context, w));
   const auto product = [&](const float* row, int64_t id, float* scratch) {
     const int64_t group = id / group_columns, column = id % group_columns;
     if (!narrows_rows(context, w)) {

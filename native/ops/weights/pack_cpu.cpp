@@ -47,16 +47,17 @@ void place_row(const char* row, int64_t inputs, Element* elements, const OutputP
 }
 
 // A row [inputs] quantized as activations are, so that a weight is rounded the same way on every instruction set.
-// `bytes` is working memory for the row.
-void pack_bytes(const Kernels& kernels, const float* row, uint8_t* bytes, int64_t output, PackedMatrix& matrix) {
+// `quantized` is working memory for the row.
+void pack_bytes(const Kernels& kernels, const float* row, void* quantized, int64_t output, PackedMatrix& matrix) {
+  const auto* bytes = static_cast<const uint8_t*>(quantized);
   const int64_t steps = matrix.padded_inputs() / bytes_per_step;
   const OutputPlace place = place_of(matrix, output);
-  kernels.quantize(row, 1, matrix.inputs, bytes, 0, matrix.scales() + output);
+  kernels.quantize(row, 1, matrix.inputs, quantized, 0, matrix.scales() + output);
   int8_t* four = matrix.data.as<int8_t>() + place.first;
   int32_t sum = 0;
-  for (int64_t k = 0; k < steps; k++, bytes += bytes_per_step, four += place.stride)
-    for (int i = 0; i < bytes_per_step; i++) {
-      four[i] = static_cast<int8_t>(bytes[i] ^ kernels.byte_flip);
+  for (int64_t k = 0; k < steps; k++, four += place.stride)
+    for (int i = 0; i < bytes_per_step; i++, bytes += kernels.step_bytes) {
+      four[i] = static_cast<int8_t>(*bytes ^ kernels.byte_flip);  // of two bytes the low one
       sum += four[i];
     }
   matrix.byte_sums()[output] = sum;
@@ -78,13 +79,13 @@ void pack(const Context& context, const PackSource& source, int64_t first, int64
   const int64_t inputs = matrix.inputs;
   const int64_t row_bytes = (inputs + 15) / 16 * 16;
   if (matrix.type == WeightType::I8)
-    context.pool->reserve_scratch(static_cast<uint64_t>(row_bytes) * (sizeof(float) + 1));
+    context.pool->reserve_scratch(static_cast<uint64_t>(row_bytes) * (sizeof(float) + context.kernels->step_bytes));
   context.pool->parallel_for(count, group_columns, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; i++) {
       if (matrix.type == WeightType::I8) {
         float* row = context.pool->scratch<float>(thread);
         for (int64_t k = 0; k < inputs; k++) row[k] = source.at(i, k, inputs);
-        pack_bytes(*context.kernels, row, reinterpret_cast<uint8_t*>(row + row_bytes), first + i, matrix);
+        pack_bytes(*context.kernels, row, row + row_bytes, first + i, matrix);
         continue;
       }
       const OutputPlace place = place_of(matrix, first + i);

@@ -6,21 +6,26 @@
 namespace mask_predict::cpu {
 namespace {
 
+// Of a narrow input.
+int64_t element_bytes(const Context& context, const PackedMatrix& weight) {
+  return weight.type == WeightType::I8 ? context.kernels->step_bytes : bytes_of(weight.type);
+}
+
 // Apart from a multiple of 4096 bytes, at which the rows of a tile would share one set of the first-level cache.
-int64_t narrow_stride_bytes(const PackedMatrix& weight) {
-  return round_up(weight.inputs * bytes_of(weight.type), 64) + 64;
+int64_t narrow_stride_bytes(const Context& context, const PackedMatrix& weight) {
+  return round_up(weight.inputs * element_bytes(context, weight), 64) + 64;
 }
 
 // `rows` rows from `first` on; `memory` has a scale for each row, and behind `all_rows` of them the narrow rows.
 ProductRows narrow(const Context& context, const float* input, int64_t first, int64_t rows, int64_t all_rows,
                    const PackedMatrix& weight, void* memory) {
-  const int64_t inputs = weight.inputs, bytes = narrow_stride_bytes(weight), element = bytes_of(weight.type);
+  const int64_t inputs = weight.inputs, bytes = narrow_stride_bytes(context, weight),
+                element = element_bytes(context, weight);
   auto* scales = static_cast<float*>(memory);
   auto* values = reinterpret_cast<char*>(scales + all_rows);
   char* const to = values + first * bytes;
   if (weight.type == WeightType::I8)
-    context.kernels->quantize(input + first * inputs, rows, inputs, reinterpret_cast<uint8_t*>(to), bytes,
-                              scales + first);
+    context.kernels->quantize(input + first * inputs, rows, inputs, to, bytes / element, scales + first);
   else
     context.kernels->round(input + first * inputs, rows, inputs, reinterpret_cast<uint16_t*>(to), bytes / element);
   return {values, bytes / element, element, scales};
@@ -35,7 +40,7 @@ bool narrows_rows(const Context& context, const PackedMatrix& weight) {
 ProductRows product_rows(const Context& context, const float* input, int64_t rows, const PackedMatrix& weight) {
   if (!narrows_rows(context, weight))
     return {reinterpret_cast<const char*>(input), weight.inputs, sizeof(float), nullptr};
-  void* memory = context.pool->shared_scratch<float>(static_cast<uint64_t>(rows) * narrow_row_bytes(weight));
+  void* memory = context.pool->shared_scratch<float>(static_cast<uint64_t>(rows) * narrow_row_bytes(context, weight));
   context.pool->parallel_for(
       rows, grain_for(rows, weight.inputs * 4, context.pool->size()),
       [&](int64_t begin, int64_t end, int) { narrow(context, input, begin, end - begin, rows, weight, memory); });
@@ -46,8 +51,8 @@ ProductRows narrow_row(const Context& context, const float* input, const PackedM
   return narrow(context, input, 0, 1, 1, weight, memory);
 }
 
-uint64_t narrow_row_bytes(const PackedMatrix& weight) {
-  return sizeof(float) + static_cast<uint64_t>(narrow_stride_bytes(weight));
+uint64_t narrow_row_bytes(const Context& context, const PackedMatrix& weight) {
+  return sizeof(float) + static_cast<uint64_t>(narrow_stride_bytes(context, weight));
 }
 
 MultiplyTask product_task(const ProductRows& rows, int64_t first_row, int64_t count, const PackedMatrix& weight,

@@ -23,9 +23,9 @@ bool narrows_rows(const Context& context, const PackedMatrix& weight);
 
 // Rows are narrowed once for all columns, by all threads; they are good until the next call with the same pool.
 ProductRows product_rows(const Context& context, const float* input, int64_t rows, const PackedMatrix& weight);
-// The same for a single row of a product that narrows rows, in memory of narrow_row_bytes(weight).
+// The same for a single row of a product that narrows rows, in memory of narrow_row_bytes(context, weight).
 ProductRows narrow_row(const Context& context, const float* input, const PackedMatrix& weight, void* memory);
-uint64_t narrow_row_bytes(const PackedMatrix& weight);
+uint64_t narrow_row_bytes(const Context& context, const PackedMatrix& weight);
 
 // Rows first_row ... + count - 1 times inputs first_input ... + inputs - 1 of a group (of bytes: all inputs); the caller
 // adds what it wants prefetched, accumulated and done with the sums [count][group_columns].
