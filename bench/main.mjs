@@ -15,6 +15,7 @@ const files = {
   operations: 'operations.mjs',
   precision: 'precision.mjs',
   answers: 'answers.mjs',
+  ask: 'ask.mjs',
   concurrent: 'concurrent.mjs',
   adaptive: 'adaptive.mjs',
   options: 'options.mjs',

@@ -6,9 +6,13 @@ import { withQuartiles } from '../table.mjs';
 import { versionOf } from './packages.mjs';
 import { titleOf } from './rows.mjs';
 
-export function checkSize(size) {
-  if (!['base', 'large', 'tiny'].includes(size)) throw new Error(`--size ${size}: base or large`);
+export function checkSize(size, sizes) {
+  if (sizes.includes(size)) return;
+  const measured = sizes.filter((one) => !isForRehearsal(one));
+  throw new Error(`--size ${size}: ${measured.join(' or ')}`);
 }
+
+const isForRehearsal = (size) => size.endsWith('tiny');
 
 /** A test of rows: true if the title contains one of the words of --only, or if --only is not given. */
 export function chosenBy(only) {
@@ -41,7 +45,7 @@ export function withRatios(results) {
 /** Milliseconds, and times ours. */
 export function timeCells({ row, ms, ratio }, size) {
   const times = !ratio ? '–' : row.peer ? withQuartiles(ratio, 2) : '1';
-  return [withQuartiles(spread(ms), size === 'tiny' ? 2 : 0), times];
+  return [withQuartiles(spread(ms), isForRehearsal(size) ? 2 : 0), times];
 }
 
 export function leftOutNote({ row, reason, what }) {

@@ -69,6 +69,32 @@ const steps = {
       ];
     },
   },
+  'modern-bert': {
+    modules: [numpy, onnx, torch],
+    commands: (size, model) => [['export_modern_bert.py', size, model]],
+  },
+  'int8 modern-bert': {
+    modules: [numpy, onnx],
+    after: 'modern-bert',
+    commands: (size, model) => {
+      mkdirSync(join(model, 'int8'), { recursive: true });
+      const graphs = ['embed', 'fill'].flatMap((task) => [`${task}-masked`, `${task}-banded`]);
+      const stock = (folder, name) => join(model, folder, 'onnx', name);
+      return [
+        ...graphs.map((graph) => [
+          'quantize_onnx.py',
+          join(model, `${graph}.onnx`),
+          join(model, 'int8', `${graph}.onnx`),
+        ]),
+        ...['features', 'transformers'].map((folder) => [
+          'quantize_onnx.py',
+          stock(folder, 'model.onnx'),
+          stock(folder, 'model_quantized.onnx'),
+          '_data',
+        ]),
+      ];
+    },
+  },
   f32: gguf('f32'),
   f16: gguf('f16'),
   q8_0: gguf('q8_0'),

@@ -1,9 +1,9 @@
-// npm run bench -- readings [--size base|large] [--tasks embed,fill] [--batch 1,16] [--length 64,256]
+// npm run bench -- readings [--size base|large|modern-bert-large] [--tasks embed,fill] [--batch 1,16] [--length 64,256]
 //                           [--precisions fp32,int8] [--threads 2] [--rounds 7] [--only onnx] [--json FILE]
 //
-// Texts that are read by themselves: embeddings (the mean of the final states) and one <mask> filled in each, by this
+// Texts that are read by themselves: embeddings (the mean of the final states) and one mask filled in each, by this
 // package, by onnxruntime-node on graphs made for the task, and by transformers.js; interleaved as in run.mjs, a row for
-// each setting. Ends with code 1 if float32 answers differ. --size tiny is for rehearsals.
+// each setting. Ends with code 1 if float32 answers differ. --size tiny and modern-bert-tiny are for rehearsals.
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
@@ -40,7 +40,7 @@ const { values: options } = parseArgs({
   },
 });
 const { size } = options;
-checkSize(size);
+checkSize(size, ['base', 'large', 'modern-bert-large', 'tiny', 'modern-bert-tiny']);
 const list = (name) => options[name].split(',');
 const [threads, rounds] = [options.threads, options.rounds].map(Number);
 const isChosen = chosenBy(options.only);
@@ -50,25 +50,49 @@ const spinning = ['on', 'off'].map((state) => ({
   name: `spinning ${state}`,
   args: ['--threads', threads, '--spinning', state],
 }));
+const masksAndBands = ['masked', 'banded'].flatMap((local) =>
+  spinning.map(({ name, args }) => ({
+    name: `${local}, ${name}`,
+    args: [...args, '--local', local],
+  })),
+);
+
+/** Steps of models.mjs, and the settings of onnxruntime. */
+const family = size.startsWith('modern-bert')
+  ? {
+      title: `ModernBERT ${size.split('-').at(-1)}`,
+      checkpoint: 'modern-bert',
+      readings: 'modern-bert',
+      stock: 'modern-bert',
+      settings: masksAndBands,
+    }
+  : {
+      title: `XLM-R ${size}`,
+      checkpoint: 'graphs',
+      readings: 'readings',
+      stock: 'stock',
+      settings: spinning,
+    };
 
 /** Rows as measure.mjs takes them; ours first. */
 function rowsOf(task, precision) {
   const int8 = precision === 'int8';
-  const peer = (name, title, directory, steps) => ({
+  const step = (name) => (int8 ? `int8 ${name}` : name);
+  const peer = (name, title, directory, made, settings) => ({
     name: title,
     peer: name,
     precision,
     stored: precision,
     program: program(name),
     args: ['--model', directory, '--task', task, '--precision', precision],
-    settings: spinning,
+    settings,
     prepare() {
       install(name);
-      for (const step of steps) make(size, step);
+      make(size, family.checkpoint);
+      make(size, step(made));
     },
   });
-  const readings = int8 ? ['int8 readings'] : ['readings'];
-  const stock = int8 ? ['int8 stock'] : ['stock'];
+  const { readings, stock } = family;
   return [
     {
       name: 'mask-predict',
@@ -79,14 +103,14 @@ function rowsOf(task, precision) {
       args: ['--model', int8 ? join(model, 'mask-predict-int8') : model, '--precision', precision],
       settings: [{ name: `${threads} threads`, args: ['--threads', threads] }],
       prepare() {
-        make(size, 'graphs');
+        make(size, family.checkpoint);
         if (int8) quantize(size);
       },
     },
-    peer('onnxruntime', 'onnxruntime-node', model, ['graphs', ...readings]),
+    peer('onnxruntime', 'onnxruntime-node', model, readings, family.settings),
     task === 'embed'
-      ? peer('transformers', 'transformers.js', join(model, 'features'), readings)
-      : peer('transformers', 'transformers.js', join(model, 'transformers'), stock),
+      ? peer('transformers', 'transformers.js', join(model, 'features'), readings, spinning)
+      : peer('transformers', 'transformers.js', join(model, 'transformers'), stock, spinning),
   ].filter((row) => !row.peer || isChosen(row));
 }
 
@@ -104,7 +128,7 @@ function agreement(task, expected, actual) {
 const { text } = describeMachine(threads);
 console.log(`${text}\n`);
 console.log(
-  `XLM-R ${size}, random weights, ${threads} threads; median and quartiles of ${rounds} interleaved rounds\n`,
+  `${family.title}, random weights, ${threads} threads; median and quartiles of ${rounds} interleaved rounds\n`,
 );
 
 const measured = [];

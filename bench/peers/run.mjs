@@ -38,7 +38,7 @@ const { values: options } = parseArgs({
   },
 });
 const { size } = options;
-checkSize(size);
+checkSize(size, ['base', 'large', 'tiny']);
 const [batch, iterations, threads, rounds] = [
   options.batch,
   options.iterations,

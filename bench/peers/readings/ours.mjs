@@ -20,8 +20,10 @@ const engine = await Engine.load(options.model, {
   threads: Number(options.threads),
 });
 
+const { beginTokenId: begin, endTokenId: end, maskTokenId: mask } = engine.config;
+
 await serve({ loadMs: performance.now() - begun }, async (shape) => {
-  const texts = textsOf(shape, engine.maskTokenId);
+  const texts = textsOf(shape, { begin, end, mask });
   return async () => {
     if (shape.task === 'embed') return { tokens: await engine.embed(texts) };
     const filled = await engine.fillMask(texts, { count: best });

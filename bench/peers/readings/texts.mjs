@@ -1,13 +1,27 @@
-// Every program reads the same sequences, with one <mask> each where masks are filled.
+// Every program reads the same sequences, with one mask each where masks are filled.
 import { sourceIds } from '../../workload.mjs';
 import { int64 } from '../refinement.mjs';
 
 export const best = 5;
 
-/** `batch` sequences of `length` ids; for `fill` the middle one is <mask>. */
-export function textsOf({ task, batch, length }, maskTokenId) {
-  const texts = sourceIds(batch, length, maskTokenId);
-  if (task === 'fill') for (const ids of texts) ids[length >> 1] = maskTokenId;
+/** The ids that textsOf needs, by the names they have in config.json. */
+export const specialIdsOf = ({ bos_token_id, eos_token_id, mask_token_id }) => ({
+  begin: bos_token_id,
+  end: eos_token_id,
+  mask: mask_token_id,
+});
+
+/**
+ * `batch` sequences of `length` ids from `begin` to `end`; for `fill` the middle one is `mask`. The others are ordinary
+ * ids: XLM-R's lie between `end` and `mask`, ModernBERT's below all three.
+ */
+export function textsOf({ task, batch, length }, { begin, end, mask }) {
+  const texts = sourceIds(batch, length, begin > 0 ? begin : mask);
+  for (const ids of texts) {
+    ids[0] = begin;
+    ids[length - 1] = end;
+    if (task === 'fill') ids[length >> 1] = mask;
+  }
   return texts;
 }
 

@@ -7,7 +7,7 @@ import { basename, dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { serve } from '../../serve.mjs';
 import { requirePeer, sessionOptions } from '../packages.mjs';
-import { best, inputsOf, maskedRows, rowsOf, textsOf } from './texts.mjs';
+import { best, inputsOf, maskedRows, rowsOf, specialIdsOf, textsOf } from './texts.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -30,10 +30,10 @@ const model = await kind.from_pretrained(basename(options.model), {
   use_external_data_format: true,
   session_options: sessionOptions(Number(options.threads), options.spinning === 'on'),
 });
-const { mask_token_id: maskTokenId, vocab_size: vocabulary, hidden_size: hidden } = model.config;
+const { vocab_size: vocabulary, hidden_size: hidden } = model.config;
 
 await serve({ loadMs: performance.now() - begun }, async (shape) => {
-  const texts = textsOf(shape, maskTokenId);
+  const texts = textsOf(shape, specialIdsOf(model.config));
   return async () => {
     const inputs = inputsOf(Tensor, texts);
     const outputs = await model(inputs);
