@@ -24,7 +24,9 @@ using namespace training;
 
 TrainingContext context_of(const OperationCall& call) {
   if (call.context.kernels == nullptr) invalid("the operations of training run on the CPU");
-  return {&cpu::training_kernels_for(*call.context.kernels, call.context.rounded_products), call.context.pool};
+  const cpu::Kernels& set = *call.context.kernels;
+  return {&cpu::training_kernels_for(set, false), call.context.pool,
+          &cpu::training_kernels_for(set, call.context.rounded_products)};
 }
 
 // Results by name.

@@ -10,10 +10,11 @@
 namespace mask_predict::training {
 
 struct TrainingContext {
-  const cpu::TrainingKernels* kernels = nullptr;
+  const cpu::TrainingKernels* kernels = nullptr;  // in float32: attention's own products too
   cpu::ThreadPool* pool = nullptr;
+  const cpu::TrainingKernels* products = nullptr;  // of dense products, which may round their operands to bfloat16
 
-  void multiply(const cpu::MatrixProduct& product) const { cpu::multiply(*pool, *kernels, product); }
+  void multiply(const cpu::MatrixProduct& product) const { cpu::multiply(*pool, *products, product); }
 };
 
 }  // namespace mask_predict::training

@@ -55,7 +55,9 @@ Trainer::Trainer(const TrainerRequest& request, const TrainerOptions& options,
                  const std::function<void(double)>& progress, const std::atomic<bool>& cancelled)
     : options_(options) {
   pool_ = std::make_unique<cpu::ThreadPool>(options.threads > 0 ? options.threads : cpu::available_processors());
-  context_ = {&cpu::training_kernels_for(cpu::kernels_for(""), options.rounded_products), pool_.get()};
+  const cpu::Kernels& set = cpu::kernels_for("");
+  context_ = {&cpu::training_kernels_for(set, false), pool_.get(),
+              &cpu::training_kernels_for(set, options.rounded_products)};
   limit_ = options.memory_limit > 0 ? options.memory_limit : available_memory();
   budget_ = std::make_shared<MemoryBudget>(limit_);
   if (request.architecture) {

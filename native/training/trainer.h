@@ -71,7 +71,7 @@ class Trainer {
   bool has_token_types() const { return table_->token_types >= 0; }
   bool added_length_head() const { return added_length_head_; }
   int threads() const { return pool_->size(); }
-  const char* instruction_set() const { return context_.kernels->name; }
+  const char* instruction_set() const { return context_.products->name; }
   int64_t updates() const { return updates_; }
   TrainerMemory memory() const;
   // Bytes that steps of parts with `rows` rows take, including weights, gradients and moments.

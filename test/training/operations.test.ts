@@ -240,6 +240,10 @@ t.test('mixed attention', async (t) => {
       for (const { set, results } of everywhere(t, 'mixedAttention', given)) {
         near(t, `${set}, ${what}`, results.output!, output, 2e-5);
         compare(t, `${set}, ${what}: gradient`, results.gradient!, expected);
+        if (set !== 'avx512bf16') continue;
+        const asked = { instructionSet: set, precision: 'bf16' };
+        for (const [name, values] of Object.entries(operations.mixedAttention(given, asked)))
+          t.ok(same(values, results[name]), `${what}: bf16 leaves attention in float32`);
       }
     }
 });
