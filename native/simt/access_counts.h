@@ -15,7 +15,7 @@ enum class Space { Shared, Global };
 // Prints simt::report() at the end of the process, if MASK_PREDICT_SIMT_REPORT is set.
 void report_at_exit();
 
-void begin_counting(const char* kernel, uint64_t blocks);
+void begin_counting(const KernelLaunch& launch, uint64_t blocks);
 void finish_counting_block();
 
 // The running lane's part of one instruction.

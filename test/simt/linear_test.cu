@@ -291,6 +291,19 @@ void test_long_sums() {
       }
     }
   }
+  // A ring for more memory than the device has is refused; it is never cut.
+  Problem p(256, 128, 64, ValueType::BF16);
+  p.stream.shared_bytes = 300 << 10;
+  p.stream.processors = 1;
+  try {
+    run_linear(p, epilogue, 0, p.rows);
+    expect(false, "a launch beyond the device's shared memory must be an error");
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    expect(message.find("kernel linear_tensor: a block with") != std::string::npos &&
+               message.find("more than the 232448 that it may have there") != std::string::npos,
+           message);
+  }
   // The XL model's shapes fill a large device once or twice over; no slice is empty.
   for (const auto& [outputs, inputs] : {std::pair{2560, 2560}, {5120, 2560}, {10240, 2560}, {2560, 10240}}) {
     const cuda::InnerSlices slices = cuda::inner_slices(outputs, inputs, 2);
