@@ -153,6 +153,8 @@ KernelCounts counts_of(const Kernel& kernel) {
   result.most_shared_bytes = kernel.most_shared_bytes;
   for (const auto& [key, place] : kernel.places) {
     add(result.counts, place->counts);
+    if (place->access == copy_of_weights || place->access == load_of_weights)
+      result.weight_sectors += place->counts.sectors;
     result.sites.push_back({std::string(key.file) + ":" + std::to_string(key.line), place->access, place->counts});
   }
   std::sort(result.sites.begin(), result.sites.end(),
@@ -250,8 +252,8 @@ void reset_counts() {
 std::string report() {
   std::string text;
   char line[512];
-  std::snprintf(line, sizeof line, "%-32s %8s %9s %12s %12s %12s %12s %12s %8s %8s\n", "kernel", "launches", "blocks",
-                "shared", "conflicts", "global", "sectors", "needed", "threads", "bytes");
+  std::snprintf(line, sizeof line, "%-32s %8s %9s %12s %12s %12s %12s %12s %12s %8s %8s\n", "kernel", "launches",
+                "blocks", "shared", "conflicts", "global", "sectors", "needed", "weights", "threads", "bytes");
   text += line;
   for (const KernelCounts& kernel : counts()) {
     const auto row = [&](const char* name, const char* launches, const char* blocks, const AccessCounts& c,
@@ -263,8 +265,9 @@ std::string report() {
                     static_cast<unsigned long long>(c.needed_sectors), sizes.c_str());
       text += line;
     };
-    char sizes[32];
-    std::snprintf(sizes, sizeof sizes, " %8llu %8llu", static_cast<unsigned long long>(kernel.most_threads),
+    char sizes[64];
+    std::snprintf(sizes, sizeof sizes, " %12llu %8llu %8llu", static_cast<unsigned long long>(kernel.weight_sectors),
+                  static_cast<unsigned long long>(kernel.most_threads),
                   static_cast<unsigned long long>(kernel.most_shared_bytes));
     row(kernel.kernel.c_str(), std::to_string(kernel.launches).c_str(), std::to_string(kernel.blocks).c_str(),
         kernel.counts, sizes);

@@ -21,8 +21,6 @@ namespace mask_predict::simt {
 
 namespace {
 
-// Of an H100, whatever the compute capability.
-constexpr int multiprocessors = 132;
 constexpr int l2_cache_bytes = 50 << 20;
 
 thread_local const char* next_name = "?";
@@ -31,10 +29,11 @@ thread_local int device_of_thread = 0;
 struct EmulatedDevice {
   ComputeCapability capability{9, 0};
   size_t bytes = 0;  // 0: device_memory_total()
+  int multiprocessors = 132;
 };
 
 // MASK_PREDICT_SIMT_DEVICES: "7.5:16,9.0:80" are two, of these compute capabilities and GiB of memory, which may be left
-// out; "none" is a driver without a device, "" a machine without a driver. One of 9.0 where it is not set. They share
+// out; "9.0:80:1" has one multiprocessor, where the others have as many as an H100. "none" is a driver without a device, "" a machine without a driver. One of 9.0 where it is not set. They share
 // their memory. A compute capability has its own limits (limits.h).
 std::vector<EmulatedDevice> read_devices() {
   const char* text = std::getenv("MASK_PREDICT_SIMT_DEVICES");
@@ -43,7 +42,8 @@ std::vector<EmulatedDevice> read_devices() {
   for (std::string rest = std::string(text) == "none" ? "" : text; !rest.empty();) {
     EmulatedDevice device;
     int gibibytes = 0;
-    std::sscanf(rest.c_str(), "%d.%d:%d", &device.capability.major, &device.capability.minor, &gibibytes);
+    std::sscanf(rest.c_str(), "%d.%d:%d:%d", &device.capability.major, &device.capability.minor, &gibibytes,
+                &device.multiprocessors);
     device.bytes = static_cast<size_t>(gibibytes) << 30;
     devices.push_back(device);
     const size_t comma = rest.find(',');
@@ -68,6 +68,7 @@ size_t total_of(int device) {
   return bytes ? bytes : device_memory_total();
 }
 
+int multiprocessors_of(int device) { return emulated_devices()[static_cast<size_t>(device)].multiprocessors; }
 ComputeCapability capability_of(int device) { return emulated_devices()[static_cast<size_t>(device)].capability; }
 
 bool is_a_device(int device) { return device >= 0 && static_cast<size_t>(device) < emulated_devices().size(); }
@@ -176,7 +177,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   properties->sharedMemPerMultiprocessor = shared.of_multiprocessor;
   properties->major = capability.major;
   properties->minor = capability.minor;
-  properties->multiProcessorCount = multiprocessors;
+  properties->multiProcessorCount = multiprocessors_of(device);
   properties->warpSize = 32;
   properties->maxThreadsPerBlock = most_block_threads;
   properties->l2CacheSize = l2_cache_bytes;
@@ -188,7 +189,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   const ComputeCapability capability = capability_of(device);
   switch (attribute) {
     case cudaDevAttrMaxThreadsPerBlock: *value = most_block_threads; break;
-    case cudaDevAttrMultiProcessorCount: *value = multiprocessors; break;
+    case cudaDevAttrMultiProcessorCount: *value = multiprocessors_of(device); break;
     case cudaDevAttrL2CacheSize: *value = l2_cache_bytes; break;
     case cudaDevAttrComputeCapabilityMajor: *value = capability.major; break;
     case cudaDevAttrComputeCapabilityMinor: *value = capability.minor; break;

@@ -79,6 +79,7 @@ struct KernelCounts {
   std::string kernel;
   uint64_t launches = 0;
   uint64_t blocks = 0;
+  uint64_t weight_sectors = 0;     // of what is read with a cache policy of its own, as weights are
   uint64_t most_threads = 0;       // of a block
   uint64_t most_shared_bytes = 0;  // of a block
   AccessCounts counts;

@@ -505,7 +505,7 @@ void test_traffic() {
     simt::reset_counts();
     run_linear(p, {false, false, false, ValueType::F32}, 0, c.rows);
     const simt::KernelCounts kernel = simt::counts("linear_tensor");
-    uint64_t bytes = 0;
+    uint64_t bytes = kernel.weight_sectors * 32;
     for (const simt::SiteCounts& site : kernel.sites) {
       const std::string access = site.access;
       if (access == "load_global" || access == "cp_async_16 (source)") bytes += site.counts.sectors * 32;
@@ -513,6 +513,7 @@ void test_traffic() {
     const int64_t weights = p.outputs * p.inputs * bytes_of(c.type), rows = c.rows * p.inputs * 2;
     const int64_t scales = c.type == WeightType::I8 && c.parts == 1 ? c.rows * p.outputs * 4 : 0;
     const int64_t wanted = c.row_tiles * weights + 2 * rows + scales;
+    expect(kernel.weight_sectors * 32 == static_cast<uint64_t>(c.row_tiles * weights), "weights of " + p.name());
     expect(kernel.blocks == static_cast<uint64_t>(c.row_tiles * 2 * c.parts) && bytes == static_cast<uint64_t>(wanted),
            std::to_string(kernel.blocks) + " blocks read " + std::to_string(bytes) + " bytes, not " +
                std::to_string(wanted) + ", for linear of " + p.name());
