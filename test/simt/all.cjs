@@ -192,6 +192,7 @@ async function main() {
       'head-precision',
       'kernel-launches',
       'gpu-limits',
+      'weight-traffic',
     ],
     ...(quick ? [] : ['mixed-attention']),
   ];
