@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <unordered_map>
 
 #include "simt/faults.h"
@@ -153,8 +154,8 @@ KernelCounts counts_of(const Kernel& kernel) {
   result.most_shared_bytes = kernel.most_shared_bytes;
   for (const auto& [key, place] : kernel.places) {
     add(result.counts, place->counts);
-    if (place->access == copy_of_weights || place->access == load_of_weights)
-      result.weight_sectors += place->counts.sectors;
+    const std::string_view access = place->access;  // files may have copies of its text
+    if (access == copy_of_weights || access == load_of_weights) result.weight_sectors += place->counts.sectors;
     result.sites.push_back({std::string(key.file) + ":" + std::to_string(key.line), place->access, place->counts});
   }
   std::sort(result.sites.begin(), result.sites.end(),
