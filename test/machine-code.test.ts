@@ -28,6 +28,7 @@ interface Kernel {
   instructions: Instruction[];
   exits: number[];
   branches: Map<number, number[]>;
+  threads?: number;
 }
 const { examine, kernelsOf } = createRequire(import.meta.url)('./simt/machine_code.cjs') as {
   examine(kernel: Kernel): { faults: string[]; weights: string; multiplies: boolean };
@@ -50,11 +51,11 @@ const registers = `
   mov.u32 %s, memory;`;
 
 /** Kernels by name, compiled from the statements of each. */
-function compile(t: Test, architecture: number, bodies: Record<string, string>) {
+function compile(t: Test, architecture: number, bodies: Record<string, string>, directives = '') {
   const folder = t.testdir();
   const kernels = Object.entries(bodies).map(
     ([name, body]) =>
-      `.visible .entry ${name}(.param .u64 pointer, .param .u32 count) {${registers}\n${body}\n  ret;\n}\n`,
+      `.visible .entry ${name}(.param .u64 pointer, .param .u32 count) ${directives} {${registers}\n${body}\n  ret;\n}\n`,
   );
   const [ptx, cubin] = [join(folder, 'probe.ptx'), join(folder, 'probe.cubin')];
   writeFileSync(
@@ -79,6 +80,18 @@ const policyCopy = (offset: number) =>
   `cp.async.cg.shared.global.L2::cache_hint [%s+${offset}], [%at+${offset}], 16, %policy;`;
 const plainCopy = (offset: number) =>
   `cp.async.cg.shared.global [%s+${offset}], [%at+${offset}], 16;`;
+
+t.test('threads of a block that launch bounds allow', { skip }, (t) => {
+  const body = { kernel: 'st.global.u32 [%at], %n;' };
+  for (const architecture of [80, 90]) {
+    const threads = (directives?: string) =>
+      compile(t, architecture, body, directives).get('kernel')!.threads;
+    t.equal(threads('.maxntid 96, 1, 1 .minnctapersm 2'), 96, `sm_${architecture}`);
+    t.equal(threads('.maxntid 16, 4, 2'), 128, `sm_${architecture}: in three dimensions`);
+    t.equal(threads(), undefined, `sm_${architecture}: none`);
+  }
+  t.end();
+});
 
 t.test('instructions are what the statements ask for', { skip }, (t) => {
   for (const architecture of [80, 90]) {

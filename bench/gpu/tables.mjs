@@ -47,6 +47,7 @@ export function kernelTables(results) {
     const shapes = [
       'query',
       'keys and values',
+      'queries, keys and values',
       'attention output',
       'feed-forward in',
       'feed-forward out',
@@ -59,7 +60,7 @@ export function kernelTables(results) {
     );
     table(
       'linear, XLM-R XL',
-      `${note} PyTorch: the same with bias, GELU, or sum and LayerNorm. deterministic: false: the same with the product by cuBLASLt, at any number of rows. Ratios above 1: ours is faster. Deviation: of sampled results from sums in double, relative; bfloat16 rounds to 4e-3.`,
+      `${note} PyTorch: the same with bias, GELU, or sum and LayerNorm; queries, keys and values, a pair of ours, as one matrix. deterministic: false: the same with the product by cuBLASLt, at any number of rows. Ratios above 1: ours is faster. Deviation: of sampled results from sums in double, relative; bfloat16 rounds to 4e-3.`,
       ['shape', 'rows', 'ours', 'of bandwidth', 'of rate', 'deterministic: false', 'int8', 'of bandwidth', 'fp8', 'cuBLASLt, product alone', 'cuBLAS, product alone', 'PyTorch', 'PyTorch / ours', 'cuBLASLt / ours', 'deviation'],
       all.map((c) => {
         const ours = find('ours', c), lt = find('cublaslt, product alone', c), torch = find('PyTorch', c);

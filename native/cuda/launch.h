@@ -79,6 +79,9 @@ inline bool is_capturing(cudaStream_t stream) {
 // Puts the kernel into the stream. Throws Error that names the kernel and the cause.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const LaunchShape& shape, Arguments&&... arguments) {
+#ifdef MASK_PREDICT_SIMT
+  simt::name_next_kernel(shape.name);
+#endif
   const KernelTraits traits = prepare_kernel(reinterpret_cast<const void*>(kernel), shape);
   cudaLaunchAttribute dependent{};
   dependent.id = cudaLaunchAttributeProgrammaticStreamSerialization;
@@ -93,9 +96,6 @@ void launch(void (*kernel)(Parameters...), const LaunchShape& shape, Arguments&&
   const bool dependent_here = shape.dependent && traits.can_be_dependent && !synchronous &&
                               (dependent_in_graphs() || !is_capturing(shape.stream));
   config.numAttrs = dependent_here ? 1 : 0;
-#ifdef MASK_PREDICT_SIMT
-  simt::name_next_kernel(shape.name);
-#endif
   const auto describe = [&shape](const char* call) {
     const auto size = [](const dim3& d) {
       return "(" + std::to_string(d.x) + ", " + std::to_string(d.y) + ", " + std::to_string(d.z) + ")";

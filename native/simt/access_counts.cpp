@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <unordered_map>
 
 #include "simt/faults.h"
@@ -59,6 +60,8 @@ struct Kernel {
   std::string name;
   uint64_t launches = 0;
   uint64_t blocks = 0;
+  uint64_t most_threads = 0;
+  uint64_t most_shared_bytes = 0;
   std::unordered_map<PlaceKey, std::unique_ptr<Place>, HashOfPlace> places;
 };
 
@@ -147,8 +150,12 @@ KernelCounts counts_of(const Kernel& kernel) {
   result.kernel = kernel.name;
   result.launches = kernel.launches;
   result.blocks = kernel.blocks;
+  result.most_threads = kernel.most_threads;
+  result.most_shared_bytes = kernel.most_shared_bytes;
   for (const auto& [key, place] : kernel.places) {
     add(result.counts, place->counts);
+    const std::string_view access = place->access;  // files may have copies of its text
+    if (access == copy_of_weights || access == load_of_weights) result.weight_sectors += place->counts.sectors;
     result.sites.push_back({std::string(key.file) + ":" + std::to_string(key.line), place->access, place->counts});
   }
   std::sort(result.sites.begin(), result.sites.end(),
@@ -166,18 +173,22 @@ void report_at_exit() {
   static_cast<void>(reporting);
 }
 
-void begin_counting(const char* name, uint64_t blocks) {
+void begin_counting(const KernelLaunch& launch, uint64_t blocks) {
   report_at_exit();
   const std::lock_guard lock(all().mutex);
   auto& kernels = all().kernels;
-  auto found = std::find_if(kernels.begin(), kernels.end(), [&](const auto& kernel) { return kernel->name == name; });
+  auto found =
+      std::find_if(kernels.begin(), kernels.end(), [&](const auto& kernel) { return kernel->name == launch.name; });
   if (found == kernels.end()) {
     found = kernels.insert(kernels.end(), std::make_unique<Kernel>());
-    (*found)->name = name;
+    (*found)->name = launch.name;
   }
   all().running = found->get();
   ++all().running->launches;
   all().running->blocks += blocks;
+  const uint64_t threads = uint64_t{launch.block.x} * launch.block.y * launch.block.z;
+  all().running->most_threads = std::max(all().running->most_threads, threads);
+  all().running->most_shared_bytes = std::max<uint64_t>(all().running->most_shared_bytes, launch.shared_bytes);
   for (auto& [key, place] : all().running->places) {  // of a launch that was broken off
     for (WarpAtPlace& warp : place->warps) warp = WarpAtPlace{};
   }
@@ -242,25 +253,30 @@ void reset_counts() {
 std::string report() {
   std::string text;
   char line[512];
-  std::snprintf(line, sizeof line, "%-32s %8s %9s %12s %12s %12s %12s %12s\n", "kernel", "launches", "blocks", "shared",
-                "conflicts", "global", "sectors", "needed");
+  std::snprintf(line, sizeof line, "%-32s %8s %9s %12s %12s %12s %12s %12s %12s %8s %8s\n", "kernel", "launches",
+                "blocks", "shared", "conflicts", "global", "sectors", "needed", "weights", "threads", "bytes");
   text += line;
   for (const KernelCounts& kernel : counts()) {
-    const auto row = [&](const char* name, const char* launches, const char* blocks, const AccessCounts& c) {
-      std::snprintf(line, sizeof line, "%-32s %8s %9s %12llu %12llu %12llu %12llu %12llu\n", name, launches, blocks,
+    const auto row = [&](const char* name, const char* launches, const char* blocks, const AccessCounts& c,
+                         const std::string& sizes) {
+      std::snprintf(line, sizeof line, "%-32s %8s %9s %12llu %12llu %12llu %12llu %12llu%s\n", name, launches, blocks,
                     static_cast<unsigned long long>(c.shared_accesses),
                     static_cast<unsigned long long>(c.bank_conflicts),
                     static_cast<unsigned long long>(c.global_accesses), static_cast<unsigned long long>(c.sectors),
-                    static_cast<unsigned long long>(c.needed_sectors));
+                    static_cast<unsigned long long>(c.needed_sectors), sizes.c_str());
       text += line;
     };
+    char sizes[64];
+    std::snprintf(sizes, sizeof sizes, " %12llu %8llu %8llu", static_cast<unsigned long long>(kernel.weight_sectors),
+                  static_cast<unsigned long long>(kernel.most_threads),
+                  static_cast<unsigned long long>(kernel.most_shared_bytes));
     row(kernel.kernel.c_str(), std::to_string(kernel.launches).c_str(), std::to_string(kernel.blocks).c_str(),
-        kernel.counts);
+        kernel.counts, sizes);
     for (const SiteCounts& site : kernel.sites) {
       if (!site.counts.bank_conflicts && site.counts.sectors <= site.counts.needed_sectors) continue;
       const size_t slash = site.site.rfind('/');
       const std::string file = slash == std::string::npos ? site.site : site.site.substr(slash + 1);
-      row(("  " + file + " " + site.access).c_str(), "", "", site.counts);
+      row(("  " + file + " " + site.access).c_str(), "", "", site.counts, "");
     }
   }
   const GraphCounts graphs = graph_counts();

@@ -12,10 +12,15 @@ namespace mask_predict::simt {
 
 enum class Space { Shared, Global };
 
+// Accesses to global memory by their names. Those of weights have a cache policy of their own.
+inline constexpr const char* copy_of_rows = "cp_async_16 (source)";
+inline constexpr const char* copy_of_weights = "cp_async_16 (weights)";
+inline constexpr const char* load_of_weights = "load_global_once";
+
 // Prints simt::report() at the end of the process, if MASK_PREDICT_SIMT_REPORT is set.
 void report_at_exit();
 
-void begin_counting(const char* kernel, uint64_t blocks);
+void begin_counting(const KernelLaunch& launch, uint64_t blocks);
 void finish_counting_block();
 
 // The running lane's part of one instruction.

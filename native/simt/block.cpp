@@ -160,7 +160,7 @@ void run(const KernelLaunch& launch) {
   gridDim = launch.grid;
 
   const uint64_t blocks = static_cast<uint64_t>(launch.grid.x) * launch.grid.y * launch.grid.z;
-  begin_counting(launch.name, blocks);
+  begin_counting(launch, blocks);
   begin_kernel(launch.stream, launch.dependent);
   const DeviceMemoryInReach in_reach;
   for (const uint64_t number : order_of_blocks(blocks)) {

@@ -8,7 +8,8 @@ namespace mask_predict::simt {
 namespace {
 
 thread_local cudaError_t last_error = cudaSuccess;
-thread_local std::string last_failure;
+thread_local cudaError_t described_error = cudaSuccess;  // the last one, also when it has been asked for
+thread_local std::string last_failure;                   // the message of the last error, if it has one of its own
 
 struct Text {
   cudaError_t error;
@@ -24,6 +25,7 @@ constexpr Text texts[] = {
     {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
     {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
+    {cudaErrorLaunchOutOfResources, "cudaErrorLaunchOutOfResources", "too many resources requested for launch"},
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
     {cudaErrorNotSupported, "cudaErrorNotSupported", "operation not supported"},
     {cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
@@ -43,13 +45,16 @@ const Text& text_of(cudaError_t error) {
 }  // namespace
 
 cudaError_t remember(cudaError_t error) {
-  if (error != cudaSuccess) last_error = error;
+  if (error == cudaSuccess) return error;
+  last_error = described_error = error;
+  last_failure.clear();
   return error;
 }
 
-cudaError_t remember_failure(const std::string& message) {
+cudaError_t remember_failure(const std::string& message, cudaError_t error) {
+  remember(error);
   last_failure = message;
-  return remember(cudaErrorLaunchFailure);
+  return error;
 }
 
 }  // namespace mask_predict::simt
@@ -67,6 +72,6 @@ cudaError_t cudaPeekAtLastError() { return last_error; }
 const char* cudaGetErrorName(cudaError_t error) { return text_of(error).name; }
 
 const char* cudaGetErrorString(cudaError_t error) {
-  if (error == cudaErrorLaunchFailure && !last_failure.empty()) return last_failure.c_str();
+  if (error == described_error && !last_failure.empty()) return last_failure.c_str();
   return text_of(error).text;
 }

@@ -14,9 +14,23 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline
+// Nobody can ask a function for its attributes, so the bounds are written into its code: as many instructions that do
+// nothing as marks_of says come first, and simt/limits.cpp counts them.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define MASK_PREDICT_SIMT_MARKS_BOUNDS
+#define __launch_bounds__(...) __attribute__((patchable_function_entry(mask_predict::simt::marks_of(__VA_ARGS__), 0)))
+#else
 #define __launch_bounds__(...)
+#endif
 #define __align__(bytes) alignas(bytes)
 #define __grid_constant__
+
+namespace mask_predict::simt {
+
+inline constexpr int marks_of_a_block = 33;  // one for each warp of threads, at most 32, and so many for each block
+constexpr int marks_of(int threads, int blocks = 1) { return (threads + 31) / 32 + blocks * marks_of_a_block; }
+
+}  // namespace mask_predict::simt
 
 // ---- vectors ----------------------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ inline CachePolicy evict_first_policy() { return 0; }
 inline uint4 load_global_once(const uint4* pointer, CachePolicy, Site site = Site::current()) {
   simt::check_global("load_global_once", pointer, sizeof(uint4), site);
   simt::note_global_read("load_global_once", pointer, sizeof(uint4), site);
-  simt::count_access(simt::Space::Global, "load_global_once", pointer, sizeof(uint4), site);
+  simt::count_access(simt::Space::Global, simt::load_of_weights, pointer, sizeof(uint4), site);
   return *pointer;
 }
 
@@ -80,13 +80,13 @@ inline void cp_async_16_or_zero(void* shared, const void* global, bool valid, Si
 }
 inline void cp_async_16_or_zero(void* shared, const void* global, bool valid, CachePolicy,
                                 Site site = Site::current()) {
-  simt::start_copy(shared, global, valid, site);
+  simt::start_copy(shared, global, valid, site, simt::copy_of_weights);
 }
 inline void cp_async_16(void* shared, const void* global, Site site = Site::current()) {
   simt::start_copy(shared, global, true, site);
 }
 inline void cp_async_16(void* shared, const void* global, CachePolicy, Site site = Site::current()) {
-  simt::start_copy(shared, global, true, site);
+  simt::start_copy(shared, global, true, site, simt::copy_of_weights);
 }
 inline void cp_async_commit() { simt::commit_copies(); }
 

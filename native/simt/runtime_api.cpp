@@ -13,6 +13,7 @@
 #include "simt/dependency.h"
 #include "simt/faults.h"
 #include "simt/left_over.h"
+#include "simt/limits.h"
 #include "simt/memory.h"
 #include "simt/streams.h"
 
@@ -20,21 +21,20 @@ namespace mask_predict::simt {
 
 namespace {
 
-constexpr int multiprocessors = 132;
-constexpr int compute_capability = 90;
 constexpr int l2_cache_bytes = 50 << 20;
-constexpr size_t shared_bytes_without_asking = 48 * 1024;
 
 thread_local const char* next_name = "?";
 thread_local int device_of_thread = 0;
 
 struct EmulatedDevice {
-  int major = compute_capability / 10, minor = compute_capability % 10;
+  ComputeCapability capability{9, 0};
   size_t bytes = 0;  // 0: device_memory_total()
+  int multiprocessors = 132;
 };
 
-// MASK_PREDICT_SIMT_DEVICES: "7.5:16,9.0:80" are two, of these compute capabilities and GiB of memory; "none" is a
-// driver without a device, "" a machine without a driver. One of 9.0 where it is not set. They share their memory.
+// MASK_PREDICT_SIMT_DEVICES: "7.5:16,9.0:80" are two, of these compute capabilities and GiB of memory, which may be left
+// out; "9.0:80:1" has one multiprocessor, where the others have as many as an H100. "none" is a driver without a device, "" a machine without a driver. One of 9.0 where it is not set. They share
+// their memory. A compute capability has its own limits (limits.h).
 std::vector<EmulatedDevice> read_devices() {
   const char* text = std::getenv("MASK_PREDICT_SIMT_DEVICES");
   if (!text) return {EmulatedDevice{}};
@@ -42,7 +42,8 @@ std::vector<EmulatedDevice> read_devices() {
   for (std::string rest = std::string(text) == "none" ? "" : text; !rest.empty();) {
     EmulatedDevice device;
     int gibibytes = 0;
-    std::sscanf(rest.c_str(), "%d.%d:%d", &device.major, &device.minor, &gibibytes);
+    std::sscanf(rest.c_str(), "%d.%d:%d:%d", &device.capability.major, &device.capability.minor, &gibibytes,
+                &device.multiprocessors);
     device.bytes = static_cast<size_t>(gibibytes) << 30;
     devices.push_back(device);
     const size_t comma = rest.find(',');
@@ -67,11 +68,14 @@ size_t total_of(int device) {
   return bytes ? bytes : device_memory_total();
 }
 
+int multiprocessors_of(int device) { return emulated_devices()[static_cast<size_t>(device)].multiprocessors; }
+ComputeCapability capability_of(int device) { return emulated_devices()[static_cast<size_t>(device)].capability; }
+
 bool is_a_device(int device) { return device >= 0 && static_cast<size_t>(device) < emulated_devices().size(); }
 
 struct Known {
-  std::map<const void*, size_t> shared_bytes;         // kernels that asked for more
-  std::map<const char*, size_t, std::less<>> pinned;  // host memory
+  std::map<std::pair<const void*, int>, size_t> shared_bytes;  // of kernels that asked for more, on a device
+  std::map<const char*, size_t, std::less<>> pinned;           // host memory
 };
 Known& known() {
   static Known& instance = *new Known;
@@ -106,7 +110,7 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::fu
   const dim3 grid = config.gridDim;
   const dim3 block = config.blockDim;
   const uint64_t threads = static_cast<uint64_t>(block.x) * block.y * block.z;
-  const bool blocks_are_right = threads >= 1 && threads <= 1024 && block.z <= 64;
+  const bool blocks_are_right = threads >= 1 && threads <= most_block_threads && block.z <= 64;
   const bool grid_is_right =
       grid.x >= 1 && grid.x <= 0x7fffffff && grid.y >= 1 && grid.y <= 65535 && grid.z >= 1 && grid.z <= 65535;
   if (!blocks_are_right || !grid_is_right) return remember(cudaErrorInvalidConfiguration);
@@ -114,10 +118,17 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::fu
     std::fprintf(stderr, "simt: kernel %s: the emulator needs blocks of whole warps\n", name);
     return remember(cudaErrorInvalidConfiguration);
   }
+  const ComputeCapability capability = capability_of(device_of_thread);
+  const LaunchBounds bounds = launch_bounds_of(kernel);
+  if (const std::string reason = beyond_limits(name, bounds, static_cast<int>(threads), capability); !reason.empty())
+    return remember_failure(reason, cudaErrorLaunchOutOfResources);
+  if (const std::string reason = beyond_shared_memory(name, config.dynamicSmemBytes, capability); !reason.empty())
+    return remember_failure(reason, cudaErrorInvalidValue);
   {
     const std::lock_guard lock(runtime_mutex());
-    const auto found = known().shared_bytes.find(kernel);
-    const size_t allowed = found == known().shared_bytes.end() ? shared_bytes_without_asking : found->second;
+    const auto found = known().shared_bytes.find({kernel, device_of_thread});
+    const size_t allowed =
+        found == known().shared_bytes.end() ? shared_memory_of(capability).without_asking : found->second;
     if (config.dynamicSmemBytes > allowed) return remember(cudaErrorInvalidValue);
   }
   bool dependent = false;
@@ -155,32 +166,36 @@ cudaError_t cudaSetDevice(int device) {
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (!is_a_device(device)) return remember(cudaErrorInvalidDevice);
-  const EmulatedDevice emulated = emulated_devices()[static_cast<size_t>(device)];
+  const ComputeCapability capability = capability_of(device);
+  const SharedMemory shared = shared_memory_of(capability);
   *properties = {};
   std::snprintf(properties->name, sizeof properties->name, "SIMT emulator");
   for (int i = 0; i < 16; ++i) properties->uuid.bytes[i] = static_cast<char>(0xd0 + (i < 15 ? 0 : device));
   properties->totalGlobalMem = total_of(device);
-  properties->sharedMemPerBlock = shared_bytes_without_asking;
-  properties->sharedMemPerBlockOptin = largest_shared_bytes;
-  properties->sharedMemPerMultiprocessor = largest_shared_bytes + 1024;
-  properties->major = emulated.major;
-  properties->minor = emulated.minor;
-  properties->multiProcessorCount = multiprocessors;
+  properties->sharedMemPerBlock = shared.without_asking;
+  properties->sharedMemPerBlockOptin = shared.of_block;
+  properties->sharedMemPerMultiprocessor = shared.of_multiprocessor;
+  properties->major = capability.major;
+  properties->minor = capability.minor;
+  properties->multiProcessorCount = multiprocessors_of(device);
   properties->warpSize = 32;
-  properties->maxThreadsPerBlock = 1024;
+  properties->maxThreadsPerBlock = most_block_threads;
   properties->l2CacheSize = l2_cache_bytes;
   return cudaSuccess;
 }
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
   if (!is_a_device(device)) return remember(cudaErrorInvalidDevice);
+  const ComputeCapability capability = capability_of(device);
   switch (attribute) {
-    case cudaDevAttrMaxThreadsPerBlock: *value = 1024; break;
-    case cudaDevAttrMultiProcessorCount: *value = multiprocessors; break;
+    case cudaDevAttrMaxThreadsPerBlock: *value = most_block_threads; break;
+    case cudaDevAttrMultiProcessorCount: *value = multiprocessors_of(device); break;
     case cudaDevAttrL2CacheSize: *value = l2_cache_bytes; break;
-    case cudaDevAttrComputeCapabilityMajor: *value = compute_capability / 10; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = compute_capability % 10; break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = static_cast<int>(largest_shared_bytes); break;
+    case cudaDevAttrComputeCapabilityMajor: *value = capability.major; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = capability.minor; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = static_cast<int>(shared_memory_of(capability).of_block);
+      break;
   }
   return cudaSuccess;
 }
@@ -194,19 +209,24 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
   return cudaSuccess;
 }
 
-cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel) {
   if (const cudaError_t fault = begin_call("cudaFuncGetAttributes"); fault != cudaSuccess) return fault;
   *attributes = {};
-  attributes->maxThreadsPerBlock = 1024;
-  attributes->ptxVersion = attributes->binaryVersion = compute_capability;
+  const LaunchBounds bounds = launch_bounds_of(kernel);
+  attributes->numRegs = most_registers(bounds);
+  attributes->maxThreadsPerBlock = bounds.threads > 0 ? bounds.threads : most_block_threads;
+  attributes->ptxVersion = attributes->binaryVersion = code_for(capability_of(device_of_thread));
   return cudaSuccess;
 }
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
   if (const cudaError_t fault = begin_call("cudaFuncSetAttribute"); fault != cudaSuccess) return fault;
-  if (value < 0 || static_cast<size_t>(value) > largest_shared_bytes) return remember(cudaErrorInvalidValue);
+  if (value < 0) return remember(cudaErrorInvalidValue);
+  const ComputeCapability capability = capability_of(device_of_thread);
+  const std::string reason = beyond_shared_memory(next_name, static_cast<size_t>(value), capability);
+  if (!reason.empty()) return remember_failure(reason, cudaErrorInvalidValue);
   const std::lock_guard lock(runtime_mutex());
-  known().shared_bytes[kernel] = static_cast<size_t>(value);
+  known().shared_bytes[{kernel, device_of_thread}] = static_cast<size_t>(value);
   return cudaSuccess;
 }
 

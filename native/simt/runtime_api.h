@@ -5,7 +5,7 @@
 // overtaken it: what it clears or copies then lands on what that stream has written.
 //
 // Kernels' errors come back from the call that waited, as cudaErrorLaunchFailure; cudaGetErrorString then has
-// the message of the last one. Unlike a real device this one can be used on after that, but not after a call that
+// the message of the last one, as it has of a launch that the device has no room for (limits.h). Unlike a real device this one can be used on after that, but not after a call that
 // faults.h lets fail.
 #pragma once
 
@@ -29,6 +29,7 @@ enum cudaError_t {
   cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
   cudaErrorIllegalAddress = 700,
+  cudaErrorLaunchOutOfResources = 701,
   cudaErrorLaunchFailure = 719,
   cudaErrorNotSupported = 801,
   cudaErrorStreamCaptureUnsupported = 900,

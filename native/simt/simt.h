@@ -79,6 +79,9 @@ struct KernelCounts {
   std::string kernel;
   uint64_t launches = 0;
   uint64_t blocks = 0;
+  uint64_t weight_sectors = 0;     // of what is read with a cache policy of its own, as weights are
+  uint64_t most_threads = 0;       // of a block
+  uint64_t most_shared_bytes = 0;  // of a block
   AccessCounts counts;
   std::vector<SiteCounts> sites;
 };
@@ -88,7 +91,7 @@ std::vector<KernelCounts> counts();
 KernelCounts counts(const std::string& kernel);  // zeros for one that was not launched
 void reset_counts();
 
-// A table of the counts with a line for every place that has conflicts or needless sectors. Printed to stderr
+// A table of the counts and the largest blocks, with a line for every place that has conflicts or needless sectors. Printed to stderr
 // at the end of the process if MASK_PREDICT_SIMT_REPORT is set.
 std::string report();
 

@@ -15,8 +15,8 @@ std::recursive_mutex& runtime_mutex();
 // Keeps the error for cudaGetLastError and returns it.
 cudaError_t remember(cudaError_t error);
 
-// Remembers cudaErrorLaunchFailure with this message.
-cudaError_t remember_failure(const std::string& message);
+// Remembers the error with this message of its own.
+cudaError_t remember_failure(const std::string& message, cudaError_t error = cudaErrorLaunchFailure);
 
 // Puts work into a stream, or into the graph the stream is being captured in. The work may throw Fault.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);

@@ -10,14 +10,14 @@
 
 namespace mask_predict::simt {
 
-void start_copy(void* shared, const void* global, bool valid, Site site) {
+void start_copy(void* shared, const void* global, bool valid, Site site, const char* source) {
   check_shared("cp_async_16", shared, 16, site);
   if (valid) check_global("cp_async_16", global, 16, site);
   if (reinterpret_cast<uintptr_t>(global) % 16) fault("cp_async_16: the source is not aligned to 16", site);
   note_copy_start(shared, site);
   count_access(Space::Shared, "cp_async_16", shared, 16, site);
   if (valid) note_global_read("cp_async_16", global, 16, site);
-  if (valid) count_access(Space::Global, "cp_async_16 (source)", global, 16, site);
+  if (valid) count_access(Space::Global, source, global, 16, site);
   std::memset(shared, poison_byte, 16);
   Thread& thread = running_thread();
   thread.copies.push_back({shared, valid ? global : nullptr});

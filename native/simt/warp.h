@@ -3,11 +3,12 @@
 
 #include <cstdint>
 
+#include "simt/access_counts.h"
 #include "simt/block.h"
 
 namespace mask_predict::simt {
 
-void start_copy(void* shared, const void* global, bool valid, Site site);
+void start_copy(void* shared, const void* global, bool valid, Site site, const char* source = copy_of_rows);
 void commit_copies();
 void wait_for_copies(int pending, Site site);
 

@@ -184,7 +184,16 @@ async function main() {
     .filter((file) => file.endsWith('.test.ts') && !(quick && file === slowest));
   const engine = [
     ...['simt-generate', 'vocabulary', 'deterministic', 'cuda-graphs', 'spare-memory'],
-    ...['choice-of-gpu', 'gpu-faults', 'gpu-calls', 'int8', 'head-precision', 'kernel-launches'],
+    ...[
+      'choice-of-gpu',
+      'gpu-faults',
+      'gpu-calls',
+      'int8',
+      'head-precision',
+      'kernel-launches',
+      'gpu-limits',
+      'weight-traffic',
+    ],
     ...(quick ? [] : ['mixed-attention']),
   ];
   const operationTests = (files) =>

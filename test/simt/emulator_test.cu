@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "device_functions.cu"
+#include "simt/limits.h"
 #include "simt/simt.h"
 #include "simt/streams.h"
 #include "skinny_linear.cu"
@@ -430,6 +431,87 @@ void test_legacy_stream() {
   check(cudaStreamDestroy(ordered_stream), "cudaStreamDestroy");
 }
 
+__global__ void __launch_bounds__(96, 2) within_bounds(float* values) {
+  cuda::store_global(values + threadIdx.x, static_cast<float>(threadIdx.x));
+}
+
+__global__ void without_bounds(float* values) { cuda::store_global(values + threadIdx.x, 1.0f); }
+
+template <int threads>
+__global__ void __launch_bounds__(threads) of_template(float* values) {
+  cuda::store_global(values + threadIdx.x, 2.0f);
+}
+
+// What a GPU of each compute capability has for a block: the numbers are those of NVIDIA's table.
+void test_limits() {
+  using simt::ComputeCapability;
+  struct Expected {
+    ComputeCapability capability;
+    size_t kibibytes, of_multiprocessor;
+    int code;
+  };
+  for (const Expected& e :
+       {Expected{{8, 0}, 163, 164, 80}, Expected{{8, 6}, 99, 100, 80}, Expected{{8, 9}, 99, 100, 80},
+        Expected{{9, 0}, 227, 228, 90}, Expected{{10, 0}, 227, 228, 100}, Expected{{12, 0}, 99, 100, 120}}) {
+    const simt::SharedMemory shared = simt::shared_memory_of(e.capability);
+    const std::string name = e.capability.name();
+    expect(shared.of_block == e.kibibytes << 10 && shared.of_multiprocessor == e.of_multiprocessor << 10 &&
+               shared.without_asking == 48 << 10,
+           "shared memory of " + name);
+    expect(simt::code_for(e.capability) == e.code, "code for " + name);
+    expect(simt::beyond_shared_memory("k", e.kibibytes << 10, e.capability).empty(), "all of it on " + name);
+    const std::string reason = simt::beyond_shared_memory("k", (e.kibibytes << 10) + 1, e.capability);
+    expect(reason == "kernel k: a block with " + std::to_string((e.kibibytes << 10) + 1) +
+                         " bytes of shared memory on compute capability " + name + ", more than the " +
+                         std::to_string(e.kibibytes << 10) + " that it may have there",
+           reason);
+  }
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0), "cudaDeviceGetAttribute");
+  expect(value == 227 << 10, "shared memory of the device that is there if none is chosen");
+
+#ifdef MASK_PREDICT_SIMT_MARKS_BOUNDS
+  const auto attributes_of = [](void (*kernel)(float*)) {
+    cudaFuncAttributes attributes{};
+    check(cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel)), "cudaFuncGetAttributes");
+    return attributes;
+  };
+  // A multiprocessor has 65536 registers: two blocks of 96 threads leave each 341 of them, more than a thread can have.
+  expect(attributes_of(within_bounds).maxThreadsPerBlock == 96 && attributes_of(within_bounds).numRegs == 255, "96");
+  expect(attributes_of(of_template<1024>).maxThreadsPerBlock == 1024 && attributes_of(of_template<1024>).numRegs == 64,
+         "1024");
+  expect(attributes_of(of_template<320>).numRegs == 200, "in eights");  // 204.8
+  expect(attributes_of(without_bounds).maxThreadsPerBlock == 1024 && attributes_of(without_bounds).numRegs == 255,
+         "no bounds");
+
+#endif
+
+  const DeviceArray<float> values(1024);
+  const auto start = [&](void (*kernel)(float*), unsigned threads, size_t shared_bytes = 0) {
+    cuda::launch(kernel, {dim3(1), dim3(threads), shared_bytes, nullptr, "a_kernel"}, values.data);
+    check(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
+  };
+  start(within_bounds, 96);
+  start(of_template<1024>, 1024);
+  start(without_bounds, 256);
+  start(within_bounds, 32, 227 << 10);
+#ifdef MASK_PREDICT_SIMT_MARKS_BOUNDS
+  expect_error(ErrorCode::Device,
+               {"cudaLaunchKernelEx of kernel a_kernel", "a block of 128 threads on compute capability 9.0",
+                "the 96 of its __launch_bounds__", "cudaErrorLaunchOutOfResources"},
+               [&] { start(within_bounds, 128); });
+  expect_error(ErrorCode::Device,
+               {"kernel a_kernel: a block of 288 threads on compute capability 9.0 may need 73728 registers",
+                "the 65536 there are", "the 255 of a thread"},
+               [&] { start(without_bounds, 288); });
+#endif
+  expect_error(ErrorCode::Device,
+               {"cudaFuncSetAttribute of kernel a_kernel", "a block with 232449 bytes of shared memory", "9.0",
+                "the 232448 that it may have there", "cudaErrorInvalidValue"},
+               [&] { start(within_bounds, 32, (227 << 10) + 1); });
+  expect_error(ErrorCode::Device, {"invalid configuration argument"}, [&] { start(without_bounds, 2048); });
+}
+
 void test_errors() {
   const DeviceArray<float> values(std::vector<float>(64, 0.0f));
   const auto launch_on = [](float* pointer, const cuda::LaunchShape& shape, int count) {
@@ -472,6 +554,7 @@ int main() {
   test_constant_memory();
   test_streams();
   test_legacy_stream();
+  test_limits();
   test_errors();
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   std::printf("%s in %.1f s\n", failures ? "FAILED" : "passed", seconds.count());

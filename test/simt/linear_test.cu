@@ -291,6 +291,19 @@ void test_long_sums() {
       }
     }
   }
+  // A ring for more memory than the device has is refused; it is never cut.
+  Problem p(256, 128, 64, ValueType::BF16);
+  p.stream.shared_bytes = 300 << 10;
+  p.stream.processors = 1;
+  try {
+    run_linear(p, epilogue, 0, p.rows);
+    expect(false, "a launch beyond the device's shared memory must be an error");
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    expect(message.find("kernel linear_tensor: a block with") != std::string::npos &&
+               message.find("more than the 232448 that it may have there") != std::string::npos,
+           message);
+  }
   // The XL model's shapes fill a large device once or twice over; no slice is empty.
   for (const auto& [outputs, inputs] : {std::pair{2560, 2560}, {5120, 2560}, {10240, 2560}, {2560, 10240}}) {
     const cuda::InnerSlices slices = cuda::inner_slices(outputs, inputs, 2);
@@ -492,7 +505,7 @@ void test_traffic() {
     simt::reset_counts();
     run_linear(p, {false, false, false, ValueType::F32}, 0, c.rows);
     const simt::KernelCounts kernel = simt::counts("linear_tensor");
-    uint64_t bytes = 0;
+    uint64_t bytes = kernel.weight_sectors * 32;
     for (const simt::SiteCounts& site : kernel.sites) {
       const std::string access = site.access;
       if (access == "load_global" || access == "cp_async_16 (source)") bytes += site.counts.sectors * 32;
@@ -500,6 +513,7 @@ void test_traffic() {
     const int64_t weights = p.outputs * p.inputs * bytes_of(c.type), rows = c.rows * p.inputs * 2;
     const int64_t scales = c.type == WeightType::I8 && c.parts == 1 ? c.rows * p.outputs * 4 : 0;
     const int64_t wanted = c.row_tiles * weights + 2 * rows + scales;
+    expect(kernel.weight_sectors * 32 == static_cast<uint64_t>(c.row_tiles * weights), "weights of " + p.name());
     expect(kernel.blocks == static_cast<uint64_t>(c.row_tiles * 2 * c.parts) && bytes == static_cast<uint64_t>(wanted),
            std::to_string(kernel.blocks) + " blocks read " + std::to_string(bytes) + " bytes, not " +
                std::to_string(wanted) + ", for linear of " + p.name());

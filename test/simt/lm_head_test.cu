@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "ops/weights/packed_layout.h"
 #include "testing.h"
@@ -108,13 +109,14 @@ struct Answers {
   std::vector<float> log_probs, log_sums;
 };
 
-Answers run_head(const Model& model, const std::vector<float>& states, int rows) {
+Answers run_head(const Model& model, const std::vector<float>& states, int rows, int64_t shared_kibibytes = 227) {
   const auto device_states = upload_states(model, states);
   const size_t count = static_cast<size_t>(rows);
   const DeviceArray<LmHeadPartial> partials(count * static_cast<size_t>(lm_head_ranges));
   const DeviceArray<int32_t> ids(std::vector<int32_t>(count, -7));  // -1, an answer, would look like "not written"
   const DeviceArray<float> log_probs(count), log_sums(count);
   cuda::Stream stream;
+  stream.shared_bytes = shared_kibibytes << 10;
   Context context;
   context.activations = model.type;
   context.stream = &stream;
@@ -153,6 +155,11 @@ std::string name_of(const Model& model) {
          " x " + std::to_string(model.width);
 }
 
+bool same_answers(const Answers& a, size_t row, const Answers& b, size_t other) {
+  return a.ids[row] == b.ids[other] && same_bits(a.log_probs[row], b.log_probs[other]) &&
+         same_bits(a.log_sums[row], b.log_sums[other]);
+}
+
 // Right for every number of rows and schedule, and a row's bits always the same.
 void test_rows(const Model& model) {
   constexpr int most = 70;
@@ -167,20 +174,81 @@ void test_rows(const Model& model) {
         check_answers(model, states, rows, got, what);
         first = got;
       }
-      for (size_t r = 0; r < static_cast<size_t>(rows); ++r) {
-        expect(got.ids[r] == first.ids[r] && same_bits(got.log_probs[r], first.log_probs[r]) &&
-                   same_bits(got.log_sums[r], first.log_sums[r]),
-               what + ": bits of row " + std::to_string(r));
-      }
+      for (size_t r = 0; r < static_cast<size_t>(rows); ++r)
+        expect(same_answers(got, r, first, r), what + ": bits of row " + std::to_string(r));
     }
   }
   // other rows beside it, and another place among them
   std::vector<float> moved = random_states(model, most, 3);
   std::copy(states.begin() + 5 * model.width, states.begin() + 6 * model.width, moved.begin() + 66 * model.width);
   const Answers got = run_head(model, moved, most);
-  expect(got.ids[66] == first.ids[5] && same_bits(got.log_probs[66], first.log_probs[5]) &&
-             same_bits(got.log_sums[66], first.log_sums[5]),
-         name_of(model) + ": bits of a row among others");
+  expect(same_answers(got, 66, first, 5), name_of(model) + ": bits of a row among others");
+}
+
+// Tiles of 128 rows, the last one with few, and rings of every depth: what compute capability 9.0, 8.0 and 12.0 have room
+// for. Rows have the bits that they have in small tiles.
+void test_large_tiles(const Model& model) {
+  constexpr int most = 300;
+  const std::vector<float> states = random_states(model, most, 8);
+  simt::set_schedule({simt::Order::Random, 9});
+  const Answers all = run_head(model, states, most);
+  check_answers(model, states, most, all, name_of(model) + ", large tiles");
+  for (const int first : {0, 60, 127, 128, 255, 256, 290}) {
+    const int rows = std::min(10, most - first);
+    const auto begin = states.begin() + first * model.width;
+    const Answers alone = run_head(model, {begin, begin + rows * model.width}, rows);
+    for (int r = 0; r < rows; ++r)
+      expect(same_answers(alone, static_cast<size_t>(r), all, static_cast<size_t>(first + r)),
+             name_of(model) + ": bits of row " + std::to_string(first + r) + " of many");
+  }
+  for (const simt::Schedule schedule : all_schedules) {
+    simt::set_schedule(schedule);
+    for (const int64_t kibibytes : {227, 163, 99}) {
+      for (const int rows : {65, 130, 256, 270}) {
+        if (schedule.order != simt::Order::Ahead && rows != 130) continue;
+        const Answers got = run_head(model, states, rows, kibibytes);
+        for (size_t r = 0; r < static_cast<size_t>(rows); ++r)
+          expect(same_answers(got, r, all, r), name_of(model) + ", " + std::to_string(rows) + " rows, " +
+                                                   std::to_string(kibibytes) + " KiB: bits of row " +
+                                                   std::to_string(r));
+      }
+    }
+  }
+}
+
+// The vocabulary is read once for each tile of rows, and the rows once for each pass over 16 strips of 16 ids.
+void test_traffic() {
+  constexpr int width = 256, vocabulary = 1024, strips = vocabulary / 16;
+  const Model model(ValueType::BF16, vocabulary, width, vocabulary - 1, 5);
+  simt::set_schedule({simt::Order::RoundRobin, 0});
+  struct Case {
+    int rows;
+    int64_t kibibytes, row_tiles;
+  };
+  for (const Case& c : {Case{8, 227, 1}, Case{64, 227, 1}, Case{65, 227, 1}, Case{128, 227, 1}, Case{128, 99, 1},
+                        Case{129, 227, 2}, Case{256, 163, 2}, Case{300, 227, 3}}) {
+    const std::vector<float> states = random_states(model, c.rows, 4);
+    simt::reset_counts();
+    run_head(model, states, c.rows, c.kibibytes);
+    const simt::KernelCounts kernel = simt::counts("lm_head_tensor_cores");
+    int64_t row_bytes = 0;
+    for (const simt::SiteCounts& site : kernel.sites)
+      if (std::string(site.access) == "cp_async_16 (source)")
+        row_bytes += static_cast<int64_t>(site.counts.sectors) * 32;
+    const int64_t weight_bytes = static_cast<int64_t>(kernel.weight_sectors) * 32;
+    const int64_t weights = c.row_tiles * vocabulary * width * 2;
+    const int64_t rows = strips / 16 * c.rows * width * 2;
+    expect(weight_bytes == weights && row_bytes == rows,
+           std::to_string(weight_bytes) + " bytes of weights and " + std::to_string(row_bytes) +
+               " of rows are read, not " + std::to_string(weights) + " and " + std::to_string(rows) + ", for " +
+               std::to_string(c.rows) + " rows of " + name_of(model));
+    // An odd number of values of 16 bytes begins or ends within a sector.
+    expect(
+        kernel.counts.bank_conflicts == 0 && (c.rows % 2 != 0 || kernel.counts.sectors == kernel.counts.needed_sectors),
+        std::to_string(kernel.counts.bank_conflicts) + " bank conflicts, " +
+            std::to_string(kernel.counts.sectors - kernel.counts.needed_sectors) + " needless sectors for " +
+            std::to_string(c.rows) + " rows");
+  }
 }
 
 // As many ranges as there may be, most of them of one pass, some of two.
@@ -299,7 +367,11 @@ int main(int argument_count, char** arguments) {
       test_rows(model);
       test_logits_at(model);
     }
+    // Passes of whole and of few strips, and loads that end within a stage.
+    for (const auto& [vocabulary, width] : {std::pair{1200, 48}, {300, 144}})
+      test_large_tiles(Model(ValueType::BF16, vocabulary, width, vocabulary - 10, 2));
     test_ranges();
+    test_traffic();
     test_special_values(ValueType::BF16);
     test_special_values(ValueType::F32);
   });

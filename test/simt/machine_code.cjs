@@ -181,15 +181,20 @@ function kernelsOf(cubin) {
     });
 }
 
-/** Addresses in .nv.info: `exits`, of EXIT instructions, and `branches`, the targets of each computed branch. */
+/**
+ * Of .nv.info the addresses `exits`, of EXIT instructions, and `branches`, the targets of each computed branch; and `threads`,
+ * those of a block that __launch_bounds__ allows, if there are any.
+ */
 function attributesOf(bytes) {
   const exits = [];
   const branches = new Map();
+  let threads;
   for (let at = 0; at + 4 <= bytes.length;) {
     const [format, attribute, size] = [bytes[at], bytes[at + 1], bytes.readUInt16LE(at + 2)];
     at += 4;
     if (format !== 4) continue; // the value is in the size's place
     const values = Array.from({ length: size >> 2 }, (_, i) => bytes.readUInt32LE(at + i * 4));
+    if (attribute === 0x05) threads = values.reduce((product, size) => product * size);
     if (attribute === 0x1c) exits.push(...values);
     if (attribute === 0x34) {
       for (let i = 0; i < values.length; i += 3 + values[i + 2]) {
@@ -198,7 +203,7 @@ function attributesOf(bytes) {
     }
     at += size;
   }
-  return { exits, branches };
+  return { exits, branches, threads };
 }
 
 /** For each instruction the numbers of those that may run next. */

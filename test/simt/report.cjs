@@ -1,7 +1,9 @@
 'use strict';
 // npm run bench -- cuda-report: compiles every CUDA file for each architecture and prints of each kernel what ptxas says and
-// how its products get their weights, as a Markdown table. Fails if anything warns, if a kernel spills registers, or if its
-// machine code breaks a rule of machine_code.cjs.
+// how its products get their weights, as a Markdown table. Fails if anything warns, if a kernel spills registers, if its
+// machine code breaks a rule of machine_code.cjs, or if it has no __launch_bounds__ or a block of so many threads needs more
+// registers than a multiprocessor has. That is what the emulator takes for granted of a kernel within its bounds
+// (native/simt/limits.h).
 // Environment: NVCC; CUDAARCHS, e.g. "80;90" (the default); of others the machine code is not read.
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -18,6 +20,7 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'cuda-report-'));
 const nvcc = process.env.NVCC ?? 'nvcc';
 /** On the tensor cores, but of queries, keys and values. */
 const withoutWeights = /attention/;
+const registersOfMultiprocessor = 65536;
 let spills = 0;
 const faults = [];
 
@@ -71,6 +74,10 @@ for (const architecture of architectures) {
         const broken = examined?.faults ?? ['its machine code is not there'];
         if (examined?.multiplies && !examined.weights && !withoutWeights.test(name))
           broken.push('multiplies, but loads nothing with a cache policy, as weights are loaded');
+        const registers = Math.ceil(number(/Used (\d+) registers/) / 8) * 8; // given out in eights
+        if (kernel && !kernel.threads) broken.push('has no __launch_bounds__');
+        else if (kernel?.threads * registers > registersOfMultiprocessor)
+          broken.push(`${kernel.threads} threads of ${registers} registers are too many`);
         faults.push(...broken.map((fault) => `${name}, sm_${architecture}: ${fault}`));
       }
       console.log(

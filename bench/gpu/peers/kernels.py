@@ -50,12 +50,14 @@ def limits():
 LINEAR = [
     ("query", 2560, 2560, "bias"),
     ("keys and values", 2560, 5120, "bias"),
+    ("queries, keys and values", 2560, 7680, "pair"),  # as one matrix
     ("attention output", 2560, 2560, "norm"),
     ("feed-forward in", 2560, 10240, "gelu"),
     ("feed-forward out", 10240, 2560, "norm"),
 ]
 LINEAR_TINY = [
     ("query", 64, 64, "bias"),
+    ("queries, keys and values", 64, 192, "pair"),
     ("feed-forward in", 64, 144, "gelu"),
     ("feed-forward out", 144, 64, "norm"),
 ]

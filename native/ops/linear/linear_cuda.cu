@@ -47,21 +47,13 @@ void require_types(const Context& context, const PackedMatrix& weight) {
 // Blocks that fill the device well enough.
 int64_t enough_blocks(const Stream& stream) { return std::max(stream.processors * 3 / 4, 1); }
 
-// How deep a block's ring is, in stages, where it may have `room` bytes.
-int stages_of(int64_t room, size_t stage_bytes) {
-  for (const int stages : {deepest_ring, deep_ring, shallow_ring})
-    if (stages * static_cast<int64_t>(stage_bytes) <= room) return stages;
-  return shallowest_ring;
-}
-
 template <class Weights, int row_tile>
 void launch_tile(const Stream& stream, TensorLinear a, unsigned blocks) {
   using Stage = TensorStage<Weights, row_tile>;
   const dim3 grid(tiles(a.rows, row_tile), blocks);
-  // As many blocks as a multiprocessor has, or one, if there are no more blocks than multiprocessors. Each takes 1 KiB of
-  // its own.
-  const bool alone = Stage::blocks == 1 || int64_t{grid.x} * grid.y <= stream.processors;
-  const int64_t room = alone ? stream.shared_bytes : (stream.shared_bytes - 1024) / 2;
+  // As many blocks as a multiprocessor has, or one, if there are no more blocks than multiprocessors.
+  const bool alone = int64_t{grid.x} * grid.y <= stream.processors;
+  const int64_t room = room_of_block(stream.shared_bytes, alone ? 1 : Stage::blocks);
   a.stages = stages_of(room - static_cast<int64_t>(Stage::totals_bytes), Stage::bytes);
   launch(linear_tensor_kernel<Weights, row_tile>,
          LaunchShape{grid, dim3(Stage::threads), static_cast<size_t>(a.stages) * Stage::bytes + Stage::totals_bytes,

@@ -6,7 +6,7 @@
 // 128 and of 256, made by eight warps, two for the same outputs, so that a weight is read once for more rows; a row has the
 // same bits in any tile.
 //
-// Weights and rows come through a ring of stages in shared memory by asynchronous copies, which need no registers while they
+// Weights and rows come through a ring of stages in shared memory (cuda/ring.h) by asynchronous copies, which need no registers while they
 // are under way: a warp that multiplies one stage has asked for all others before. Weights lie there in the order in which the
 // instruction wants them (packed_layout.h). A warp copies those that it will itself multiply, of two with the same outputs each
 // one half. The rows are shared by the warps.
@@ -16,6 +16,7 @@
 // would make the first multiplication wait for all those weights; they go through registers instead.
 #pragma once
 
+#include "cuda/ring.h"
 #include "ops/linear/linear_epilogue.cuh"
 #include "ops/linear/linear_slices.h"
 #include "ops/weights/weight_fragments.cuh"
@@ -32,7 +33,7 @@ struct TensorLinear {
   const __nv_bfloat16* input;  // [rows, inputs]
   int rows;
   int inputs;
-  int stages;                 // of the ring, as many as one of those below has
+  int stages;                 // of the ring
   bool aligned_rows;          // every row of the input begins at a multiple of 16 bytes
   bool wide_outputs;          // linear_epilogue.cuh
   TensorProduct products[2];  // of one matrix, or of two
@@ -45,9 +46,6 @@ inline constexpr int sums_stride = block_outputs + 4;
 inline constexpr int stage_loads = 2;  // of 16 bytes for each tile of outputs and lane
 inline constexpr int stage_weights = block_outputs / 16 * stage_loads * 32;  // of 16 bytes
 static_assert(chunk_loads % stage_loads == 0);
-
-// How many stages a ring may have. The largest one has 64 KiB of weights under way while one stage is multiplied.
-inline constexpr int deepest_ring = 9, deep_ring = 6, shallow_ring = 4, shallowest_ring = 3;
 
 // The warps that make a tile of rows.
 template <int row_tile>
@@ -77,19 +75,6 @@ struct TensorStage : RowTile<row_tile> {
     return stage_weights + row * row_parts + (part ^ row * row_parts / 8 % row_parts);
   }
 };
-
-// Waits until this thread's copies for the oldest of the ring's stages are there.
-__device__ __forceinline__ void wait_for_stage(int stages) {
-  if (stages == deepest_ring) {
-    cp_async_wait<deepest_ring - 2>();
-  } else if (stages == deep_ring) {
-    cp_async_wait<deep_ring - 2>();
-  } else if (stages == shallow_ring) {
-    cp_async_wait<shallow_ring - 2>();
-  } else {
-    cp_async_wait<shallowest_ring - 2>();
-  }
-}
 
 // The parts of the rows that one thread brings into shared memory: the same of every stage, as far apart in memory as
 // the stages are. Beyond the matrix there are zeros.

@@ -140,21 +140,30 @@ bool is_float32(const Context& context, const PackedMatrix& weight) {
 unsigned blocks_of(int64_t count, int each) { return static_cast<unsigned>((count + each - 1) / each); }
 
 template <class Weights, int row_tile>
-void start_tile(const Head& head, int ranges, cudaStream_t stream) {
+void start_tile(const Stream& stream, Head head, int ranges) {
+  using Tile = lm_head::HeadTile<Weights, row_tile>;
+  const dim3 grid(blocks_of(head.rows, row_tile), static_cast<unsigned>(ranges));
+  constexpr size_t least_bytes = shallowest_ring * Tile::bytes;
+  const bool alone = int64_t{grid.x} * grid.y <= stream.processors ||
+                     room_of_block(stream.shared_bytes, Tile::blocks) < static_cast<int64_t>(least_bytes);
+  head.stages = stages_of(room_of_block(stream.shared_bytes, alone ? 1 : Tile::blocks), Tile::bytes);
   launch(lm_head::lm_head_tensor_cores<Weights, row_tile>,
-         {dim3(blocks_of(head.rows, row_tile), static_cast<unsigned>(ranges)), dim3(lm_head::threads),
-          lm_head::tensor_core_bytes<Weights>(row_tile), stream, "lm_head_tensor_cores", true},
+         {grid, dim3(lm_head::threads), static_cast<size_t>(head.stages) * Tile::bytes, stream.handle,
+          "lm_head_tensor_cores", true},
          head);
 }
 
+// The smallest tile that holds all rows, or the largest there is: with it the vocabulary is read least often.
 template <class Weights>
-void start_tensor_cores(const Head& head, int ranges, cudaStream_t stream) {
+void start_tensor_cores(const Stream& stream, const Head& head, int ranges) {
   if (head.rows <= 16) {
-    start_tile<Weights, 16>(head, ranges, stream);
+    start_tile<Weights, 16>(stream, head, ranges);
   } else if (head.rows <= 32) {
-    start_tile<Weights, 32>(head, ranges, stream);
+    start_tile<Weights, 32>(stream, head, ranges);
+  } else if (head.rows <= 64) {
+    start_tile<Weights, 64>(stream, head, ranges);
   } else {
-    start_tile<Weights, 64>(head, ranges, stream);
+    start_tile<Weights, 128>(stream, head, ranges);
   }
 }
 
@@ -174,7 +183,8 @@ void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
                   real_ids,
                   real_ids - 1,
                   strips,
-                  a.partials};
+                  a.partials,
+                  0};
   const cudaStream_t stream = context.stream->handle;
   if (float32) {
     launch(lm_head::lm_head_float32,
@@ -182,7 +192,8 @@ void lm_head_argmax(const Context& context, const LmHeadArguments& a) {
             lm_head::float32_bytes, stream, "lm_head_float32", true},
            head);
   } else {
-    with_weights(a.weight->type, [&](auto weights) { start_tensor_cores<decltype(weights)>(head, ranges, stream); });
+    with_weights(a.weight->type,
+                 [&](auto weights) { start_tensor_cores<decltype(weights)>(*context.stream, head, ranges); });
   }
   launch(lm_head_finish, {dim3(blocks_of(a.rows, row_warps)), dim3(row_threads), 0, stream, "lm_head_finish", true},
          a.partials, ranges, head.rows, a.ids, a.log_probs, a.log_sums);

@@ -25,7 +25,7 @@ static __global__ void __launch_bounds__(threads) lm_head_float32(Head head) {
   const int end = min(end_strip * strip_outputs, head.real_ids);
   wait_for_earlier_kernels();
 
-  LmHeadPartial kept[2] = {nothing, nothing};
+  Kept<row_groups> kept;
   for (int strip = first_strip; strip < end_strip; strip += pass_strips) {
     Logits<row_groups> logits{};
     for (int first = 0; first < head.width; first += float32_inner) {
@@ -66,7 +66,7 @@ static __global__ void __launch_bounds__(threads) lm_head_float32(Head head) {
   }
   allow_next_kernel();
   __syncthreads();  // before the tiles' memory holds the warps' values
-  write_partials<row_groups>(kept, shared_memory<float4>(), head, first_row);
+  write_partials(kept, shared_memory<float4>(), head, first_row);
 }
 
 }  // namespace lm_head

@@ -32,6 +32,7 @@ struct Head {
   int mask_token_id;
   int strips;  // of real ids
   LmHeadPartial* partials;
+  int stages;  // of the ring, on the tensor cores (cuda/ring.h)
 };
 
 // Strips of range `range`: a function of the vocabulary alone.
@@ -77,10 +78,22 @@ struct Logits {
   float sums[strips_per_warp][row_groups][4];
 };
 
-// The 8 lanes that share rows put their logits together; lane l then keeps the outcome for the rows l % 4 * 2 and
-// l % 4 * 2 + 1 of group l / 4. Strip s begins at id first_id + s * warps * 16; ids from `end` on take no part.
+// What a lane keeps: the values of the rows l % 4 * 2 and l % 4 * 2 + 1 of the groups l / 4, l / 4 + 8, ...
 template <int row_groups>
-__device__ __forceinline__ void take_in(LmHeadPartial (&kept)[2], const Logits<row_groups>& logits, const Head& head,
+struct Kept {
+  static constexpr int sets = (row_groups + 7) / 8;
+  LmHeadPartial values[sets][2];
+
+  __device__ __forceinline__ Kept() {
+#pragma unroll
+    for (int i = 0; i < sets * 2; ++i) values[i / 2][i % 2] = nothing;
+  }
+};
+
+// The 8 lanes that share rows put their logits together, and the one that keeps them takes in the outcome. Strip s begins
+// at id first_id + s * warps * 16; ids from `end` on take no part.
+template <int row_groups>
+__device__ __forceinline__ void take_in(Kept<row_groups>& kept, const Logits<row_groups>& logits, const Head& head,
                                         int first_id, int end) {
   constexpr int count = strips_per_warp * 2;
   const int own = lane_index() / 4;
@@ -117,23 +130,25 @@ __device__ __forceinline__ void take_in(LmHeadPartial (&kept)[2], const Logits<r
         best = better(best, {shuffle_xor(best.logit, mask), shuffle_xor(best.id, mask)});
       }
       const LmHeadPartial seen{largest, sum, best.logit, best.id};
-      if (own == group) kept[parity] = together(kept[parity], seen);
+      LmHeadPartial& before = kept.values[group / 8][parity];
+      if (own == group % 8) before = together(before, seen);
     }
   }
 }
 
 // Puts the warps' values together, in order, and writes the block's partials. `shared` is free for use.
 template <int row_groups>
-__device__ __forceinline__ void write_partials(const LmHeadPartial (&kept)[2], float4* shared, const Head& head,
+__device__ __forceinline__ void write_partials(const Kept<row_groups>& kept, float4* shared, const Head& head,
                                                int first_row) {
   constexpr int row_tile = row_groups * 8;
   // A lane writes every second row; exchanging neighbours in every second 8 rows spreads that over all banks.
   const auto slot = [](int row) { return row ^ (row / 8 % 2); };
   const int lane = lane_index(), thread = static_cast<int>(threadIdx.x);
-  if (lane / 4 < row_groups) {
 #pragma unroll
-    for (int parity = 0; parity < 2; ++parity)
-      store_shared(shared + warp_index() * row_tile + slot(lane * 2 + parity), as_vector(kept[parity]));
+  for (int i = 0; i < Kept<row_groups>::sets * 2; ++i) {
+    const int row = i / 2 * 64 + lane * 2 + i % 2;
+    if (row < row_tile)
+      store_shared(shared + warp_index() * row_tile + slot(row), as_vector(kept.values[i / 2][i % 2]));
   }
   __syncthreads();
   if (thread < row_tile && first_row + thread < head.rows) {
