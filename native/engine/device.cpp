@@ -64,8 +64,9 @@ OpenDevice open_cuda(int index, bool float_activations, int threads, bool determ
 }
 
 // The first GPU that opens of those this build can use, the one with the most free memory first, and why those before it
-// did not; or none, and `reason` says of each why.
-std::optional<OpenDevice> open_best_gpu(bool float_activations, int threads, bool deterministic, std::string& reason) {
+// did not; or none: `reason` says of each why, and `code` what kind of error it was of all that were tried.
+std::optional<OpenDevice> open_best_gpu(bool float_activations, int threads, bool deterministic, std::string& reason,
+                                        ErrorCode& code) {
   std::string failed;
   for (const cuda::Gpu& gpu : cuda::usable_gpus(reason)) {
     try {
@@ -73,6 +74,7 @@ std::optional<OpenDevice> open_best_gpu(bool float_activations, int threads, boo
       device.fallback = failed;
       return device;
     } catch (const Error& error) {
+      code = failed.empty() || error.code == code ? error.code : ErrorCode::Device;
       failed += (failed.empty() ? "" : ", ") + gpu.name + ": " + error.what();
     }
   }
@@ -85,9 +87,10 @@ OpenDevice open_named_gpu(const std::string& device, bool float_activations, int
   if (colon != std::string::npos)
     return open_cuda(cuda::find_gpu(device.substr(colon + 1)), float_activations, threads, deterministic);
   std::string reason;
-  if (std::optional<OpenDevice> best = open_best_gpu(float_activations, threads, deterministic, reason))
+  ErrorCode code = ErrorCode::Device;
+  if (std::optional<OpenDevice> best = open_best_gpu(float_activations, threads, deterministic, reason, code))
     return std::move(*best);
-  throw Error(ErrorCode::Device, "device '" + device + "' is not available: " + reason);
+  throw Error(code, "device '" + device + "' is not available: " + reason);
 }
 
 // The emulated device is for tests: 'auto' takes it only where a test says which devices there are.
@@ -103,8 +106,9 @@ bool may_choose_gpu() {
 OpenDevice open_best(const std::string& precision, int threads, bool deterministic) {
   const cuda::Obstacle obstacle = cuda::obstacle();
   std::string reason = obstacle.is_missing_driver ? "" : obstacle.reason;
+  ErrorCode code = ErrorCode::Device;
   if (obstacle.reason.empty())
-    if (std::optional<OpenDevice> gpu = open_best_gpu(precision == "fp32", threads, deterministic, reason))
+    if (std::optional<OpenDevice> gpu = open_best_gpu(precision == "fp32", threads, deterministic, reason, code))
       return std::move(*gpu);
   check_device("cpu", precision);
   OpenDevice cpu = open_cpu(precision, threads, deterministic);
