@@ -1,13 +1,14 @@
 // npm run bench -- ask [--size modern-bert-large] [--ids 128] [--precision int8] [--threads 2] [--rounds 30]
 //
-// What a caller waits for one labelled question, text to answer, of a ModernBERT with random weights (peers/export): ask()
-// with four choices, and fillMask() with four labels on the same text. Both read --ids ids in one pass and score the
+// A ModernBERT with random weights (peers/export) answers one labelled question, and the time from text to answer is
+// measured: ask() with four choices, and fillMask() with four labels on the same text. Both read --ids ids in one pass and score the
 // letters A to D in both spellings at the one mask. They take turns; the first job of each is not counted. --size
 // modern-bert-tiny is for rehearsals.
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { MaskPredict } from '../dist/index.js';
+import { promptOf } from '../dist/text/multiple-choice.js';
 import { busyTime, describeMachine, quietness, spread } from './machine.mjs';
 import { make, modelFolder, quantize } from './peers/models.mjs';
 import { table, withQuartiles } from './table.mjs';
@@ -27,24 +28,16 @@ const instruction = 'Select the right answer.';
 const choices = ['3', '4', '5', '6'];
 const labels = ['A', 'B', 'C', 'D'];
 
-/** The prompt that ask() makes of the question. */
-const promptOf = (question) =>
-  [
-    instruction,
-    `QUESTION: ${question}`,
-    'CHOICES:',
-    ...choices.map((choice, index) => `- ${labels[index]}: ${choice}`),
-    'ANSWER: [unused0] [MASK]',
-  ].join('\n');
-
+/** What ask() reads: the mask stands behind its prompt. */
+const maskedPrompt = (question) => `${promptOf(instruction, question, choices)} [MASK]`;
 const idsOf = (model, text) => model.tokenizer.encode(text, { parseSpecial: true }).ids.length;
 
 /** A question with which the prompt has as many ids as are wanted: each of its letters is an id of its own. */
 function questionFor(model) {
-  const missing = count - idsOf(model, promptOf(''));
+  const missing = count - idsOf(model, maskedPrompt(''));
   if (missing < 1) throw new Error(`--ids ${count}: at least ${count - missing + 1}`);
   const question = `${'x'.repeat(missing - 1)}?`;
-  const ids = idsOf(model, promptOf(question));
+  const ids = idsOf(model, maskedPrompt(question));
   if (ids !== count) throw new Error(`the prompt has ${ids} ids, not ${count}`);
   return question;
 }
@@ -75,7 +68,7 @@ const [busy, own] = [busyTime(), process.cpuUsage()];
 const begun = performance.now();
 const times = await measure({
   'ask()': () => model.ask(question, choices, { instruction }),
-  'fillMask() with labels': () => model.fillMask(promptOf(question), { labels }),
+  'fillMask() with labels': () => model.fillMask(maskedPrompt(question), { labels }),
 });
 const elapsed = performance.now() - begun;
 const { user, system } = process.cpuUsage(own);

@@ -43,7 +43,7 @@ function made(count: number, options: SchedulingOptions = {}) {
   const passes = async () => {
     while ((await pass()).some((ran) => ran !== undefined));
   };
-  /** What each device has encoded so far. */
+  /** Returns the sources that each device has encoded so far. */
   const encoded = () => engines.map(({ ran }) => ran.flatMap(({ sources }) => sources).join(''));
   return { engines, devices, run, pass, passes, encoded, lost };
 }

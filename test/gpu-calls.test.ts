@@ -18,7 +18,7 @@ const atATime = 10;
 interface Outcome {
   device: number;
   errors: { where: string; code: string; message: string }[];
-  /** Of the job, and where it failed of a second one. */
+  /** The answers of the job; where it failed, those of a second one. */
   answers: string[];
 }
 

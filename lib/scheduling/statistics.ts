@@ -57,7 +57,7 @@ export interface ModelStatistics {
   aborted: number;
   overloaded: number;
   failed: number;
-  /** Of a model that was loaded with the option `devices`: what is on each, in their order. */
+  /** What each device does, in the order of the option `devices`; only a model that was loaded with it has this. */
   devices?: DeviceStatistics[];
 }
 

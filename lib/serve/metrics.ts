@@ -106,7 +106,7 @@ function modelMetrics({ model, name }: Served): string[] {
   ];
 }
 
-/** Of each device, where the option `devices` names them. */
+/** Metrics that a model loaded with the option `devices` has for each of them. */
 function deviceMetrics(labels: Labels, devices: readonly DeviceStatistics[]): string[] {
   if (devices.length === 0) return [];
   const each = (value: (device: DeviceStatistics) => number) =>

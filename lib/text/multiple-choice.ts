@@ -103,7 +103,8 @@ function checkedChoices(choices: unknown): string[] {
   return list as string[];
 }
 
-function promptOf(instruction: string, question: string, choices: string[]): string {
+/** The prompt that `ask` makes of a question, as ModernBERT-Large-Instruct was taught. */
+export function promptOf(instruction: string, question: string, choices: string[]): string {
   return [
     instruction,
     `QUESTION: ${question}`,

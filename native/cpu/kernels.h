@@ -20,7 +20,7 @@ inline constexpr int group_columns = 3 * panel_columns;  // columns of B that on
 // Bytes: activations are quantized row by row, x = scale * steps with -127 ... 127 steps of scale = largest |x| / 127, and
 // so are weights output by output, as signed bytes. An activation is kept as a byte, its steps XOR the set's
 // `byte_flip` (128 for a set that multiplies unsigned activations, so that a byte is 128 more than the steps; else 0), or as
-// 16 bits where the set multiplies those (`step_bytes` 2). Products are added up four at a time as 32-bit integers, which no
+// 16 bits where the set multiplies those (`input_bytes` 2). Products are added up four at a time as 32-bit integers, which no
 // order, instruction set or number of threads can change.
 inline constexpr int bytes_per_step = 4;
 inline constexpr int64_t most_byte_inputs = 133143;  // times 127 * 127 is what 32 bits hold
@@ -87,10 +87,10 @@ struct HeadTask {
 struct Kernels {
   const char* name;
   uint8_t byte_flip;
-  uint8_t step_bytes;  // of a quantized activation: 1 or 2
+  uint8_t input_bytes;  // of a quantized activation: 1 or 2
   void (*multiply)(const MultiplyTask&);
   void (*head_update)(const HeadTask&);
-  // Rows [width] as steps of step_bytes each; row stride `stride`, at least width rounded up to 16, those beyond the width
+  // Rows [width] as steps of input_bytes each; row stride `stride`, at least width rounded up to 16, those beyond the width
   // stand for 0. The scale of a row that holds a NaN or an infinity is NaN.
   void (*quantize)(const float* input, int64_t rows, int64_t width, void* steps, int64_t stride, float* scales);
   // Rows [width] as bfloat16, nearest, ties to even; row stride `stride`, at least width rounded up to 2; a value beyond

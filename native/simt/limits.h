@@ -1,4 +1,4 @@
-// What a GPU has for one block of a kernel, by compute capability, and what a kernel may need at most.
+// The limits of a GPU of each compute capability on one block of a kernel: threads, registers and shared memory.
 //
 // A launch that needs more than its GPU has does not run on it, whatever the emulator could do. It is an error that names
 // the kernel, the compute capability, the need and the limit.

@@ -78,7 +78,7 @@ struct Logits {
   float sums[strips_per_warp][row_groups][4];
 };
 
-// What a lane keeps: the values of the rows l % 4 * 2 and l % 4 * 2 + 1 of the groups l / 4, l / 4 + 8, ...
+// Lane l keeps the values of the rows l % 4 * 2 and l % 4 * 2 + 1 of the groups l / 4, l / 4 + 8, ...
 template <int row_groups>
 struct Kept {
   static constexpr int sets = (row_groups + 7) / 8;

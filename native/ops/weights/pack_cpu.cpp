@@ -56,7 +56,7 @@ void pack_bytes(const Kernels& kernels, const float* row, void* quantized, int64
   int8_t* four = matrix.data.as<int8_t>() + place.first;
   int32_t sum = 0;
   for (int64_t k = 0; k < steps; k++, four += place.stride)
-    for (int i = 0; i < bytes_per_step; i++, bytes += kernels.step_bytes) {
+    for (int i = 0; i < bytes_per_step; i++, bytes += kernels.input_bytes) {
       four[i] = static_cast<int8_t>(*bytes ^ kernels.byte_flip);  // of two bytes the low one
       sum += four[i];
     }
@@ -79,7 +79,7 @@ void pack(const Context& context, const PackSource& source, int64_t first, int64
   const int64_t inputs = matrix.inputs;
   const int64_t row_bytes = (inputs + 15) / 16 * 16;
   if (matrix.type == WeightType::I8)
-    context.pool->reserve_scratch(static_cast<uint64_t>(row_bytes) * (sizeof(float) + context.kernels->step_bytes));
+    context.pool->reserve_scratch(static_cast<uint64_t>(row_bytes) * (sizeof(float) + context.kernels->input_bytes));
   context.pool->parallel_for(count, group_columns, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; i++) {
       if (matrix.type == WeightType::I8) {

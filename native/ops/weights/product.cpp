@@ -6,9 +6,9 @@
 namespace mask_predict::cpu {
 namespace {
 
-// Of a narrow input.
+// Returns how many bytes a narrowed input of a product takes.
 int64_t element_bytes(const Context& context, const PackedMatrix& weight) {
-  return weight.type == WeightType::I8 ? context.kernels->step_bytes : bytes_of(weight.type);
+  return weight.type == WeightType::I8 ? context.kernels->input_bytes : bytes_of(weight.type);
 }
 
 // Apart from a multiple of 4096 bytes, at which the rows of a tile would share one set of the first-level cache.
