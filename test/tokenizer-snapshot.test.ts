@@ -13,8 +13,9 @@ import {
 } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import os from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import t, { type Test } from 'tap';
+import { Snapshot } from '../lib/text/sentencepiece-snapshot.js';
 import { Tokenizer } from '../lib/text/tokenizer.js';
 import { composed, ordinaryPieces, piece, specialPieces } from './sentencepiece-writer.js';
 
@@ -36,30 +37,33 @@ const texts = [
   'the-first-word-of-the-number-7 ba ä \u{f0001} the-first-word-of-the-number-12345',
 ];
 
-/** A folder of snapshots, and a fresh copy of a model in every call: a tokenizer is shared by its file. */
+/**
+ * A folder of snapshots, and a fresh copy of a model in every call: a tokenizer is shared by its file. A call returns when
+ * the snapshot is written: the test may then replace it, or end and have its folder removed.
+ */
 function workshop(t: Test) {
   const directory = t.testdir({ snapshots: {} });
   const folder = join(directory, 'snapshots');
   process.env[variable] = folder;
   t.teardown(() => delete process.env[variable]);
   let copies = 0;
-  const load = (bytes: Buffer) => {
+  const load = async (bytes: Buffer) => {
     const path = join(directory, `${copies++}.model`);
     writeFileSync(path, bytes);
-    return Tokenizer.load(path);
+    const tokenizer = await Tokenizer.load(path);
+    await Snapshot.idle();
+    return tokenizer;
   };
-  /** The snapshot of a model, when it has been written. */
-  const written = async (bytes: Buffer) => {
+  /** The snapshot of a model that was loaded. */
+  const snapshotOf = (bytes: Buffer) => {
     const digest = createHash('sha256').update(bytes).digest('hex');
-    const find = () =>
-      readdirSync(folder).find(
-        (name) => /^.{24}-.{8}\.snapshot$/.test(name) && digest.startsWith(name.slice(0, 24)),
-      );
-    for (let round = 0; round < 1000 && !find(); round++)
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    return join(folder, find()!);
+    const name = readdirSync(folder).find(
+      (name) => /^.{24}-.{8}\.snapshot$/.test(name) && digest.startsWith(name.slice(0, 24)),
+    );
+    if (name === undefined) throw new Error(`${folder}: no snapshot of this model`);
+    return join(folder, name);
   };
-  return { folder, load, written };
+  return { folder, load, snapshotOf };
 }
 
 const ids = (tokenizer: Tokenizer) => texts.map((text) => [...tokenizer.encode(text).ids]);
@@ -74,9 +78,8 @@ function withHeader(snapshot: Buffer, change: (header: Header) => object): Buffe
 }
 
 t.test('the second load reads what the first has written, with the same ids', async (t) => {
-  const { load, written } = workshop(t);
+  const { load, snapshotOf } = workshop(t);
   const fresh = await load(model);
-  await written(model);
   const expected = ids(fresh);
   t.same(expected[1], [0, 30_006, 4, 5, 2], 'a piece of many characters and two of one');
 
@@ -93,20 +96,20 @@ t.test('the second load reads what the first has written, with the same ids', as
   const other = largeModel('other');
   await load(other);
   const { model: digest } = JSON.parse(
-    readFileSync(await written(model)).toString('utf8', 0, headerBytes),
+    readFileSync(snapshotOf(model)).toString('utf8', 0, headerBytes),
   ) as { model: string };
-  const foreign = readFileSync(await written(other));
+  const foreign = readFileSync(snapshotOf(other));
   writeFileSync(
-    await written(model),
+    snapshotOf(model),
     withHeader(foreign, (header) => ({ ...header, model: digest })),
   );
   t.notSame(ids(await load(model)), expected);
 });
 
 t.test('a snapshot that is not whole, or not to be trusted, is not used', async (t) => {
-  const { load, written } = workshop(t);
+  const { load, snapshotOf } = workshop(t);
   const expected = ids(await load(model));
-  const file = await written(model);
+  const file = snapshotOf(model);
   const sound = readFileSync(file);
   const flipped = (at: number) => {
     const bytes = Buffer.from(sound);
@@ -132,6 +135,7 @@ t.test('a snapshot that is not whole, or not to be trusted, is not used', async 
   for (const [what, bytes] of damages) {
     writeFileSync(file, bytes);
     t.same(ids(await load(model)), expected, what);
+    t.ok(readFileSync(file).equals(sound), `${what}: replaced by a sound one`);
   }
 
   // It was replaced each time; now by one of which others could have written any byte.
@@ -152,7 +156,6 @@ t.test('where nothing can be kept, or is worth it, nothing is', async (t) => {
   process.env[variable] = join(folder, 'a-file', 'inside');
   writeFileSync(join(folder, 'a-file'), '');
   t.same(ids(await load(model)), expected, 'a folder that cannot be made');
-  await new Promise((resolve) => setTimeout(resolve, 200));
   t.same(readdirSync(folder), ['a-file']);
   t.notOk(existsSync('off'));
 });
@@ -160,7 +163,7 @@ t.test('where nothing can be kept, or is worth it, nothing is', async (t) => {
 t.test(
   'the newest four are kept, and the rest of a write that was cut off is removed',
   async (t) => {
-    const { folder, load, written } = workshop(t);
+    const { folder, load, snapshotOf } = workshop(t);
     const old = new Date(Date.now() - 7_200_000);
     const rest = `x.snapshot.${crypto.randomUUID()}`;
     const recent = `y.snapshot.${crypto.randomUUID()}`;
@@ -170,9 +173,7 @@ t.test(
     }
     writeFileSync(join(folder, recent), '');
     await load(model);
-    const own = (await written(model)).slice(folder.length + 1);
-    for (let round = 0; round < 500 && readdirSync(folder).includes(rest); round++)
-      await new Promise((resolve) => setTimeout(resolve, 10));
+    const own = basename(snapshotOf(model));
     t.same(
       readdirSync(folder).sort(),
       ['3.snapshot', '4.snapshot', '5.snapshot', own, 'mine', recent].sort(),

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { Tokenizer } from '../lib/index.js';
+import { Snapshot } from '../lib/text/sentencepiece-snapshot.js';
 
 const folder = fileURLToPath(new URL('../../shared/data/xlm-r-tokenizer', import.meta.url));
 const skip = existsSync(folder) ? false : 'the XLM-R vocabulary is not there';
@@ -17,10 +18,8 @@ async function reloaded(t: Test, file: string): Promise<Tokenizer> {
   const copies = ['first', 'second'].map((name) => join(directory, name));
   for (const copy of copies) copyFileSync(file, copy);
   await Tokenizer.load(copies[0]!);
-  const written = () => readdirSync(snapshots).some((name) => name.endsWith('.snapshot'));
-  for (let round = 0; round < 1000 && !written(); round++)
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  t.ok(written());
+  await Snapshot.idle();
+  t.match(readdirSync(snapshots), [/\.snapshot$/]);
   return Tokenizer.load(copies[1]!);
 }
 

@@ -94,6 +94,8 @@ export class Snapshot {
   readonly #folder: string;
   readonly #path: string;
   readonly #keys: Pick<Header, 'model' | 'library'>;
+  /** What this process is writing. */
+  static readonly #writes = new Set<Promise<void>>();
 
   private constructor(folder: string, keys: Pick<Header, 'model' | 'library'>) {
     this.#folder = folder;
@@ -138,8 +140,21 @@ export class Snapshot {
     }
   }
 
-  /** Writes the memory of a processor that has loaded the model; says nothing where that is not possible. */
-  async write(processor: SentencePieceProcessor, table: Int32Array): Promise<void> {
+  /** Resolves when no snapshot is being written: before that, nobody can remove their folder. */
+  static async idle(): Promise<void> {
+    while (Snapshot.#writes.size > 0) await Promise.all(Snapshot.#writes);
+  }
+
+  /**
+   * Writes the memory of a processor that has loaded the model, in the background; says nothing where that is not
+   * possible.
+   */
+  write(processor: SentencePieceProcessor, table: Int32Array): void {
+    const write = this.#write(processor, table).finally(() => Snapshot.#writes.delete(write));
+    Snapshot.#writes.add(write);
+  }
+
+  async #write(processor: SentencePieceProcessor, table: Int32Array): Promise<void> {
     const temporary = `${this.#path}.${randomUUID()}`;
     try {
       const parts = this.#parts(processor, table);

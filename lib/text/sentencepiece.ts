@@ -210,7 +210,7 @@ async function start(
   try {
     const processor = await processorOf(path);
     if (processor.encodeIds('a').length === 0) throw new Error('a text has no ids');
-    void snapshot?.write(processor, model.table);
+    snapshot?.write(processor, model.table);
     return new SentencePiece(processor, model);
   } catch (error) {
     throw cannotLoad(model.file, error);
