@@ -1,19 +1,19 @@
-/** Long loops on the thread of JavaScript that let others have it every five milliseconds. */
+/** Long loops on the thread of JavaScript that let others have it every three milliseconds. */
 import { setImmediate } from 'node:timers/promises';
 
-/** Between two steps of a loop: something to wait for where five milliseconds have passed. @internal */
+/** Between two steps of a loop: something to wait for where three milliseconds have passed. @internal */
 export function pauses(): () => Promise<void> | undefined {
   let since = performance.now();
   return () => {
-    if (performance.now() - since < 5) return undefined;
+    if (performance.now() - since < 3) return undefined;
     return setImmediate().then(() => void (since = performance.now()));
   };
 }
 
 /**
- * What `make` gives for each value of a list, holes included as undefined: at once if all but the last take less than five
- * milliseconds, so that a short call, and always one of a single text, joins the queue before it returns; else a promise, which rejects with the reason of a signal that
- * aborts meanwhile.
+ * What `make` gives for each value of a list, holes included as undefined: at once if all but the last take less than three
+ * milliseconds, so that a short call, and always one of a single text, joins the queue before it returns; else a promise,
+ * which rejects with the reason of a signal that aborts meanwhile.
  * @internal
  */
 export function mapWithPauses<T, R>(
@@ -33,5 +33,6 @@ export function mapWithPauses<T, R>(
     }
     return undefined;
   };
-  return go() ?? results;
+  // What the caller does with so many results is long too: it does not begin in the last of these loops.
+  return go()?.then(() => setImmediate(results)) ?? results;
 }

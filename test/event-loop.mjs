@@ -31,19 +31,26 @@ console.log(
 );
 await measure('nothing runs', 0);
 const worst = await measure(`${calls} calls run`, calls);
-await oneCall(5000);
+await manyPrompts(5000, 20);
 await model.close();
 process.exitCode = worst < limit ? 0 : 1;
 
-/** Prints how late timers are while one call has so many prompts. */
-async function oneCall(count) {
-  const histogram = monitorEventLoopDelay({ resolution: 1 });
-  histogram.enable();
+/** Prints how late timers are at most while one call has so many prompts: the median of some such calls, and the worst. */
+async function manyPrompts(count, rounds) {
   const many = Array.from({ length: count }, (_, index) => prompts[index % prompts.length]);
-  await model.generate(many, { iterations: 1, length: 4 });
-  histogram.disable();
-  const most = Math.max(0, histogram.max / 1e6 - 1);
-  console.log(`a call of ${count} prompts: timer late by at most ${most.toFixed(2)} ms`);
+  const late = [];
+  for (let round = 0; round < rounds; round++) {
+    const histogram = monitorEventLoopDelay({ resolution: 1 });
+    histogram.enable();
+    await model.generate(many, { iterations: 1, length: 4 });
+    histogram.disable();
+    late.push(Math.max(0, histogram.max / 1e6 - 1));
+  }
+  late.sort((a, b) => a - b);
+  console.log(
+    `a call of ${count} prompts: timer late by at most ${late[rounds >> 1].toFixed(2)} ms ` +
+      `(median of ${rounds} calls; in one ${late.at(-1).toFixed(2)})`,
+  );
 }
 
 /** Prints percentiles of the delay in milliseconds and returns the 99th. */
