@@ -1,5 +1,6 @@
-// Allocations of the host: operator new, mappings and the starts of threads. Link with -Wl,--wrap=mmap,--wrap=munmap.
-#include <dlfcn.h>
+// Allocations of the host: operator new, mappings and the starts of threads.
+// With glibc, link with -Wl,--wrap=mmap,--wrap=munmap,--wrap=pthread_create. In a static program of musl's, whose functions
+// of these names are weak, the ones here take their place.
 #include <pthread.h>
 #include <sys/mman.h>
 
@@ -70,30 +71,39 @@ void operator delete[](void* data, std::align_val_t) noexcept { release(data); }
 void operator delete(void* data, size_t, std::align_val_t) noexcept { release(data); }
 void operator delete[](void* data, size_t, std::align_val_t) noexcept { release(data); }
 
+#ifdef __GLIBC__
+#define REPLACED(function) __wrap_##function
+#define OWN(function) __real_##function
+constexpr bool counts_mappings = true;
+#else
+#define REPLACED(function) function
+#define OWN(function) __##function
+constexpr bool counts_mappings = false;  // musl's free() gives back by munmap what its malloc() did not take by mmap
+#endif
+
 extern "C" {
 
-void* __real_mmap(void* address, size_t bytes, int protection, int flags, int file, off_t offset);
-int __real_munmap(void* address, size_t bytes);
+void* OWN(mmap)(void* address, size_t bytes, int protection, int flags, int file, off_t offset);
+int OWN(munmap)(void* address, size_t bytes);
+int OWN(pthread_create)(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*), void* argument);
 
-void* __wrap_mmap(void* address, size_t bytes, int protection, int flags, int file, off_t offset) {
+void* REPLACED(mmap)(void* address, size_t bytes, int protection, int flags, int file, off_t offset) {
   if (countdown.fails()) {
     errno = ENOMEM;
     return MAP_FAILED;
   }
-  void* const mapped = __real_mmap(address, bytes, protection, flags, file, offset);
-  if (mapped != MAP_FAILED) mapped_bytes += static_cast<int64_t>(bytes);
+  void* const mapped = OWN(mmap)(address, bytes, protection, flags, file, offset);
+  if (counts_mappings && mapped != MAP_FAILED) mapped_bytes += static_cast<int64_t>(bytes);
   return mapped;
 }
 
-int __wrap_munmap(void* address, size_t bytes) {
-  mapped_bytes -= static_cast<int64_t>(bytes);
-  return __real_munmap(address, bytes);
+int REPLACED(munmap)(void* address, size_t bytes) {
+  if (counts_mappings) mapped_bytes -= static_cast<int64_t>(bytes);
+  return OWN(munmap)(address, bytes);
 }
 
-// The standard library's threads start here: the program's own functions are found first.
-int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*), void* argument) {
-  using Create = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
-  static const auto create = reinterpret_cast<Create>(dlsym(RTLD_NEXT, "pthread_create"));
-  return countdown.fails() ? EAGAIN : create(thread, attributes, start, argument);
+int REPLACED(pthread_create)(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
+                             void* argument) {
+  return countdown.fails() ? EAGAIN : OWN(pthread_create)(thread, attributes, start, argument);
 }
 }

@@ -4,8 +4,8 @@
 // npm run test:platforms -- musl [--no-build]
 //
 // The package's prebuilt binaries in other systems' Node.js, under qemu and Wine, with the tests that depend on the system.
-// For musl there is no Node.js among npm's packages: test/native/threads.cpp is linked with what the addon is made of, and
-// run. Builds the binary first. Fails, and says which, where a program is missing.
+// For musl there is no Node.js among npm's packages: the programs of test/native are linked with what the addon is made of,
+// and run. Builds the binary first. Fails, and says which, where a program is missing.
 const { spawn, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
@@ -145,7 +145,18 @@ function objects(target) {
     .map((name) => path.join(folder, name));
 }
 
-/** Links test/native/threads.cpp for musl, with nothing that is loaded later, and runs it. */
+/** The programs of test/native that run without Node.js: their files and their arguments. */
+const tinyBase = path.join(root, 'test/fixtures/tiny-base');
+const nativePrograms = [
+  { name: 'threads', files: ['threads'], args: [tinyBase, '1'] },
+  {
+    name: 'allocation_failures',
+    files: ['allocation_failures', 'host_allocations'],
+    args: ['cpu'], // its small random model: each of some thousand allocations fails twice
+  },
+];
+
+/** Links programs of test/native for musl, with nothing that is loaded later, and runs them. */
 function testMusl(build) {
   let passed = true;
   const emulator = qemuProgram();
@@ -154,21 +165,23 @@ function testMusl(build) {
     ['linux-arm64-musl', [emulator]],
   ]) {
     if (build && !prebuild(name)) return false;
-    const file = path.join(root, 'build/prebuild', name, 'threads');
-    const compiler = path.join(root, 'build/prebuild', name, 'clang++');
-    const sources = [path.join(root, 'test/native/threads.cpp'), ...objects(name)];
-    const flags = ['-std=c++20', '-O2', '-I', path.join(root, 'native'), '-static', '-o', file];
-    run(
-      compiler,
-      [...flags, ...sources],
-      targets.find((target) => target.name === name),
-    );
-    const words = [...command, file, path.join(root, 'test/fixtures/tiny-base'), '1'];
-    const ran = spawnSync(words[0], words.slice(1), { encoding: 'utf8', timeout: 10 * minutes });
-    console.log(`${ran.status === 0 ? 'ok' : 'NOT OK'} - ${name}: threads`);
-    if (ran.status !== 0)
-      console.log(ran.stdout, ran.stderr, ran.signal ?? ran.error ?? ran.status);
-    passed &&= ran.status === 0;
+    const target = targets.find((one) => one.name === name);
+    const folder = path.join(root, 'build/prebuild', name);
+    for (const { name: program, files, args } of nativePrograms) {
+      const file = path.join(folder, program);
+      const sources = files.map((one) => path.join(root, 'test/native', `${one}.cpp`));
+      const flags = ['-std=c++20', '-O2', '-I', path.join(root, 'native'), '-static'];
+      const compiler = path.join(folder, 'clang++');
+      run(compiler, [...flags, '-o', file, ...sources, ...objects(name)], target);
+      const words = [...command, file, ...args];
+      const began = Date.now();
+      const ran = spawnSync(words[0], words.slice(1), { encoding: 'utf8', timeout: 10 * minutes });
+      const seconds = ((Date.now() - began) / 1000).toFixed(0);
+      console.log(`${ran.status === 0 ? 'ok' : 'NOT OK'} - ${name}: ${program} (${seconds} s)`);
+      if (ran.status !== 0)
+        console.log(ran.stdout, ran.stderr, ran.signal ?? ran.error ?? ran.status);
+      passed &&= ran.status === 0;
+    }
   }
   return passed;
 }
