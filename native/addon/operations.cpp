@@ -173,8 +173,17 @@ Napi::Value call_mixed_attention(OperationCall& call) {
     return rows;
   };
   const std::vector<float> own = interleave(key, value);
+  // On the device, of the type of the context's keys and values.
+  std::vector<std::vector<uint16_t>> rounded;
+  const auto given = [&](const std::vector<float>& rows) -> const void* {
+    const auto count = static_cast<int64_t>(rows.size());
+    if (!call.context.rounded_attention) return call.activations(rows.data(), count);
+    rounded.emplace_back(rows.size());
+    call.operations().round_rows(call.context, {rows.data(), count / (2 * width), 2 * width, rounded.back().data()});
+    return rounded.back().data();
+  };
   const char* source = nullptr;  // on the device
-  const int64_t row_bytes = 2 * width * bytes_of(call.context.activations);
+  const int64_t row_bytes = 2 * width * bytes_of(call.context.keys_values_type());
   std::vector<float> source_rows;
   View<int32_t> source_offsets, source_index;
   if (call.has("sourceIndex")) {
@@ -184,7 +193,7 @@ Napi::Value call_mixed_attention(OperationCall& call) {
     const int64_t sources = call.sequences(source_offsets, "sourceOffsets", call.rows(source_key, "sourceKey", width));
     call.check_range(source_index, "sourceIndex", -1, sources - 1);
     source_rows = interleave(source_key, source_value);
-    source = static_cast<const char*>(call.activations(source_rows.data(), static_cast<int64_t>(source_rows.size())));
+    source = static_cast<const char*>(given(source_rows));
   }
 
   std::vector<AttentionSequence> list;
@@ -222,9 +231,8 @@ Napi::Value call_mixed_attention(OperationCall& call) {
   }
   Napi::Float32Array output = Napi::Float32Array::New(call.env, static_cast<size_t>(query.size));
   call.operations().mixed_attention(
-      call.context, {call.activations(query), call.activations(own.data(), static_cast<int64_t>(own.size())),
-                     call.in(list), sequences, 0, most_queries, most_keys, heads, width / heads,
-                     call.activations_out(output.Data(), query.size), window, query_keys.data});
+      call.context, {call.activations(query), given(own), call.in(list), sequences, 0, most_queries, most_keys, heads,
+                     width / heads, call.activations_out(output.Data(), query.size), window, query_keys.data});
   return output;
 }
 

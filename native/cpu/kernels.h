@@ -104,6 +104,10 @@ struct Kernels {
   // An output row may begin where its scores do.
   void (*softmax_pairs)(const float* scores, int64_t rows, int64_t stride, int64_t keys, float scale, uint16_t* output,
                         int64_t output_stride, float* inverses);
+  // Where `round` is: output[p][2 c] = first[p][c] and output[p][2 c + 1] = second[p][c], for p < pairs and c < width, with
+  // row strides. The 2 * width values that follow in each row of the input are fetched: the next head is among them.
+  void (*interleave)(const uint16_t* first, const uint16_t* second, int64_t stride, int64_t pairs, int64_t width,
+                     uint16_t* output, int64_t output_stride);
   // output[row] = (x - mean) / sqrt(variance + epsilon) * gain + shift; output may be input, shift nullptr: none.
   void (*layer_norm)(const float* input, int64_t rows, int64_t width, const float* gain, const float* shift,
                      float epsilon, float* output);

@@ -19,6 +19,7 @@ constexpr mask_predict::cpu::Kernels kernels(const char* name) {
                                       nullptr,
                                       softmax,
                                       nullptr,
+                                      nullptr,
                                       layer_norm,
                                       transpose,
                                       copy_rows,
@@ -29,6 +30,7 @@ constexpr mask_predict::cpu::Kernels kernels(const char* name) {
   if constexpr (Pairs::steps) {
     table.round = Pairs::round;
     table.softmax_pairs = softmax_pairs<Pairs>;
+    table.interleave = Pairs::interleave;
   }
   return table;
 }

@@ -182,6 +182,22 @@ struct Bf16Pairs {
       store(Vector::load(x + i, count), y + i, (count + 1) / 2 * 2);
     }
   }
+
+  static void interleave(const uint16_t* first, const uint16_t* second, int64_t stride, int64_t pairs, int64_t width,
+                         uint16_t* output, int64_t output_stride) {
+    for (int64_t p = 0; p < pairs; p++, first += stride, second += stride, output += output_stride) {
+      for (int64_t i = width; i < 3 * width; i += 32) {
+        __builtin_prefetch(first + i, 0, 2);
+        __builtin_prefetch(second + i, 0, 2);
+      }
+      for (int64_t i = 0; i < width; i += Vector::lanes) {
+        const __mmask16 mask = Vector::mask(width - i < Vector::lanes ? static_cast<int>(width - i) : Vector::lanes);
+        const __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, first + i)),
+                      high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, second + i));
+        _mm512_mask_storeu_epi32(output + 2 * i, mask, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+      }
+    }
+  }
 };
 
 // Without: even and odd bytes apart as 16-bit numbers, whose products are added exactly.

@@ -56,7 +56,7 @@ std::shared_ptr<Source> Engine::new_source(const std::vector<int32_t>& ids, bool
   source->engine = number_;
   source->ids = ids;
   const int64_t values = source->length() * c.hidden;
-  const auto bytes = static_cast<uint64_t>(values * 2 * c.layers * bytes_of(context_.activations));
+  const auto bytes = static_cast<uint64_t>(values * 2 * c.layers * bytes_of(context_.keys_values_type()));
   if (spares_) source->keys_values = spares_->take(bytes);
   if (!source->keys_values) source->keys_values = device_buffer(context_, bytes, budget_, "a source's cache");
   if (with_states) source->states = Buffer(static_cast<uint64_t>(values) * sizeof(float), budget_, "a source's states");

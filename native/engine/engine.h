@@ -41,7 +41,7 @@ class Engine {
   // Bytes that an encoded source keeps for each of its ids: keys and values of every layer, and, if wanted, its final
   // state.
   int64_t bytes_per_source_id(bool with_states) const {
-    return config().hidden * (2 * config().layers * bytes_of(context_.activations) +
+    return config().hidden * (2 * config().layers * bytes_of(context_.keys_values_type()) +
                               (with_states ? static_cast<int64_t>(sizeof(float)) : 0));
   }
 

@@ -61,22 +61,33 @@ struct LayerOperations {
                                  {values, rows, stride, config().heads, config().head_size(), positions, kind.angles});
   }
 
-  int64_t keys_values_bytes() const { return 2 * config().hidden * activation_bytes(); }  // of a row
+  int64_t keys_values_bytes() const { return 2 * config().hidden * bytes_of(context.keys_values_type()); }  // of a row
   char* kept_keys_values(const StackPass::Keep& keep, int64_t layer) const {
     return keep.keys_values + layer * keep.rows * keys_values_bytes();
   }
-  // A source that is alone in its pass writes its keys and values where they stay.
-  bool writes_where_kept() const {
+  // A source that is alone in its pass has its keys and values at once where they stay.
+  bool are_where_kept() const {
     return pass.attention == TargetAttention::Dynamic && pass.keep.size() == 1 && pass.keep.front().rows == rows;
   }
+  // What this layer's rows attend to of each other.
   void* keys_values_of(int64_t layer) const {
-    return writes_where_kept() ? kept_keys_values(pass.keep.front(), layer) : workspace.keys_values;
+    return are_where_kept() ? kept_keys_values(pass.keep.front(), layer) : workspace.keys_values;
+  }
+  // Where the product writes them.
+  void* projected_keys_values(int64_t layer) const {
+    return context.rounded_attention ? workspace.unrounded : keys_values_of(layer);
+  }
+  void round_keys_values(int64_t count, void* rounded) const {
+    if (context.rounded_attention)
+      context.operations->round_rows(
+          context, {workspace.unrounded, count, 2 * config().hidden, static_cast<uint16_t*>(rounded)});
   }
   // After the product a source's keys and values are kept, because targets will attend to them.
   void finish_keys_values(int64_t layer, const AttentionKind& kind) const {
+    rotate(projected_keys_values(layer), 2 * config().hidden, kind);
     void* const keys_values = keys_values_of(layer);
-    rotate(keys_values, 2 * config().hidden, kind);
-    if (pass.attention == TargetAttention::Mixed || writes_where_kept()) return;
+    round_keys_values(rows, keys_values);
+    if (pass.attention == TargetAttention::Mixed || are_where_kept()) return;
     for (const StackPass::Keep& keep : pass.keep)
       context.operations->copy(context, kept_keys_values(keep, layer),
                                static_cast<char*>(keys_values) + keep.first_row * keys_values_bytes(),
@@ -85,18 +96,19 @@ struct LayerOperations {
 
   // The keys and values of this layer's rows.
   void project_keys_values(const LayerWeights& weights, int64_t layer, const AttentionKind& kind) const {
-    linear(weights.key_value, workspace.normed, keys_values_of(layer), weights.query);
+    linear(weights.key_value, workspace.normed, projected_keys_values(layer), weights.query);
     finish_keys_values(layer, kind);
   }
   // And, of the same rows, their queries.
   void project_all(const LayerWeights& weights, int64_t layer, const AttentionKind& kind) const {
     const LinearWeights &key_value = weights.key_value, &query = weights.query;
-    context.operations->linear_pair(context, {workspace.normed,
-                                              rows,
-                                              {{&key_value.matrix, key_value.bias_values(), keys_values_of(layer)},
-                                               {&query.matrix, query.bias_values(), workspace.query}},
-                                              context.activations,
-                                              matrix_of(weights.attention_output)});
+    context.operations->linear_pair(context,
+                                    {workspace.normed,
+                                     rows,
+                                     {{&key_value.matrix, key_value.bias_values(), projected_keys_values(layer)},
+                                      {&query.matrix, query.bias_values(), workspace.query}},
+                                     context.activations,
+                                     matrix_of(weights.attention_output)});
     finish_keys_values(layer, kind);
   }
 
@@ -109,9 +121,11 @@ struct LayerOperations {
       char* kept = keep.keys_values;
       for (const LayerWeights& layer : weights.layers) {
         throw_if_cancelled();
+        void* const projected = context.rounded_attention ? static_cast<void*>(workspace.unrounded) : kept;
         context.operations->linear(context, {states, keep.rows, &layer.key_value.matrix, layer.key_value.bias_values(),
-                                             false, nullptr, kept, context.activations});
-        kept += keep.rows * 2 * width * activation_bytes();
+                                             false, nullptr, projected, context.activations});
+        round_keys_values(keep.rows, kept);
+        kept += keep.rows * keys_values_bytes();
       }
     }
   }

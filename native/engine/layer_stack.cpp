@@ -16,7 +16,9 @@ void StackWorkspace::reserve(int64_t rows) {
     memory_ = Buffer();
     rows_ = 0;
     rows = (rows + 63) / 64 * 64;
-    const int64_t row_bytes = config_.hidden * (2 * 4 + 5 * bytes_of(context_.activations)) +
+    const int64_t row_bytes = config_.hidden * (2 * 4 + 3 * bytes_of(context_.activations) +
+                                                2 * bytes_of(context_.keys_values_type())) +
+                              (context_.rounded_attention ? config_.hidden * 2 * 4 : 0) +
                               config_.feed_forward * bytes_of(context_.activations) +
                               (config_.is_modern_bert() ? static_cast<int64_t>(sizeof(int32_t)) : 0);
     memory_ = device_buffer(context_, static_cast<uint64_t>(rows * row_bytes), budget_,
@@ -32,7 +34,8 @@ void StackWorkspace::reserve(int64_t rows) {
   normed = take(values);
   query = take(values);
   attention = take(values);
-  keys_values = take(2 * values);
+  keys_values = take(rows_ * config_.hidden * 2 * bytes_of(context_.keys_values_type()));
+  unrounded = context_.rounded_attention ? reinterpret_cast<float*>(take(2 * floats)) : nullptr;
   feed_forward = take(rows_ * config_.feed_forward * bytes_of(context_.activations));
   positions = config_.is_modern_bert() ? reinterpret_cast<int32_t*>(next) : nullptr;
 }

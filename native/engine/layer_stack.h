@@ -38,7 +38,7 @@ struct StackPass {
   struct Keep {
     int64_t first_row, rows;
     int64_t first_final;  // of its final states among those of the pass
-    char* keys_values;    // [layers, rows, 2 * hidden]
+    char* keys_values;    // [layers, rows, 2 * hidden], of the type of the context's keys and values
   };
   std::vector<Keep> keep;
   // Mixed: the kept keys and values are made of final states, eq. (6), so that all rows of these sources are wanted.
@@ -59,7 +59,8 @@ class StackWorkspace {
   void* normed = nullptr;         // [rows, D] activations from here on
   void* query = nullptr;          // [rows, D]
   void* attention = nullptr;      // [rows, D]
-  void* keys_values = nullptr;    // [rows, 2D]
+  void* keys_values = nullptr;    // [rows, 2D], of the type of the context's keys and values
+  float* unrounded = nullptr;     // [rows, 2D]: keys and values of a product, where they are kept rounded
   void* feed_forward = nullptr;   // [rows, F]
   int32_t* positions = nullptr;   // [rows], of the wanted rows; only of ModernBERT
 

@@ -28,8 +28,10 @@ struct Context {
   // rounded to bfloat16. Elsewhere and without it their products are float32.
   bool rounded_products = false;
   bool rounded_head = false;  // the same for the LM head's matrix, which may have a precision of its own
-  // With such kernels too: queries, keys, values and weights of attention are rounded to bfloat16 in its products.
+  // With such kernels too: queries, keys, values and weights of attention are rounded to bfloat16 in its products. Keys and
+  // values are rounded when they are made, and kept so.
   bool rounded_attention = false;
+  ValueType keys_values_type() const { return rounded_attention ? ValueType::BF16 : activations; }
   // True if the layers' matrices are kept in row-major order too (packed_matrix.h), for products of many rows.
   bool row_major_copies = false;
   // Set while an operation runs: it may stop early, its result is not going to be used.

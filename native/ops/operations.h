@@ -88,6 +88,8 @@ struct Operations {
 
   // Null on a device that does not run models with rotary positions, windows and gates.
   void (*rotate)(const Context&, const RotateArguments&);
+  // Null on a device that does not round attention (context.h).
+  void (*round_rows)(const Context&, const RoundRowsArguments&);
 
 #define MASK_PREDICT_MEMBER(result, name, parameters) result(*name) parameters;
   MASK_PREDICT_OPERATIONS(MASK_PREDICT_MEMBER)
@@ -98,6 +100,7 @@ struct Operations {
 namespace cpu {
 MASK_PREDICT_OPERATIONS(MASK_PREDICT_FUNCTION)
 MASK_PREDICT_FUNCTION(void, rotate, (const Context&, const RotateArguments&))
+MASK_PREDICT_FUNCTION(void, round_rows, (const Context&, const RoundRowsArguments&))
 }  // namespace cpu
 namespace cuda {
 MASK_PREDICT_OPERATIONS(MASK_PREDICT_FUNCTION)

@@ -23,11 +23,27 @@ const float* scales(const PackedMatrix& matrix) { return matrix.scales(); }
 }  // namespace
 
 #define MASK_PREDICT_NAME(result, name, parameters) cpu::name,
-const Operations cpu_operations = {&host_memory, true,    true,        supports,
-                                   default_type, copy,    copy,        copy,
-                                   wait,         nullptr, select,      nullptr,
-                                   nullptr,      nullptr, nullptr,     nullptr,
-                                   scales,       nullptr, cpu::rotate, MASK_PREDICT_OPERATIONS(MASK_PREDICT_NAME)};
+const Operations cpu_operations = {&host_memory,
+                                   true,
+                                   true,
+                                   supports,
+                                   default_type,
+                                   copy,
+                                   copy,
+                                   copy,
+                                   wait,
+                                   nullptr,
+                                   select,
+                                   nullptr,
+                                   nullptr,
+                                   nullptr,
+                                   nullptr,
+                                   nullptr,
+                                   scales,
+                                   nullptr,
+                                   cpu::rotate,
+                                   cpu::round_rows,
+                                   MASK_PREDICT_OPERATIONS(MASK_PREDICT_NAME)};
 #undef MASK_PREDICT_NAME
 
 }  // namespace mask_predict

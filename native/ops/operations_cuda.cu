@@ -141,6 +141,7 @@ const Operations cuda_operations = {&device_memory,
                                     cuda::scales_of,
                                     cuda::copy_row_major,
                                     nullptr,
+                                    nullptr,
                                     MASK_PREDICT_OPERATIONS(MASK_PREDICT_NAME)};
 #undef MASK_PREDICT_NAME
 

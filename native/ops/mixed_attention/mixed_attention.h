@@ -17,13 +17,13 @@ namespace mask_predict {
 struct AttentionSequence {
   int64_t first_query, queries;  // rows of `query` and `output`
   int64_t first_own, own_rows;   // rows of `own`
-  const void* source;            // [layers, source_rows, 2 * width]: keys, then values, of every row; or nullptr
+  const void* source;            // like `own`, [layers, source_rows, 2 * width]; or nullptr
   int64_t source_rows;           // source_rows + own_rows >= 1
 };
 
 struct MixedAttentionArguments {
   const void* query;  // [query rows, width]
-  const void* own;    // [own rows, 2 * width]: keys, then values
+  const void* own;    // [own rows, 2 * width]: keys, then values, of the type of the context's keys and values
   const AttentionSequence* sequences;
   int64_t sequence_count;
   int64_t layer;         // of the sources to attend to

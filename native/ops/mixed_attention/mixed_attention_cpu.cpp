@@ -3,8 +3,9 @@
 // the same tiles as the dense layers. A row's additions go over the head size, then over source keys and own keys in
 // their order, whatever else is computed.
 //
-// Where the context rounds attention, queries, keys, values and the softmax's weights are bfloat16 in the products, two of
-// which lie where one float32 would: neighbours of a head for the scores, neighbouring keys for the sums of values.
+// Where the context rounds attention, keys and values come as bfloat16, and queries and the softmax's weights are rounded
+// here. Two of them lie where one float32 would: neighbours of a head for the scores, neighbouring keys for the sums of
+// values.
 //
 // With a window an item has queries that stand among 64 keys, and only keys within a window of these: the cost of a
 // sequence is linear in its length. Each row's softmax goes over its own window; the item's other keys get weight 0, and
@@ -23,6 +24,7 @@ namespace mask_predict::cpu {
 namespace {
 
 constexpr int64_t query_block = 64;
+constexpr int64_t place_bytes = sizeof(float);
 
 struct Item {
   int64_t sequence, head, first_query, queries;
@@ -80,6 +82,8 @@ class ItemAttention {
         rounded_(context.rounded_attention),
         together_(together_of(context)),
         width_(a.heads * a.head_size),
+        element_bytes_(bytes_of(context.keys_values_type())),
+        row_bytes_(2 * width_ * element_bytes_),
         first_column_(item.head * a.head_size),
         first_row_(sequence_.first_query + item.first_query),
         range_(range_of_item()),
@@ -128,33 +132,38 @@ class ItemAttention {
     return {first - first % together_, keys_of(first_row_ + item_.queries - 1).end};
   }
 
-  // Calls body(rows, first, count) on the item's keys first ... first + count - 1 as far as they lie one behind the other.
+  // Calls body(rows, first, count) on the item's keys first ... first + count - 1 as far as they lie one behind the other:
+  // `rows` is where the head has the first one's key, row_bytes_ before the next one's and width_ elements before its value.
   template <class Body>
   void each_run(int64_t first, int64_t count, const Body& body) const {
     const int64_t key = range_.first + first;  // of the sequence
     const int64_t from_source = std::clamp<int64_t>(sequence_.source_rows - key, 0, count);
-    if (from_source > 0) {
-      const int64_t row = a_.layer * sequence_.source_rows + key;
-      body(static_cast<const float*>(sequence_.source) + row * 2 * width_ + first_column_, first, from_source);
-    }
-    if (from_source < count) {
-      const int64_t row = sequence_.first_own + key + from_source - sequence_.source_rows;
-      body(static_cast<const float*>(a_.own) + row * 2 * width_ + first_column_, first + from_source,
+    const auto head_of = [&](const void* rows, int64_t row) {
+      return static_cast<const char*>(rows) + row * row_bytes_ + first_column_ * element_bytes_;
+    };
+    if (from_source > 0) body(head_of(sequence_.source, a_.layer * sequence_.source_rows + key), first, from_source);
+    if (from_source < count)
+      body(head_of(a_.own, sequence_.first_own + key + from_source - sequence_.source_rows), first + from_source,
            count - from_source);
+  }
+
+  // Queries of one head as bfloat16. That of the next head is fetched: its cache lines lie too far apart for the processor
+  // to foresee them.
+  void round_queries(const float* rows, int64_t count) const {
+    for (int64_t r = 0; r < count; r++, rows += width_) {
+      for (int64_t i = 0; i < a_.head_size; i += 16) __builtin_prefetch(rows + a_.head_size + i, 0, 2);
+      kernels_.round(rows, 1, a_.head_size, reinterpret_cast<uint16_t*>(queries_ + r * head_places_), 0);
     }
   }
 
-  // One head of a row as bfloat16. That of the next head is fetched: its cache lines lie too far apart for the processor to
-  // foresee them.
-  void round_row(const float* row, uint16_t* rounded) const {
-    for (int64_t i = 0; i < a_.head_size; i += 16) __builtin_prefetch(row + a_.head_size + i, 0, 2);
-    kernels_.round(row, 1, a_.head_size, rounded, 0);
-  }
-
-  // Rows of one head from `rows` on, `stride` floats apart: each in head_places_ places, one behind the other.
-  void round_rows(const float* rows, int64_t stride, int64_t count, float* places) const {
-    for (int64_t r = 0; r < count; r++)
-      round_row(rows + r * stride, reinterpret_cast<uint16_t*>(places + r * head_places_));
+  // Keys of an odd size have a 0 behind them in the last place.
+  const float* padded_keys(const char* rows, int64_t count) const {
+    for (int64_t r = 0; r < count; r++) {
+      auto* const place = reinterpret_cast<uint16_t*>(queries_ + r * head_places_);  // there is no query yet
+      std::memcpy(place, rows + r * row_bytes_, static_cast<size_t>(a_.head_size * element_bytes_));
+      place[a_.head_size] = 0;
+    }
+    return queries_;
   }
 
   // Keys become the columns of a matrix [head size, keys], padded with zeros.
@@ -163,10 +172,11 @@ class ItemAttention {
       const Group group = group_of(first, key_count_, head_places_);
       float* block = keys_ + group.offset;
       const int64_t used = std::min<int64_t>(group.columns, key_count_ - first);
-      each_run(first, used, [&](const float* rows, int64_t key, int64_t count) {
-        if (rounded_) round_rows(rows, 2 * width_, count, queries_);  // there is no query yet
-        kernels_.transpose(rounded_ ? queries_ : rows, count, rounded_ ? head_places_ : 2 * width_, head_places_,
-                           block + key - first, group.columns);
+      const bool padded = a_.head_size % together_ != 0;
+      each_run(first, used, [&](const char* rows, int64_t key, int64_t count) {
+        kernels_.transpose(padded ? padded_keys(rows, count) : reinterpret_cast<const float*>(rows), count,
+                           padded ? head_places_ : row_bytes_ / place_bytes, head_places_, block + key - first,
+                           group.columns);
       });
       clear_columns(block, head_places_, used, group.columns);
     }
@@ -179,8 +189,9 @@ class ItemAttention {
       const Group group = group_of(first, a_.head_size, key_count_);
       float* block = values_ + group.offset;
       const int64_t used = std::min<int64_t>(group.columns, a_.head_size - first);
-      each_run(0, key_count_, [&](const float* rows, int64_t key, int64_t count) {
-        kernels_.copy_rows(rows + width_ + first, count, 2 * width_, used, block + key * group.columns, group.columns);
+      each_run(0, key_count_, [&](const char* rows, int64_t key, int64_t count) {
+        kernels_.copy_rows(reinterpret_cast<const float*>(rows) + width_ + first, count, 2 * width_, used,
+                           block + key * group.columns, group.columns);
       });
       clear_columns(block, key_count_, used, group.columns);
     }
@@ -188,33 +199,33 @@ class ItemAttention {
 
   // The same with two keys side by side. The last one of an odd number has zeros at its side.
   void place_pairs_of_values() {
-    auto* const first = reinterpret_cast<uint16_t*>(queries_);
-    uint16_t* const second = first + 2 * head_places_;
-    each_run(0, key_count_, [&](const float* rows, int64_t key, int64_t count) {
-      for (int64_t end = key + count; key < end; key++, rows += 2 * width_) {
-        round_row(rows + width_, key % 2 == 0 ? first : second);
-        if (key % 2 != 0) place_pair_of_values(first, second, key / 2);
+    const uint16_t* single = nullptr;  // the first of a pair whose second lies elsewhere
+    each_run(0, key_count_, [&](const char* rows, int64_t key, int64_t count) {
+      const uint16_t* values = reinterpret_cast<const uint16_t*>(rows) + width_;
+      const int64_t stride = 2 * width_;
+      if (key % 2 != 0) {
+        place_pairs(single, values, 0, key / 2, 1);
+        values += stride;
+        key++;
+        count--;
       }
+      place_pairs(values, values + stride, 2 * stride, key / 2, count / 2);
+      single = values + (count - 1) * stride;
     });
     if (key_count_ % 2 == 0) return;
-    std::fill_n(second, a_.head_size, uint16_t{0});
-    place_pair_of_values(first, second, key_count_ / 2);
+    auto* const zeros = reinterpret_cast<uint16_t*>(queries_);  // there is no query yet
+    std::fill_n(zeros, a_.head_size, uint16_t{0});
+    place_pairs(single, zeros, 0, key_count_ / 2, 1);
   }
 
-  void place_pair_of_values(const uint16_t* first, const uint16_t* second, int64_t pair) {
+  void place_pairs(const uint16_t* first, const uint16_t* second, int64_t stride, int64_t pair, int64_t pairs) {
     for (int64_t column = 0; column < a_.head_size; column += group_columns) {
       const Group group = group_of(column, a_.head_size, key_places_);
       float* const places = values_ + group.offset + pair * group.columns;
       const int64_t used = std::min<int64_t>(group.columns, a_.head_size - column);
-      interleave(first + column, second + column, used, reinterpret_cast<uint16_t*>(places));
-      std::fill(places + used, places + group.columns, 0.0f);
-    }
-  }
-
-  static void interleave(const uint16_t* first, const uint16_t* second, int64_t count, uint16_t* pairs) {
-    for (int64_t i = 0; i < count; i++) {
-      pairs[2 * i] = first[i];
-      pairs[2 * i + 1] = second[i];
+      kernels_.interleave(first + column, second + column, stride, pairs, used, reinterpret_cast<uint16_t*>(places),
+                          2 * group.columns);
+      clear_columns(places, pairs, used, group.columns);
     }
   }
 
@@ -244,7 +255,7 @@ class ItemAttention {
 
   void score_keys(const Block& block) {
     const float* query = static_cast<const float*>(a_.query) + block.first_row * width_ + first_column_;
-    if (rounded_) round_rows(query, width_, block.queries, queries_);
+    if (rounded_) round_queries(query, block.queries);
     for (int64_t first = 0; first < key_count_; first += group_columns) {
       const Group group = group_of(first, key_count_, head_places_);
       multiply(rounded_ ? queries_ : query, rounded_ ? head_places_ : width_, block.queries, keys_ + group.offset,
@@ -304,7 +315,7 @@ class ItemAttention {
   const Item item_;
   const AttentionSequence& sequence_;
   const bool rounded_;
-  const int64_t together_, width_, first_column_, first_row_;
+  const int64_t together_, width_, element_bytes_, row_bytes_, first_column_, first_row_;
   const KeyRange range_;
   const int64_t key_count_, key_columns_, key_places_, head_columns_, head_places_;
   // keys_ and values_ are the right operands, scores_ and queries_ the left ones (queries_ of rounded rows only); sums_

@@ -1,4 +1,5 @@
-// gather_rows: the rows an index names, in its order. mean_rows: the mean of each sequence's rows.
+// gather_rows: the rows an index names, in its order. mean_rows: the mean of each sequence's rows. round_rows: float32 as
+// bfloat16, on the CPU alone, with kernels that have `round`.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +23,13 @@ struct MeanRowsArguments {
   int64_t sequences;
   int64_t width;
   void* output;  // [sequences, width], activations
+};
+
+struct RoundRowsArguments {
+  const float* input;  // [rows, width]
+  int64_t rows;
+  int64_t width;     // even
+  uint16_t* output;  // [rows, width]
 };
 
 }  // namespace mask_predict

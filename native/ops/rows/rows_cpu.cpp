@@ -1,8 +1,9 @@
 #include <cstring>
 
+#include "cpu/grain.h"
 #include "cpu/kernels.h"
 #include "cpu/thread_pool.h"
-#include "ops/rows/rows.h"
+#include "ops/operations.h"
 
 namespace mask_predict::cpu {
 
@@ -22,6 +23,14 @@ void mean_rows(const Context& context, const MeanRowsArguments& a) {
     const float inverse = 1.0f / static_cast<float>(a.offsets[s + 1] - a.offsets[s]);
     for (int64_t i = 0; i < a.width; i++) mean[i] *= inverse;
   }
+}
+
+void round_rows(const Context& context, const RoundRowsArguments& a) {
+  context.pool->parallel_for(a.rows, grain_for(a.rows, a.width, context.pool->size()),
+                             [&](int64_t begin, int64_t end, int) {
+                               context.kernels->round(a.input + begin * a.width, end - begin, a.width,
+                                                      a.output + begin * a.width, a.width);
+                             });
 }
 
 }  // namespace mask_predict::cpu
