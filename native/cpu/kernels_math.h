@@ -1,7 +1,18 @@
-// exp and erf on vectors. The file that includes this has included one of vector_*.h before.
+// Rows as vectors; exp and erf of them. The file that includes this has included one of vector_*.h before.
 #pragma once
 
+#include <cstdint>
+
 namespace {
+
+// Calls body(i, n) on a row's values i ... i + n - 1, a vector of them at a time. All but the last are whole vectors, and
+// the compiler knows it. What was stored with a mask, though, the processor reads again only when it has reached the cache.
+template <class Body>
+inline __attribute__((always_inline)) void for_vectors(int64_t width, const Body& body) {
+  int64_t i = 0;
+  for (; i + Vector::lanes <= width; i += Vector::lanes) body(i, Vector::lanes);
+  if (i < width) body(i, static_cast<int>(width - i));
+}
 
 // exp(x) for x <= 88, relative error below 2e-7 and exactly 1 at 0; results below 2^-126 come out as about 2^-126. NaN
 // stays NaN. x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) by the polynomial of degree 5 whose largest relative error is

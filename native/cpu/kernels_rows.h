@@ -8,8 +8,13 @@
 namespace {
 
 inline float largest_of(const float* row, int64_t count) {
-  Vector most = Vector::all(row[0]);
+  Vector most = Vector::all(row[0]), second = most;  // two chains, neither of which waits for the other
   int64_t k = 0;
+  for (; k + 2 * Vector::lanes <= count; k += 2 * Vector::lanes) {
+    most = larger(most, Vector::load(row + k));
+    second = larger(second, Vector::load(row + k + Vector::lanes));
+  }
+  most = larger(most, second);
   for (; k + Vector::lanes <= count; k += Vector::lanes) most = larger(most, Vector::load(row + k));
   float largest = most.largest();
   for (; k < count; k++) largest = row[k] > largest ? row[k] : largest;
@@ -22,16 +27,13 @@ void softmax(float* scores, int64_t rows, int64_t stride, int64_t keys, float sc
     const float largest = largest_of(row, keys);
     const Vector offset = Vector::all(-largest * scale), factor = Vector::all(scale);
     Vector sums = Vector::zero();
-    for (int64_t i = 0; i < keys; i += Vector::lanes) {
-      const int count = keys - i < Vector::lanes ? static_cast<int>(keys - i) : Vector::lanes;
-      exponential(multiply_add(Vector::load(row + i, count), factor, offset)).store(row + i, count);
-      sums = sums + Vector::load(row + i, count);
-    }
+    for_vectors(keys, [&](int64_t i, int n) {
+      const Vector x = exponential(multiply_add(Vector::load(row + i, n), factor, offset));
+      x.store(row + i, n);
+      sums = sums + (n == Vector::lanes ? x : Vector::load(row + i, n));
+    });
     const Vector inverse = Vector::all(1.0f / sums.sum());
-    for (int64_t i = 0; i < keys; i += Vector::lanes) {
-      const int count = keys - i < Vector::lanes ? static_cast<int>(keys - i) : Vector::lanes;
-      (Vector::load(row + i, count) * inverse).store(row + i, count);
-    }
+    for_vectors(keys, [&](int64_t i, int n) { (Vector::load(row + i, n) * inverse).store(row + i, n); });
   }
 }
 
@@ -69,10 +71,7 @@ void layer_norm_with(const float* input, int64_t rows, int64_t width, const floa
     const float* x = input + r * width;
     float* y = output + r * width;
     Vector sums = Vector::zero();
-    for (int64_t i = 0; i < width; i += Vector::lanes) {
-      const int count = width - i < Vector::lanes ? static_cast<int>(width - i) : Vector::lanes;
-      sums = sums + Vector::load(x + i, count);
-    }
+    for_vectors(width, [&](int64_t i, int n) { sums = sums + Vector::load(x + i, n); });
     const Vector mean = Vector::all(sums.sum() * inverse_width);
     Vector squares = Vector::zero();
     int64_t i = 0;
@@ -88,14 +87,13 @@ void layer_norm_with(const float* input, int64_t rows, int64_t width, const floa
     }
     variance *= inverse_width;
     const Vector factor = Vector::all(1.0f / __builtin_sqrtf(variance + epsilon));
-    for (i = 0; i < width; i += Vector::lanes) {
-      const int count = width - i < Vector::lanes ? static_cast<int>(width - i) : Vector::lanes;
-      const Vector normal = (Vector::load(x + i, count) - mean) * factor;
+    for_vectors(width, [&](int64_t i, int n) {
+      const Vector normal = (Vector::load(x + i, n) - mean) * factor;
       if constexpr (Shifted)
-        multiply_add(normal, Vector::load(gain + i, count), Vector::load(shift + i, count)).store(y + i, count);
+        multiply_add(normal, Vector::load(gain + i, n), Vector::load(shift + i, n)).store(y + i, n);
       else
-        (normal * Vector::load(gain + i, count)).store(y + i, count);
-    }
+        (normal * Vector::load(gain + i, n)).store(y + i, n);
+    });
   }
 }
 
@@ -130,37 +128,32 @@ void transpose(const float* input, int64_t rows, int64_t stride, int64_t width, 
 void copy_rows(const float* input, int64_t rows, int64_t stride, int64_t width, float* output, int64_t output_stride) {
   for (int64_t r = 0; r < rows; r++) {
     fetch_next(input + r * stride, width);
-    for (int64_t i = 0; i < width; i += Vector::lanes) {
-      const int count = width - i < Vector::lanes ? static_cast<int>(width - i) : Vector::lanes;
-      Vector::load(input + r * stride + i, count).store(output + r * output_stride + i, count);
-    }
+    const float* from = input + r * stride;
+    float* to = output + r * output_stride;
+    for_vectors(width, [&](int64_t i, int n) { Vector::load(from + i, n).store(to + i, n); });
   }
 }
 
 void add(float* sum, const float* row, int64_t width) {
-  for (int64_t i = 0; i < width; i += Vector::lanes) {
-    const int count = width - i < Vector::lanes ? static_cast<int>(width - i) : Vector::lanes;
-    (Vector::load(sum + i, count) + Vector::load(row + i, count)).store(sum + i, count);
-  }
+  for_vectors(width,
+              [&](int64_t i, int n) { (Vector::load(sum + i, n) + Vector::load(row + i, n)).store(sum + i, n); });
 }
 
 void rotate(float* row, int64_t heads, int64_t half, const float* cosines) {
   for (int64_t head = 0; head < heads; head++, row += 2 * half)
-    for (int64_t i = 0; i < half; i += Vector::lanes) {
-      const int count = half - i < Vector::lanes ? static_cast<int>(half - i) : Vector::lanes;
-      const Vector x = Vector::load(row + i, count), y = Vector::load(row + half + i, count);
-      const Vector cosine = Vector::load(cosines + i, count), sine = Vector::load(cosines + half + i, count);
-      multiply_add(Vector::zero() - y, sine, x * cosine).store(row + i, count);
-      multiply_add(x, sine, y * cosine).store(row + half + i, count);
-    }
+    for_vectors(half, [&](int64_t i, int n) {
+      const Vector x = Vector::load(row + i, n), y = Vector::load(row + half + i, n);
+      const Vector cosine = Vector::load(cosines + i, n), sine = Vector::load(cosines + half + i, n);
+      multiply_add(Vector::zero() - y, sine, x * cosine).store(row + i, n);
+      multiply_add(x, sine, y * cosine).store(row + half + i, n);
+    });
 }
 
 void exponentials(float* values, int64_t count, float largest, float inverse_temperature) {
   const Vector offset = Vector::all(largest), factor = Vector::all(inverse_temperature);
-  for (int64_t i = 0; i < count; i += Vector::lanes) {
-    const int n = count - i < Vector::lanes ? static_cast<int>(count - i) : Vector::lanes;
+  for_vectors(count, [&](int64_t i, int n) {
     exponential((Vector::load(values + i, n) - offset) * factor).store(values + i, n);
-  }
+  });
 }
 
 }  // namespace

@@ -13,46 +13,36 @@ using mask_predict::cpu::LogitScan;
 using mask_predict::cpu::NormGradientTask;
 using mask_predict::cpu::NormTask;
 
-// body(i, count) for each vector of `width` elements; count is known in all but the last.
-template <class Body>
-inline void for_vectors(int64_t width, const Body& body) {
-  int64_t i = 0;
-  for (; i + Vector::lanes <= width; i += Vector::lanes) body(i, Vector::lanes);
-  if (i < width) body(i, static_cast<int>(width - i));
-}
-inline Vector load(const float* p, int count) {
-  return count == Vector::lanes ? Vector::load(p) : Vector::load(p, count);
-}
-inline void store(Vector x, float* p, int count) { count == Vector::lanes ? x.store(p) : x.store(p, count); }
-
 void add_bias(float* rows, int64_t stride, int64_t count, int64_t width, const float* bias) {
   for (int64_t r = 0; r < count; r++)
     for_vectors(width, [&](int64_t i, int n) {
       float* const to = rows + r * stride + i;
-      store(load(to, n) + load(bias + i, n), to, n);
+      (Vector::load(to, n) + Vector::load(bias + i, n)).store(to, n);
     });
 }
 
 void add(float* sum, const float* values, int64_t count) {
-  for_vectors(count, [&](int64_t i, int n) { store(load(sum + i, n) + load(values + i, n), sum + i, n); });
+  for_vectors(count,
+              [&](int64_t i, int n) { (Vector::load(sum + i, n) + Vector::load(values + i, n)).store(sum + i, n); });
 }
 
 void scale(float* values, int64_t count, float factor) {
   const Vector f = Vector::all(factor);
-  for_vectors(count, [&](int64_t i, int n) { store(load(values + i, n) * f, values + i, n); });
+  for_vectors(count, [&](int64_t i, int n) { (Vector::load(values + i, n) * f).store(values + i, n); });
 }
 
 void column_sums(const float* rows, int64_t stride, int64_t count, int64_t width, float* sum) {
   for_vectors(width, [&](int64_t i, int n) {
     Vector total = Vector::zero();
-    for (int64_t r = 0; r < count; r++) total = total + load(rows + r * stride + i, n);
-    store(total, sum + i, n);
+    for (int64_t r = 0; r < count; r++) total = total + Vector::load(rows + r * stride + i, n);
+    total.store(sum + i, n);
   });
 }
 
 float dot(const float* a, const float* b, int64_t count) {
   Vector sum = Vector::zero();
-  for_vectors(count, [&](int64_t i, int n) { sum = multiply_add(load(a + i, n), load(b + i, n), sum); });
+  for_vectors(count,
+              [&](int64_t i, int n) { sum = multiply_add(Vector::load(a + i, n), Vector::load(b + i, n), sum); });
   return sum.sum();
 }
 
@@ -67,7 +57,7 @@ double sum_of_squares(const float* values, int64_t count) {
 }
 
 void gelu_rows(const float* input, int64_t count, float* output) {
-  for_vectors(count, [&](int64_t i, int n) { store(gelu(load(input + i, n)), output + i, n); });
+  for_vectors(count, [&](int64_t i, int n) { gelu(Vector::load(input + i, n)).store(output + i, n); });
 }
 
 // d/dx x Phi(x) = Phi(x) + x phi(x), with the normal distribution's Phi and its density phi.
@@ -75,10 +65,10 @@ void gelu_gradient(const float* input, int64_t count, float* gradient) {
   const Vector half = Vector::all(0.5f), root_half = Vector::all(0.707106781f);
   const Vector density = Vector::all(0.398942280f);  // 1 / sqrt(2 pi)
   for_vectors(count, [&](int64_t i, int n) {
-    const Vector x = load(input + i, n);
+    const Vector x = Vector::load(input + i, n);
     const Vector phi = density * exponential(x * x * Vector::all(-0.5f));
     const Vector distribution = multiply_add(half, error_function(x * root_half), half);
-    store(load(gradient + i, n) * multiply_add(x, phi, distribution), gradient + i, n);
+    (Vector::load(gradient + i, n) * multiply_add(x, phi, distribution)).store(gradient + i, n);
   });
 }
 
@@ -88,7 +78,7 @@ void norm(const NormTask& t) {
     const float* x = t.input + r * t.width;
     float* y = t.output + r * t.width;
     Vector sums = Vector::zero();
-    for_vectors(t.width, [&](int64_t i, int n) { sums = sums + load(x + i, n); });
+    for_vectors(t.width, [&](int64_t i, int n) { sums = sums + Vector::load(x + i, n); });
     const float m = sums.sum() * inverse_width;
     const Vector mean = Vector::all(m);
     Vector squares = Vector::zero();
@@ -106,8 +96,8 @@ void norm(const NormTask& t) {
     t.inverses[r] = inverse;
     const Vector factor = Vector::all(inverse);
     for_vectors(t.width, [&](int64_t i, int n) {
-      const Vector normal = (load(x + i, n) - mean) * factor;
-      store(multiply_add(normal, load(t.gain + i, n), load(t.shift + i, n)), y + i, n);
+      const Vector normal = (Vector::load(x + i, n) - mean) * factor;
+      multiply_add(normal, Vector::load(t.gain + i, n), Vector::load(t.shift + i, n)).store(y + i, n);
     });
   }
 }
@@ -116,8 +106,8 @@ void norm(const NormTask& t) {
 void norm_gradient(const NormGradientTask& t) {
   const float inverse_width = 1.0f / static_cast<float>(t.width);
   for_vectors(t.width, [&](int64_t i, int n) {
-    store(Vector::zero(), t.gain_sum + i, n);
-    store(Vector::zero(), t.shift_sum + i, n);
+    Vector::zero().store(t.gain_sum + i, n);
+    Vector::zero().store(t.shift_sum + i, n);
   });
   for (int64_t r = 0; r < t.rows; r++) {
     const float* x = t.input + r * t.width;
@@ -126,17 +116,19 @@ void norm_gradient(const NormGradientTask& t) {
     const Vector mean = Vector::all(t.means[r]), inverse = Vector::all(t.inverses[r]);
     Vector sum = Vector::zero(), product = Vector::zero();
     for_vectors(t.width, [&](int64_t i, int n) {
-      const Vector h = (load(x + i, n) - mean) * inverse, d = load(dy + i, n), g = d * load(t.gain + i, n);
+      const Vector h = (Vector::load(x + i, n) - mean) * inverse, d = Vector::load(dy + i, n),
+                   g = d * Vector::load(t.gain + i, n);
       sum = sum + g;
       product = multiply_add(g, h, product);
-      store(multiply_add(d, h, load(t.gain_sum + i, n)), t.gain_sum + i, n);
-      store(load(t.shift_sum + i, n) + d, t.shift_sum + i, n);
+      multiply_add(d, h, Vector::load(t.gain_sum + i, n)).store(t.gain_sum + i, n);
+      (Vector::load(t.shift_sum + i, n) + d).store(t.shift_sum + i, n);
     });
     const Vector mean_g = Vector::all(sum.sum() * inverse_width), mean_gh = Vector::all(product.sum() * inverse_width);
     for_vectors(t.width, [&](int64_t i, int n) {
-      const Vector h = (load(x + i, n) - mean) * inverse, g = load(dy + i, n) * load(t.gain + i, n);
+      const Vector h = (Vector::load(x + i, n) - mean) * inverse,
+                   g = Vector::load(dy + i, n) * Vector::load(t.gain + i, n);
       const Vector d = inverse * ((g - mean_g) - h * mean_gh);
-      store(t.accumulate ? load(dx + i, n) + d : d, dx + i, n);
+      (t.accumulate ? Vector::load(dx + i, n) + d : d).store(dx + i, n);
     });
   }
 }
@@ -185,9 +177,9 @@ void dropout(const DropoutTask& t) {
       uint16_t bits[dropout_columns] = {};
       __builtin_memcpy(bits, words, sizeof bits);
       for_vectors(count, [&](int64_t i, int n) {
-        Vector d = load(x + first + i, n);
+        Vector d = Vector::load(x + first + i, n);
         if (t.threshold > 0) d = d * Vector::kept(bits + i, t.threshold, t.scale);
-        store(residual == nullptr ? d : load(residual + first + i, n) + d, y + first + i, n);
+        (residual == nullptr ? d : Vector::load(residual + first + i, n) + d).store(y + first + i, n);
       });
     }
   }
@@ -210,8 +202,8 @@ void softmax(float* scores, int64_t rows, int64_t stride, int64_t keys, float fa
     const Vector offset = Vector::all(-largest * factor);
     Vector sums = Vector::zero();
     for_vectors(keys, [&](int64_t i, int n) {
-      store(exponential(multiply_add(load(row + i, n), f, offset)), row + i, n);
-      sums = sums + load(row + i, n);  // read again: zeros beyond the last key
+      exponential(multiply_add(Vector::load(row + i, n), f, offset)).store(row + i, n);
+      sums = sums + Vector::load(row + i, n);  // read again: zeros beyond the last key
     });
     const float sum = sums.sum();
     scale(row, keys, 1.0f / sum);
@@ -224,8 +216,9 @@ void probabilities(float* scores, int64_t rows, int64_t stride, int64_t keys, fl
   for (int64_t r = 0; r < rows; r++) {
     float* row = scores + r * stride;
     const Vector offset = Vector::all(-log_sums[r]);
-    for_vectors(keys,
-                [&](int64_t i, int n) { store(exponential(multiply_add(load(row + i, n), f, offset)), row + i, n); });
+    for_vectors(keys, [&](int64_t i, int n) {
+      exponential(multiply_add(Vector::load(row + i, n), f, offset)).store(row + i, n);
+    });
   }
 }
 
@@ -236,7 +229,9 @@ void softmax_gradient(const float* probabilities, float* gradients, int64_t rows
     const float* p = probabilities + r * stride;
     float* d = gradients + r * stride;
     const Vector mean = Vector::all(dots[r]);
-    for_vectors(keys, [&](int64_t i, int n) { store(load(p + i, n) * (load(d + i, n) - mean) * f, d + i, n); });
+    for_vectors(keys, [&](int64_t i, int n) {
+      (Vector::load(p + i, n) * (Vector::load(d + i, n) - mean) * f).store(d + i, n);
+    });
   }
 }
 
@@ -248,7 +243,7 @@ void scan_logits(const float* logits, int64_t count, LogitScan& scan) {
     Vector most = Vector::all(row[0]), total = Vector::zero();
     float largest = row[0];
     for_vectors(size, [&](int64_t i, int n) {
-      const Vector x = load(row + i, n);
+      const Vector x = Vector::load(row + i, n);
       total = total + x;
       if (n == Vector::lanes)
         most = larger(most, x);
@@ -265,7 +260,7 @@ void scan_logits(const float* logits, int64_t count, LogitScan& scan) {
     Vector sums = Vector::zero();
     for_vectors(size, [&](int64_t i, int n) {
       float values[Vector::lanes] = {};
-      store(exponential(load(row + i, n) - offset), values, n);
+      exponential(Vector::load(row + i, n) - offset).store(values, n);
       sums = sums + Vector::load(values);
     });
     scan.sum += static_cast<double>(sums.sum());
@@ -275,8 +270,9 @@ void scan_logits(const float* logits, int64_t count, LogitScan& scan) {
 
 void logit_gradient(float* logits, int64_t count, float log_sum, float factor, float share) {
   const Vector offset = Vector::all(log_sum), f = Vector::all(factor), s = Vector::all(share);
-  for_vectors(count,
-              [&](int64_t i, int n) { store((exponential(load(logits + i, n) - offset) - s) * f, logits + i, n); });
+  for_vectors(count, [&](int64_t i, int n) {
+    ((exponential(Vector::load(logits + i, n) - offset) - s) * f).store(logits + i, n);
+  });
 }
 
 void adam(const AdamTask& t) {
@@ -286,17 +282,17 @@ void adam(const AdamTask& t) {
   const Vector rate = Vector::all(t.rate), inverse_root = Vector::all(t.inverse_root);
   const Vector take = Vector::all(t.average_take);
   for_vectors(t.count, [&](int64_t i, int n) {
-    const Vector g = load(t.gradients + i, n) * clip;
-    const Vector m = multiply_add(keep1, load(t.first + i, n), take1 * g);
-    const Vector v = multiply_add(keep2, load(t.second + i, n), take2 * (g * g));
-    store(m, t.first + i, n);
-    store(v, t.second + i, n);
-    const Vector decayed = load(t.weights + i, n) * decay;
+    const Vector g = Vector::load(t.gradients + i, n) * clip;
+    const Vector m = multiply_add(keep1, Vector::load(t.first + i, n), take1 * g);
+    const Vector v = multiply_add(keep2, Vector::load(t.second + i, n), take2 * (g * g));
+    m.store(t.first + i, n);
+    v.store(t.second + i, n);
+    const Vector decayed = Vector::load(t.weights + i, n) * decay;
     const Vector w = decayed - rate * m / multiply_add(square_root(v), inverse_root, epsilon);
-    store(w, t.weights + i, n);
+    w.store(t.weights + i, n);
     if (t.average == nullptr) return;
-    const Vector a = load(t.average + i, n);
-    store(multiply_add(take, w - a, a), t.average + i, n);
+    const Vector a = Vector::load(t.average + i, n);
+    multiply_add(take, w - a, a).store(t.average + i, n);
   });
 }
 

@@ -16,7 +16,9 @@ struct Vector {
   static Vector zero() { return {_mm256_setzero_ps()}; }
   static Vector all(float x) { return {_mm256_set1_ps(x)}; }
   static Vector load(const float* p) { return {_mm256_loadu_ps(p)}; }
-  static Vector load(const float* p, int count) { return {_mm256_maskload_ps(p, mask(count))}; }
+  static Vector load(const float* p, int count) {
+    return count == lanes ? load(p) : Vector{_mm256_maskload_ps(p, mask(count))};
+  }
   // The first or the second of each of 8 pairs.
   static Vector load_bf16(const uint16_t* p, bool second) {
     const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
@@ -27,7 +29,10 @@ struct Vector {
     return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
   }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
-  void store(float* p, int count) const { _mm256_maskstore_ps(p, mask(count), v); }
+  void store(float* p, int count) const {
+    if (count == lanes) return store(p);
+    _mm256_maskstore_ps(p, mask(count), v);
+  }
   // The nearest integers, from -127 to 127, as signed bytes XOR `flip`; anything for NaN.
   void store_bytes(uint8_t* p, uint8_t flip) const {
     const __m128i words = short_integers();

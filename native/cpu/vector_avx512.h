@@ -18,7 +18,9 @@ struct Vector {
   static Vector zero() { return {_mm512_setzero_ps()}; }
   static Vector all(float x) { return {_mm512_set1_ps(x)}; }
   static Vector load(const float* p) { return {_mm512_loadu_ps(p)}; }
-  static Vector load(const float* p, int count) { return {_mm512_maskz_loadu_ps(mask(count), p)}; }
+  static Vector load(const float* p, int count) {
+    return count == lanes ? load(p) : Vector{_mm512_maskz_loadu_ps(mask(count), p)};
+  }
   // The first or the second of each of 16 pairs.
   static Vector load_bf16(const uint16_t* p, bool second) {
     const __m512i pairs = _mm512_loadu_si512(p);
@@ -29,7 +31,10 @@ struct Vector {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
   }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
-  void store(float* p, int count) const { _mm512_mask_storeu_ps(p, mask(count), v); }
+  void store(float* p, int count) const {
+    if (count == lanes) return store(p);
+    _mm512_mask_storeu_ps(p, mask(count), v);
+  }
   // The nearest integers, from -127 to 127, as signed bytes XOR `flip`; anything for NaN.
   void store_bytes(uint8_t* p, uint8_t flip) const {
     const __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v));
