@@ -115,6 +115,9 @@ void pack_columns(const float* b, int64_t inner_stride, int64_t column_stride, i
 
 template <class Steps>
 void multiply_tile(const float* a, const float* b, int64_t steps, float* result, int64_t stride, bool accumulate) {
+  // The result of a large product lies in memory, and is wanted when the sums are done.
+  for (int r = 0; r < tile_rows; r++)
+    for (int v = 0; v < tile_vectors; v++) __builtin_prefetch(result + r * stride + v * lanes, 1);
   Vector sums[tile_rows][tile_vectors];
 #pragma GCC unroll 12
   for (int r = 0; r < tile_rows; r++)
