@@ -8,10 +8,11 @@
 namespace mask_predict::cpu {
 namespace {
 
-// Rows of A that are packed together: with product_depth they fill a part of the second-level cache.
-constexpr int64_t block_rows = 120;
-// Columns are cut only where there are too few blocks of rows for the threads.
-constexpr int64_t fewest_block_columns = 128;
+// The most rows of A that are packed together, for all threads: with product_depth they fill the second-level cache. A panel
+// of B, which a thread packs for itself into its first-level cache, meets all of them.
+constexpr int64_t block_rows = 768;
+// The same for a product on one thread, whose panels of B are packed all at once.
+constexpr int64_t serial_block_rows = 120;
 
 int64_t packed_rows(const TrainingKernels& k, int64_t rows) { return round_up(rows, k.tile_rows); }
 int64_t packed_columns(const TrainingKernels& k, int64_t columns) { return round_up(columns, k.tile_columns); }
@@ -45,49 +46,50 @@ void multiply(ThreadPool& pool, const TrainingKernels& k, const MatrixProduct& p
     return;
   }
   const int64_t depth = steps_of(k, std::min(p.inner, product_depth));
+  const int64_t blocks = (p.rows + block_rows - 1) / block_rows;
+  const int64_t most_rows = packed_rows(k, (p.rows + blocks - 1) / blocks);
+  auto* const packed = pool.shared_scratch<float>(static_cast<uint64_t>(most_rows * depth) * sizeof(float));
+  pool.reserve_scratch(static_cast<uint64_t>(k.tile_columns * depth) * sizeof(float));
   const int64_t panels = packed_columns(k, p.columns) / k.tile_columns;
-  const int64_t most_rows = std::min<int64_t>(round_up(block_rows, k.tile_rows), packed_rows(k, p.rows));
-  auto* const columns =
-      pool.shared_scratch<float>(static_cast<uint64_t>(panels * k.tile_columns * depth) * sizeof(float));
-  pool.reserve_scratch(static_cast<uint64_t>(most_rows * depth) * sizeof(float));
 
-  const int64_t row_blocks = (p.rows + most_rows - 1) / most_rows;
-  const int64_t wanted = std::max<int64_t>(1, 4 * pool.size() / row_blocks);
-  const int64_t column_blocks = pool.size() == 1 ? 1 : std::clamp<int64_t>(p.columns / fewest_block_columns, 1, wanted);
-  const int64_t block_panels = (panels + column_blocks - 1) / column_blocks;
-
-  for (int64_t first = 0; first < p.inner; first += product_depth) {
-    const int64_t inner = std::min(p.inner - first, product_depth);
-    const int64_t steps = steps_of(k, inner);
-    const bool last = first + inner == p.inner, accumulate = p.accumulate || first > 0;
-    pool.parallel_for(panels, grain_for(panels, k.tile_columns * inner * 4, pool.size()),
-                      [&](int64_t begin, int64_t end, int) {
-                        const int64_t column = begin * k.tile_columns;
-                        k.pack_columns(at(p.b, first, column), p.b.row_stride(), p.b.column_stride(), inner,
-                                       std::min(end * k.tile_columns, p.columns) - column, columns + column * steps);
-                      });
-    const int64_t blocks = row_blocks * column_blocks;
-    const int64_t work = most_rows * block_panels * k.tile_columns * inner;
-    pool.parallel_for(blocks, blocks * work < smallest_parallel_work ? blocks : 1,
-                      [&](int64_t begin, int64_t end, int thread) {
-                        float* const packed = pool.scratch<float>(thread);
-                        for (int64_t block = begin; block < end; block++) {
-                          const int64_t row = block / column_blocks * most_rows;
-                          const int64_t column = block % column_blocks * block_panels * k.tile_columns;
-                          const int64_t rows = std::min(most_rows, p.rows - row);
-                          const int64_t width = std::min(block_panels * k.tile_columns, p.columns - column);
-                          if (width <= 0) continue;
-                          k.pack_rows(at(p.a, row, first), p.a.row_stride(), p.a.column_stride(), rows, inner, packed);
-                          k.multiply(packed, columns + column * steps, rows, width, inner,
-                                     p.result + row * p.stride + column, p.stride, accumulate);
-                          if (last) finish(k, p, row, rows, column, width);
-                        }
-                      });
+  for (int64_t first_row = 0; first_row < p.rows; first_row += most_rows) {
+    const int64_t tiles = packed_rows(k, std::min(most_rows, p.rows - first_row)) / k.tile_rows;
+    // Where there are few panels, threads share the rows too, and each packs the panel anew.
+    const int64_t parts = std::clamp<int64_t>(4 * pool.size() / panels, 1, pool.size() == 1 ? 1 : tiles);
+    // The rows of tiles begin ... end - 1.
+    const auto rows_of = [&](int64_t begin, int64_t end) {
+      return std::min(end * k.tile_rows, p.rows - first_row) - begin * k.tile_rows;
+    };
+    for (int64_t first = 0; first < p.inner; first += product_depth) {
+      const int64_t inner = std::min(p.inner - first, product_depth), steps = steps_of(k, inner);
+      const bool last = first + inner == p.inner, accumulate = p.accumulate || first > 0;
+      pool.parallel_for(tiles, grain_for(tiles, k.tile_rows * inner * 4, pool.size()),
+                        [&](int64_t begin, int64_t end, int) {
+                          const int64_t row = begin * k.tile_rows;
+                          k.pack_rows(at(p.a, first_row + row, first), p.a.row_stride(), p.a.column_stride(),
+                                      rows_of(begin, end), inner, packed + row * steps);
+                        });
+      const int64_t items = panels * parts, work = tiles * k.tile_rows * k.tile_columns * inner / parts;
+      pool.parallel_for(
+          items, items * work < smallest_parallel_work ? items : 1, [&](int64_t begin, int64_t end, int thread) {
+            float* const panel = pool.scratch<float>(thread);
+            for (int64_t item = begin; item < end; item++) {
+              const int64_t column = item / parts * k.tile_columns;
+              const int64_t width = std::min<int64_t>(k.tile_columns, p.columns - column);
+              const int64_t tile = item % parts * tiles / parts, end_tile = (item % parts + 1) * tiles / parts;
+              const int64_t row = first_row + tile * k.tile_rows, rows = rows_of(tile, end_tile);
+              k.pack_columns(at(p.b, first, column), p.b.row_stride(), p.b.column_stride(), inner, width, panel);
+              k.multiply(packed + tile * k.tile_rows * steps, panel, rows, width, inner,
+                         p.result + row * p.stride + column, p.stride, accumulate);
+              if (last) finish(k, p, row, rows, column, width);
+            }
+          });
+    }
   }
 }
 
 int64_t serial_product_floats(const TrainingKernels& k, int64_t rows, int64_t columns) {
-  return product_depth * (packed_rows(k, std::min(rows, block_rows)) + packed_columns(k, columns));
+  return product_depth * (packed_rows(k, std::min(rows, serial_block_rows)) + packed_columns(k, columns));
 }
 
 void multiply_serially(const TrainingKernels& k, const MatrixProduct& p, float* scratch) {
@@ -97,8 +99,8 @@ void multiply_serially(const TrainingKernels& k, const MatrixProduct& p, float* 
   for (int64_t first = 0; first < p.inner; first += product_depth) {
     const int64_t inner = std::min(p.inner - first, product_depth);
     k.pack_columns(at(p.b, first, 0), p.b.row_stride(), p.b.column_stride(), inner, p.columns, scratch);
-    for (int64_t row = 0; row < p.rows; row += block_rows) {
-      const int64_t rows = std::min(block_rows, p.rows - row);
+    for (int64_t row = 0; row < p.rows; row += serial_block_rows) {
+      const int64_t rows = std::min(serial_block_rows, p.rows - row);
       k.pack_rows(at(p.a, row, first), p.a.row_stride(), p.a.column_stride(), rows, inner, packed);
       k.multiply(packed, scratch, rows, p.columns, inner, p.result + row * p.stride, p.stride,
                  p.accumulate || first > 0);
