@@ -8,7 +8,7 @@
 namespace mask_predict::cpu {
 namespace {
 
-// The most rows of A that are packed together, for all threads: with product_depth they fill the second-level cache. A panel
+// The most rows of A that are packed together, for all threads: with product_steps they fill the second-level cache. A panel
 // of B, which a thread packs for itself into its first-level cache, meets all of them.
 constexpr int64_t block_rows = 768;
 // The same for a product on one thread, whose panels of B are packed all at once.
@@ -17,6 +17,7 @@ constexpr int64_t serial_block_rows = 120;
 int64_t packed_rows(const TrainingKernels& k, int64_t rows) { return round_up(rows, k.tile_rows); }
 int64_t packed_columns(const TrainingKernels& k, int64_t columns) { return round_up(columns, k.tile_columns); }
 int64_t steps_of(const TrainingKernels& k, int64_t inner) { return (inner + k.together - 1) / k.together; }
+int64_t depth_of(const TrainingKernels& k) { return product_steps * k.together; }
 
 const float* at(const MatrixView& m, int64_t row, int64_t column) {
   return m.data + row * m.row_stride() + column * m.column_stride();
@@ -45,11 +46,11 @@ void multiply(ThreadPool& pool, const TrainingKernels& k, const MatrixProduct& p
     finish(k, p, 0, p.rows, 0, p.columns);
     return;
   }
-  const int64_t depth = steps_of(k, std::min(p.inner, product_depth));
+  const int64_t most_steps = std::min(steps_of(k, p.inner), product_steps);
   const int64_t blocks = (p.rows + block_rows - 1) / block_rows;
   const int64_t most_rows = packed_rows(k, (p.rows + blocks - 1) / blocks);
-  auto* const packed = pool.shared_scratch<float>(static_cast<uint64_t>(most_rows * depth) * sizeof(float));
-  pool.reserve_scratch(static_cast<uint64_t>(k.tile_columns * depth) * sizeof(float));
+  auto* const packed = pool.shared_scratch<float>(static_cast<uint64_t>(most_rows * most_steps) * sizeof(float));
+  pool.reserve_scratch(static_cast<uint64_t>(k.tile_columns * most_steps) * sizeof(float));
   const int64_t panels = packed_columns(k, p.columns) / k.tile_columns;
 
   for (int64_t first_row = 0; first_row < p.rows; first_row += most_rows) {
@@ -60,8 +61,8 @@ void multiply(ThreadPool& pool, const TrainingKernels& k, const MatrixProduct& p
     const auto rows_of = [&](int64_t begin, int64_t end) {
       return std::min(end * k.tile_rows, p.rows - first_row) - begin * k.tile_rows;
     };
-    for (int64_t first = 0; first < p.inner; first += product_depth) {
-      const int64_t inner = std::min(p.inner - first, product_depth), steps = steps_of(k, inner);
+    for (int64_t first = 0; first < p.inner; first += depth_of(k)) {
+      const int64_t inner = std::min(p.inner - first, depth_of(k)), steps = steps_of(k, inner);
       const bool last = first + inner == p.inner, accumulate = p.accumulate || first > 0;
       pool.parallel_for(tiles, grain_for(tiles, k.tile_rows * inner * 4, pool.size()),
                         [&](int64_t begin, int64_t end, int) {
@@ -89,15 +90,15 @@ void multiply(ThreadPool& pool, const TrainingKernels& k, const MatrixProduct& p
 }
 
 int64_t serial_product_floats(const TrainingKernels& k, int64_t rows, int64_t columns) {
-  return product_depth * (packed_rows(k, std::min(rows, serial_block_rows)) + packed_columns(k, columns));
+  return product_steps * (packed_rows(k, std::min(rows, serial_block_rows)) + packed_columns(k, columns));
 }
 
 void multiply_serially(const TrainingKernels& k, const MatrixProduct& p, float* scratch) {
   if (p.rows <= 0 || p.columns <= 0) return;
   if (p.inner <= 0) clear(p);
-  float* const packed = scratch + product_depth * packed_columns(k, p.columns);
-  for (int64_t first = 0; first < p.inner; first += product_depth) {
-    const int64_t inner = std::min(p.inner - first, product_depth);
+  float* const packed = scratch + product_steps * packed_columns(k, p.columns);
+  for (int64_t first = 0; first < p.inner; first += depth_of(k)) {
+    const int64_t inner = std::min(p.inner - first, depth_of(k));
     k.pack_columns(at(p.b, first, 0), p.b.row_stride(), p.b.column_stride(), inner, p.columns, scratch);
     for (int64_t row = 0; row < p.rows; row += serial_block_rows) {
       const int64_t rows = std::min(serial_block_rows, p.rows - row);

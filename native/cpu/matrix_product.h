@@ -1,7 +1,7 @@
 // The dense product of training over the loops of training_kernels.h: cut into pieces of the inner dimension, packed,
 // and shared among threads.
 //
-// Each element is a sum of `product_depth` products at a time, in their order, added up in the order of the pieces: it
+// Each element is a sum of `product_steps` steps at a time, in their order, added up in the order of the pieces: it
 // does not depend on the number of threads, nor on the rows and columns beside it.
 #pragma once
 

@@ -12,8 +12,8 @@ namespace mask_predict::cpu {
 
 // Rows are summed (biases, gains) in blocks of so many, then the blocks one after the other.
 inline constexpr int64_t sum_rows = 64;
-// The inner dimension of a product is cut into pieces of so many, added to the result one after the other.
-inline constexpr int64_t product_depth = 256;
+// The inner dimension of a product is cut into pieces of so many steps (`together`), added to the result one after the other.
+inline constexpr int64_t product_steps = 256;
 
 // Dropout of rows: output = residual + kept * scale * input, where an element is kept if its 16 bits of
 // Philox(key; column / 8, row, site, step) are at least `threshold`. The counter's four words give eight columns.
