@@ -45,6 +45,11 @@ for (const name of fixtureNames) {
     t.ok(sameResults(await everythingComputed(single, fixture), rounded), 'one thread');
 
     await using without = await loadWith('avx512vnni', fixture.directory, 'bf16');
+    t.equal(
+      2 * engine.memory().perSourceIdWithoutStates,
+      without.memory().perSourceIdWithoutStates,
+      'rounded keys and values take half the memory',
+    );
     const floats = await everythingComputed(without, fixture);
     for (let i = 0; i < rounded.length; i += resultsPerCase) {
       t.notOk(sameBits(rounded[i]!, floats[i]!), 'rounded activations change the states');
