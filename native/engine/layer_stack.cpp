@@ -16,11 +16,11 @@ void StackWorkspace::reserve(int64_t rows) {
     memory_ = Buffer();
     rows_ = 0;
     rows = (rows + 63) / 64 * 64;
-    const int64_t row_bytes = config_.hidden * (2 * 4 + 3 * bytes_of(context_.activations) +
-                                                2 * bytes_of(context_.keys_values_type())) +
-                              (context_.rounded_attention ? config_.hidden * 2 * 4 : 0) +
-                              config_.feed_forward * bytes_of(context_.activations) +
-                              (config_.is_modern_bert() ? static_cast<int64_t>(sizeof(int32_t)) : 0);
+    const int64_t row_bytes =
+        config_.hidden * (2 * 4 + 3 * bytes_of(context_.activations) + 2 * bytes_of(context_.keys_values_type())) +
+        (context_.rounded_attention ? config_.hidden * 2 * 4 : 0) +
+        config_.feed_forward * bytes_of(context_.activations) +
+        (config_.is_modern_bert() ? static_cast<int64_t>(sizeof(int32_t)) : 0);
     memory_ = device_buffer(context_, static_cast<uint64_t>(rows * row_bytes), budget_,
                             "a pass over " + std::to_string(rows) + " rows");
     rows_ = rows;

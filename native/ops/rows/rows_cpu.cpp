@@ -26,11 +26,10 @@ void mean_rows(const Context& context, const MeanRowsArguments& a) {
 }
 
 void round_rows(const Context& context, const RoundRowsArguments& a) {
-  context.pool->parallel_for(a.rows, grain_for(a.rows, a.width, context.pool->size()),
-                             [&](int64_t begin, int64_t end, int) {
-                               context.kernels->round(a.input + begin * a.width, end - begin, a.width,
-                                                      a.output + begin * a.width, a.width);
-                             });
+  context.pool->parallel_for(
+      a.rows, grain_for(a.rows, a.width, context.pool->size()), [&](int64_t begin, int64_t end, int) {
+        context.kernels->round(a.input + begin * a.width, end - begin, a.width, a.output + begin * a.width, a.width);
+      });
 }
 
 }  // namespace mask_predict::cpu
