@@ -35,7 +35,7 @@ t.test('the demo answers every instruction and says how to go on', async (t) => 
     'dreitausendsechsundsiebzig',
     'cinq mille six cent quatre-vingt-douze',
     'one thousand eight hundred and forty-four',
-    'Hast du keine Angst?',
+    'Habt ihr keine Angst?',
     'Weißt du, wo Tom auf uns wartet?',
     'Sie ist nicht so groß wie er.',
   ]);
