@@ -103,7 +103,7 @@ function checkedChoices(choices: unknown): string[] {
   return list as string[];
 }
 
-/** The prompt that `ask` makes of a question, as ModernBERT-Large-Instruct was taught. */
+/** The prompt that `ask` makes of a question, as ModernBERT-Large-Instruct was taught. @internal */
 export function promptOf(instruction: string, question: string, choices: string[]): string {
   return [
     instruction,
