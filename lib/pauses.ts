@@ -33,6 +33,6 @@ export function mapWithPauses<T, R>(
     }
     return undefined;
   };
-  // What the caller does with so many results is long too: it does not begin in the last of these loops.
+  // The caller goes on with all results at once, which is long where they are many: others have the thread before that.
   return go()?.then(() => setImmediate(results)) ?? results;
 }

@@ -94,7 +94,7 @@ export class Snapshot {
   readonly #folder: string;
   readonly #path: string;
   readonly #keys: Pick<Header, 'model' | 'library'>;
-  /** What this process is writing. */
+  /** Writes that this process has begun and not ended. */
   static readonly #writes = new Set<Promise<void>>();
 
   private constructor(folder: string, keys: Pick<Header, 'model' | 'library'>) {
@@ -140,7 +140,7 @@ export class Snapshot {
     }
   }
 
-  /** Resolves when no snapshot is being written: before that, nobody can remove their folder. */
+  /** Resolves when this process writes no snapshot: a test removes the folder of snapshots then. */
   static async idle(): Promise<void> {
     while (Snapshot.#writes.size > 0) await Promise.all(Snapshot.#writes);
   }

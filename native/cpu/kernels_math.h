@@ -6,7 +6,7 @@
 namespace {
 
 // Calls body(i, n) on a row's values i ... i + n - 1, a vector of them at a time. All but the last are whole vectors, and
-// the compiler knows it. What was stored with a mask, though, the processor reads again only when it has reached the cache.
+// the compiler knows it: a load of what was just stored with a mask would wait until the store has reached the cache.
 template <class Body>
 inline __attribute__((always_inline)) void for_vectors(int64_t width, const Body& body) {
   int64_t i = 0;

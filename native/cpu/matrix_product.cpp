@@ -11,7 +11,7 @@ namespace {
 // The most rows of A that are packed together, for all threads: with product_steps they fill the second-level cache. A panel
 // of B, which a thread packs for itself into its first-level cache, meets all of them.
 constexpr int64_t block_rows = 768;
-// The same for a product on one thread, whose panels of B are packed all at once.
+// The most rows of A at a time in a product on one thread, whose panels of B are packed all at once.
 constexpr int64_t serial_block_rows = 120;
 
 int64_t packed_rows(const TrainingKernels& k, int64_t rows) { return round_up(rows, k.tile_rows); }

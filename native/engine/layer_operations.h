@@ -69,7 +69,7 @@ struct LayerOperations {
   bool are_where_kept() const {
     return pass.attention == TargetAttention::Dynamic && pass.keep.size() == 1 && pass.keep.front().rows == rows;
   }
-  // What this layer's rows attend to of each other.
+  // The keys and values of this pass's rows, to which these rows attend.
   void* keys_values_of(int64_t layer) const {
     return are_where_kept() ? kept_keys_values(pass.keep.front(), layer) : workspace.keys_values;
   }
